@@ -1,1 +1,2 @@
-//! Placeholder.
+#![allow(dead_code)]
+pub mod domain;

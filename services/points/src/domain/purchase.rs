@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
+use rust_decimal::Decimal;
+
+use super::LotKey;
+
+/// A purchase's id in its program, as the caller made it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PurchaseId(pub Arc<str>);
+
+/// One line of a purchase.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// The till's id of the line.
+    pub id: String,
+    /// Article number.
+    pub sku: String,
+    /// Category.
+    pub category: String,
+    /// Pieces bought.
+    pub quantity: i64,
+    /// Net of the whole line, minor units.
+    pub net: i64,
+    /// Pieces that have gone back.
+    pub returned: i64,
+}
+
+/// What was bought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PurchaseInput {
+    /// Its id.
+    pub id: PurchaseId,
+    /// What counts, minor units of the program's currency.
+    pub net: i64,
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// How it was bought.
+    pub channel: String,
+    /// Offer that led to it.
+    pub offer: String,
+}
+
+/// The facts of the day a purchase was made, kept so that a return works with the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FrozenFacts {
+    /// Number of the program version.
+    pub version: i64,
+    /// The tier that applied; empty when none.
+    pub tier: String,
+    /// What base points are multiplied by.
+    pub multiplier: Decimal,
+    /// It was the member's first.
+    pub first_purchase: bool,
+}
+
+/// A purchase as the ledger keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Purchase {
+    /// The program.
+    pub program: ProgramId,
+    /// The buyer; `None` for a stranger.
+    pub member: Option<MemberId>,
+    /// What was bought, with what has gone back.
+    pub input: PurchaseInput,
+    /// What is left of the net.
+    pub remaining_net: i64,
+    /// Points before multipliers that it deserves now.
+    pub base: i64,
+    /// Points that it deserves now.
+    pub due: i64,
+    /// The lot that its points went to, as it was then; `None` when it earned nothing for anybody.
+    pub lot: Option<LotKey>,
+    /// The facts of its day.
+    pub facts: FrozenFacts,
+    /// How many returns there were.
+    pub returns: i64,
+    /// The store's name.
+    pub store: Arc<str>,
+    /// The terminal's name.
+    pub terminal: Arc<str>,
+    /// When it was bought.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The operation that recorded it.
+    pub operation: Uuid,
+}

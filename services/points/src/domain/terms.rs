@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use kernel::{Currency, Period, Rounding, Timestamp, Zone};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use super::{FrozenFacts, LotKey, Refusal};
+
+/// How fractions of a point are rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PointRounding {
+    /// Dropped.
+    Down,
+    /// Half a point and more count as one.
+    HalfUp,
+    /// Any fraction counts as a point.
+    Up,
+}
+
+/// What a return takes back of points that were spent already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReturnPolicy {
+    /// Only points of the purchase that are still pending.
+    OnlyPending,
+    /// Never more than there is.
+    WithinBalance,
+    /// What is missing becomes a deficit, up to the cap.
+    Unlimited,
+}
+
+/// The rules of one version of a program.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Terms {
+    /// Points per major unit of money.
+    pub points_per_unit: Decimal,
+    /// How each component is rounded.
+    pub rounding: PointRounding,
+    /// After what time points become spendable.
+    pub activate_after: Option<Period>,
+    /// How long they live, from their activation.
+    pub expire_after: Option<Period>,
+    /// To what the expiry is rounded up.
+    pub expiry_rounding: Rounding,
+    /// What a return takes back.
+    pub return_policy: ReturnPolicy,
+    /// Greatest deficit; `None` for no bound.
+    pub deficit_cap: Option<i64>,
+    /// How long points live again that go back to a lapsed lot; `None` when they lapse.
+    pub restore_grace: Option<Period>,
+    /// How long a reservation holds unless told.
+    pub reservation_ttl: Duration,
+}
+
+/// A version of a program's terms, with what of the program its arithmetic needs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Version {
+    /// The number, from 1.
+    pub number: i64,
+    /// The rules.
+    pub terms: Terms,
+    /// From when they hold.
+    pub start_at: Timestamp,
+    /// The program's zone.
+    pub zone: Zone,
+    /// The program's currency.
+    pub currency: Currency,
+}
+
+/// A part of an award.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Component {
+    /// "base", or "tier:gold".
+    pub source: String,
+    /// The earn rate or multiplier.
+    pub factor: Decimal,
+    /// Points after rounding.
+    pub points: i64,
+}
+
+/// How the points of a purchase are worked out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// Points before multipliers.
+    pub base: i64,
+    /// What multipliers add.
+    pub bonus: i64,
+    /// The parts.
+    pub components: Vec<Component>,
+}
+
+impl Explanation {
+    /// Points in all.
+    pub fn points(&self) -> i64 {
+        self.base + self.bonus
+    }
+}
+
+impl Version {
+    /// The points that a net amount earns under these terms and the facts of its day. The same for an award, its preview and a
+    /// return: base = round(net ÷ minor units per unit × rate); bonus = round(base × (multiplier − 1)); one rounding step each.
+    pub fn points_for(&self, net_minor: i64, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
+        let units = Decimal::from(net_minor).checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
+        let base = self.round(units.checked_mul(self.terms.points_per_unit).ok_or(Refusal::Overflow)?)?;
+        let mut components = vec![Component { source: "base".to_owned(), factor: self.terms.points_per_unit, points: base }];
+        let mut bonus = 0;
+        if facts.multiplier != Decimal::ONE {
+            let extra = facts.multiplier.checked_sub(Decimal::ONE).ok_or(Refusal::Overflow)?;
+            bonus = self.round(Decimal::from(base).checked_mul(extra).ok_or(Refusal::Overflow)?)?;
+            components.push(Component { source: format!("tier:{}", facts.tier), factor: facts.multiplier, points: bonus });
+        }
+        base.checked_add(bonus).ok_or(Refusal::Overflow)?;
+        Ok(Explanation { base, bonus, components })
+    }
+
+    /// The lot that a credit of `occurred_at` belongs to, as it stands at `now`.
+    pub fn lot_for(&self, occurred_at: Timestamp, now: Timestamp) -> LotKey {
+        let activates_at = self.terms.activate_after.map_or(occurred_at, |period| period.after(occurred_at, &self.zone));
+        let expires_at = self.terms.expire_after.map(|period| self.terms.expiry_rounding.up(period.after(activates_at, &self.zone), &self.zone));
+        LotKey {
+            expires_at: expires_at.filter(|at| *at < Timestamp::MAX),
+            earn_month: earn_month(occurred_at, &self.zone),
+            activates_at: (activates_at > now).then_some(activates_at),
+            origin: None,
+        }
+    }
+
+    fn round(&self, points: Decimal) -> Result<i64, Refusal> {
+        let strategy = match self.terms.rounding {
+            PointRounding::Down => RoundingStrategy::ToZero,
+            PointRounding::HalfUp => RoundingStrategy::MidpointAwayFromZero,
+            PointRounding::Up => RoundingStrategy::AwayFromZero,
+        };
+        i64::try_from(points.round_dp_with_strategy(0, strategy)).map_err(|_| Refusal::Overflow)
+    }
+}
+
+/// Year times 12 plus month 0 to 11.
+pub(super) fn earn_month(moment: Timestamp, zone: &Zone) -> i32 {
+    let day = moment.date_in(zone);
+    i32::from(day.year()) * 12 + i32::from(day.month()) - 1
+}
+
+/// All versions of a program's terms; never empty.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Versions(Vec<Version>);
+
+impl Versions {
+    /// From the versions in ascending order; `None` when there are none.
+    pub fn new(versions: Vec<Version>) -> Option<Versions> {
+        (!versions.is_empty()).then_some(Versions(versions))
+    }
+
+    /// The version for what happens at a moment: the newest that has started, or the first for what lies before it.
+    pub fn at(&self, moment: Timestamp) -> &Version {
+        self.0.iter().rev().find(|version| version.start_at <= moment).unwrap_or(&self.0[0])
+    }
+
+    /// A version by its number, for purchases that were made under it.
+    pub fn number(&self, number: i64) -> Option<&Version> {
+        self.0.iter().find(|version| version.number == number)
+    }
+}

@@ -1,0 +1,181 @@
+//! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
+
+mod model;
+mod properties;
+mod tables;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{CalendarUnit, Currency, MemberId, Period, ProgramId, Rounding, Timestamp, Uuid, Zone};
+use rust_decimal::Decimal;
+
+use super::*;
+
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse::<jiff::Timestamp>().unwrap().into()
+}
+
+pub(super) fn terms() -> Terms {
+    Terms {
+        points_per_unit: Decimal::ONE,
+        rounding: PointRounding::Down,
+        activate_after: None,
+        expire_after: Some(Period { count: 1, unit: CalendarUnit::Year }),
+        expiry_rounding: Rounding::EndOfMonth,
+        return_policy: ReturnPolicy::Unlimited,
+        deficit_cap: None,
+        restore_grace: None,
+        reservation_ttl: Duration::from_secs(900),
+    }
+}
+
+pub(super) fn versions(terms: Terms) -> Versions {
+    let version =
+        Version { number: 1, terms, start_at: at("2026-01-01T00:00:00Z"), zone: Zone::UTC, currency: Currency::parse("USD").unwrap() };
+    Versions::new(vec![version]).unwrap()
+}
+
+/// One account with its clock, driven like the executor drives it: settle, then apply.
+pub(super) struct Bench {
+    pub(super) account: Account,
+    pub(super) versions: Versions,
+    pub(super) facts: Facts,
+    pub(super) now: Timestamp,
+    pub(super) entries: Vec<Entry>,
+    pub(super) purchases: Vec<Purchase>,
+    pub(super) reward: Option<RewardState>,
+    pub(super) operations: u128,
+}
+
+impl Bench {
+    pub(super) fn new(terms: Terms) -> Bench {
+        Bench {
+            account: Account::default(),
+            versions: versions(terms),
+            facts: Facts::default(),
+            now: at("2026-01-15T12:00:00Z"),
+            entries: Vec::new(),
+            purchases: Vec::new(),
+            reward: None,
+            operations: 0,
+        }
+    }
+
+    pub(super) fn stamp(&mut self) -> Stamp {
+        self.operations += 1;
+        Stamp {
+            operation: Uuid::from_u128(self.operations),
+            request_id: "r".into(),
+            actor: "apiKeys/k".into(),
+            terminal: "".into(),
+            store: "".into(),
+            occurred_at: self.now,
+            now: self.now,
+        }
+    }
+
+    pub(super) fn settle(&mut self) -> Settled {
+        let stamp = Stamp { operation: Uuid::nil(), ..self.stamp() };
+        let settled = Ledger::open(&mut self.account, &self.versions, &self.facts, &stamp).settle();
+        self.entries.extend(settled.entries.iter().cloned());
+        settled
+    }
+
+    pub(super) fn run(&mut self, command: Command) -> Result<Outcome, Refusal> {
+        self.settle();
+        let purchase = match &command {
+            Command::Return(request) => self.purchases.iter().find(|purchase| purchase.input.id == request.purchase).cloned(),
+            _ => None,
+        };
+        let known = Known { purchase, closed_reservation: None, reward: self.reward.clone() };
+        let stamp = self.stamp();
+        let before = self.account.clone();
+        let done = Ledger::open(&mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
+        match &done {
+            Err(_) => assert_eq!(self.account, before, "a refusal changes nothing"),
+            Ok((outcome, entries)) => {
+                self.entries.extend(entries.iter().cloned());
+                match outcome {
+                    Outcome::Awarded { purchase, .. } => self.purchases.push((**purchase).clone()),
+                    Outcome::Returned(returned) => {
+                        let id = &returned.purchase.input.id;
+                        *self.purchases.iter_mut().find(|purchase| purchase.input.id == *id).unwrap() = returned.purchase.clone();
+                    }
+                    Outcome::Ensured(state) => self.reward = Some(state.clone()),
+                    _ => {}
+                }
+            }
+        }
+        self.check();
+        done.map(|(outcome, _)| outcome)
+    }
+
+    /// Rule 1, and that the account is the fold of its entries.
+    pub(super) fn check(&self) {
+        let mut replayed = Account::default();
+        for entry in &self.entries {
+            replayed.evolve(entry);
+            let wallet = replayed.wallet(&entry.wallet).unwrap();
+            let after = (entry.active_after, entry.pending_after, entry.reserved_after, entry.deficit_after);
+            assert_eq!(after, (wallet.active, wallet.pending, wallet.reserved, wallet.deficit));
+        }
+        assert_eq!(replayed, self.account, "an account is the fold of its entries");
+        for wallet in &self.account.wallets {
+            let posted: i64 = self.entries.iter().filter(|entry| entry.wallet == wallet.name).map(|entry| entry.points).sum();
+            let lots: i64 = wallet.lots.iter().map(|lot| lot.points).sum();
+            let spendable: i64 = wallet.lots.iter().filter(|lot| lot.key.activates_at.is_none()).map(|lot| lot.points).sum();
+            assert_eq!(posted, lots - wallet.deficit, "Σ entries = Σ lots − deficit");
+            assert_eq!(wallet.active, spendable - wallet.reserved, "active = Σ active lots − reserved");
+            assert_eq!(wallet.total(), posted);
+            assert!(wallet.lots.is_sorted_by(|a, b| a.key < b.key), "lots stay in spending order, each key once");
+        }
+        assert!(self.entries.is_sorted_by(|a, b| a.version + 1 == b.version && a.recorded_at < b.recorded_at));
+    }
+
+    pub(super) fn active(&self) -> i64 {
+        self.account.active(MAIN_WALLET)
+    }
+
+    pub(super) fn deficit(&self) -> i64 {
+        self.account.wallet(MAIN_WALLET).map_or(0, |wallet| wallet.deficit)
+    }
+
+    pub(super) fn balances(&self) -> (i64, i64, i64, i64) {
+        self.account.wallet(MAIN_WALLET).map_or((0, 0, 0, 0), |wallet| (wallet.active, wallet.pending, wallet.reserved, wallet.deficit))
+    }
+}
+
+pub(super) fn wallet() -> Arc<str> {
+    MAIN_WALLET.into()
+}
+
+pub(super) fn award(id: &str, net: i64) -> Command {
+    award_lines(id, net, Vec::new())
+}
+
+pub(super) fn award_lines(id: &str, net: i64, lines: Vec<Line>) -> Command {
+    let purchase = PurchaseInput { id: PurchaseId(id.into()), net, lines, channel: "store".to_owned(), offer: String::new() };
+    Command::Award(Award { program: ProgramId::parse("tea").unwrap(), member: Some(MemberId(Uuid::from_u128(7))), purchase })
+}
+
+pub(super) fn line(id: &str, quantity: i64, net: i64) -> Line {
+    Line { id: id.to_owned(), sku: String::new(), category: String::new(), quantity, net, returned: 0 }
+}
+
+pub(super) fn redeem(points: i64) -> Command {
+    Command::Redeem(Redeem { wallet: wallet(), points, up_to: false, reference: String::new() })
+}
+
+pub(super) fn reserve(points: i64) -> Command {
+    Command::Reserve(Reserve { wallet: wallet(), points, ttl: None })
+}
+
+pub(super) fn remaining(id: &str, net: i64) -> Command {
+    Command::Return(Return { purchase: PurchaseId(id.into()), what: ReturnWhat::RemainingNet(net) })
+}
+
+pub(super) fn back(id: &str, lines: &[(&str, i64)]) -> Command {
+    let lines = lines.iter().map(|(line, quantity)| ((*line).to_owned(), *quantity)).collect();
+    Command::Return(Return { purchase: PurchaseId(id.into()), what: ReturnWhat::Lines(lines) })
+}
