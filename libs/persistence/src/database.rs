@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::{Error, Migration, migrate};
 
@@ -48,13 +50,20 @@ pub struct Database {
 enum Pools {
     Postgres(PgPool),
     /// SQLite admits one writer at a time; queueing for it here is fair and never "busy".
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
 }
 
-pub(crate) struct Shared {
-    pub(crate) name: String,
-    /// Rung after each commit that appended events.
-    pub(crate) appended: Notify,
+struct Shared {
+    name: String,
+    /// Tells this feed's cursors from those of another.
+    feed: Uuid,
+    /// Rung after each commit that appended events which a sequencer must number.
+    appended: Notify,
+    /// Changes whenever there are newly numbered events.
+    numbered: watch::Sender<()>,
 }
 
 /// A transaction. Dropping it without [`Tx::commit`] rolls back.
@@ -91,8 +100,9 @@ impl Database {
         } else {
             return Err(Error::Configuration("a database URL begins with postgres:// or sqlite:".to_owned()));
         };
-        let shared = Arc::new(Shared { name: name.to_owned(), appended: Notify::new() });
-        Ok(Database { pools, shared })
+        let feed = pools.feed_id().await?;
+        let (numbered, _) = watch::channel(());
+        Ok(Database { pools, shared: Arc::new(Shared { name: name.to_owned(), feed, appended: Notify::new(), numbered }) })
     }
 
     /// The name it was opened by: the service's.
@@ -126,9 +136,24 @@ impl Database {
         Ok(self.tx(inner))
     }
 
+    /// Tells this feed's cursors from those of another.
+    pub(crate) fn feed_id(&self) -> Uuid {
+        self.shared.feed
+    }
+
     /// Waits until a transaction of this process has appended events.
     pub(crate) async fn appended(&self) {
         self.shared.appended.notified().await;
+    }
+
+    /// Tells this process's readers that events were numbered.
+    pub(crate) fn announce_numbered(&self) {
+        self.shared.numbered.send_replace(());
+    }
+
+    /// Changes whenever this process has numbered events.
+    pub(crate) fn numbered(&self) -> watch::Receiver<()> {
+        self.shared.numbered.subscribe()
     }
 
     /// Closes every connection once its transaction has ended.
@@ -169,8 +194,17 @@ impl Pools {
 
     async fn open_sqlite(options: &DatabaseOptions, file: PathBuf, migrations: &[Migration]) -> Result<Pools, Error> {
         if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Error::Configuration(format!("cannot create {}: {error}", folder.display())))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Error::Configuration(format!("cannot create {}: {error}", folder.display())))?;
         }
+        // One opener at a time: the driver has no lock for migrations in SQLite. The lock goes with the handle, or the process.
+        let lock = file.with_extension("lock");
+        let lock = tokio::task::spawn_blocking(move || {
+            let lock = File::create(&lock)?;
+            lock.lock()?;
+            Ok(lock)
+        });
+        let _lock = lock.await.expect("it does not panic").map_err(|error: std::io::Error| Error::Unavailable(error.into()))?;
         let connect = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -185,6 +219,14 @@ impl Pools {
         migrate::migrator(Engine::Sqlite, migrations)?.run(&writer).await.map_err(|error| Error::Migration(Box::new(error)))?;
         let readers = pool.max_connections(options.connections_max).connect_with(connect.pragma("query_only", "1")).await?;
         Ok(Pools::Sqlite { writer, readers })
+    }
+
+    async fn feed_id(&self) -> Result<Uuid, Error> {
+        const SQL: &str = "SELECT feed_id FROM feed";
+        Ok(match self {
+            Pools::Postgres(pool) => sqlx::query_scalar(SQL).fetch_one(pool).await?,
+            Pools::Sqlite { readers, .. } => sqlx::query_scalar(SQL).fetch_one(readers).await?,
+        })
     }
 }
 
@@ -210,7 +252,7 @@ impl Tx {
         &self.shared.name
     }
 
-    /// Remembers that events were appended, so that the sequencer is woken after the commit.
+    /// Remembers that events were appended, so that whoever waits for them is woken after the commit.
     pub(crate) fn mark_appended(&mut self) {
         self.appended = true;
     }
@@ -218,11 +260,18 @@ impl Tx {
     /// Makes everything durable. When this fails with [`Error::Unavailable`], whether it happened is unknown.
     pub async fn commit(self) -> Result<(), Error> {
         match self.inner {
-            Inner::Postgres(tx) => tx.commit().await?,
-            Inner::Sqlite(tx) => tx.commit().await?,
-        }
-        if self.appended {
-            self.shared.appended.notify_one();
+            Inner::Postgres(tx) => {
+                tx.commit().await?;
+                if self.appended {
+                    self.shared.appended.notify_one();
+                }
+            }
+            Inner::Sqlite(tx) => {
+                tx.commit().await?;
+                if self.appended {
+                    self.shared.numbered.send_replace(());
+                }
+            }
         }
         Ok(())
     }

@@ -4,29 +4,49 @@
 //! [`on_engine!`]; a statement that must differ stands beside its twin.
 
 mod database;
+mod effects;
 mod error;
+mod executor;
+pub mod feed;
+mod inbox;
+mod keyring;
 mod migrate;
+mod requests;
 mod retry;
 mod time;
+mod trace;
 
 pub use database::{Connection, Database, DatabaseOptions, Engine, Tx};
+pub use effects::{DueEffect, Effect, EffectBacklog, EffectState};
 pub use error::{Error, IsRetryable};
+pub use executor::{Executor, ExecutorOptions, Handler, SubmitError};
+pub use feed::{FeedError, FeedEvent, FeedReader, NewEvent, Position};
+pub use keyring::{DataKey, Keyring, Purpose};
 pub use migrate::Migration;
+pub use requests::{Remembered, RequestKey};
 pub use retry::retry;
 pub use time::DbTime;
+pub use trace::Traced;
 
 /// Writes an ordinary `sqlx` query once and runs it on whichever engine the transaction is on.
 ///
 /// ```ignore
 /// let row: Option<CaseRow> = on_engine!(tx, |conn| sqlx::query_as("SELECT … WHERE case_id = $1").bind(id).fetch_optional(conn).await)?;
 /// ```
-/// The body is compiled for both drivers; `conn` is the driver's connection. The value of the body is the value of the macro.
+/// The body is compiled for both drivers; `conn` is the driver's connection, for one statement, which is traced. The value of the body is the value of the macro, so
+/// it must be of one type: a statement without rows ends in `.execute(conn).await?.rows_affected()`.
 #[macro_export]
 macro_rules! on_engine {
     ($tx:expr, |$conn:ident| $body:expr) => {
         match $tx.connection() {
-            $crate::Connection::Postgres($conn) => $body,
-            $crate::Connection::Sqlite($conn) => $body,
+            $crate::Connection::Postgres(conn) => {
+                let $conn = $crate::Traced(conn);
+                $body
+            }
+            $crate::Connection::Sqlite(conn) => {
+                let $conn = $crate::Traced(conn);
+                $body
+            }
         }
     };
 }

@@ -14,6 +14,7 @@ pub async fn retry<T, E: IsRetryable, F: Future<Output = Result<T, E>>>(attempt:
         match attempt().await {
             Err(error) if error.is_retryable() => {
                 tracing::debug!(delay_ms, "running a transaction again");
+                telemetry::metrics().transaction_retried("collision");
                 tokio::time::sleep(Duration::from_millis(rand::random_range(delay_ms / 2..=delay_ms))).await;
                 delay_ms = (delay_ms * 2).min(DELAY_MS_MAX);
             }

@@ -1,2 +1,53 @@
-#![allow(dead_code)]
+//! The points service: the ledger, and the purchases that everything else lives on.
+//!
+//! `domain` is the pure core, `executor` the one write path, `store` the SQL, `service` the protobuf. `consumer` keeps the facts
+//! that other services tell, `job` does the clock's work, `verify` proves the books.
+
+use std::sync::Arc;
+
+use persistence::{Executor, ExecutorOptions, Migration};
+use proto::points::points_service_server::PointsServiceServer;
+use rpc::{Host, StartError, Started};
+
+mod consumer;
 pub mod domain;
+mod error;
+mod executor;
+mod job;
+mod message;
+mod program;
+mod service;
+mod store;
+mod verify;
+
+pub use verify::{Difference, Report, verify};
+
+/// The schema of the ledger, for those that open it without a server.
+pub static MIGRATIONS: &[Migration] = persistence::migrations!["0001_ledger.sql"];
+
+/// The points service.
+pub struct Points;
+
+impl rpc::Service for Points {
+    const NAME: &'static str = "points";
+
+    async fn start(host: &Host) -> Result<Started, StartError> {
+        let database = host.database(Self::NAME, MIGRATIONS).await?;
+        let handler = executor::LedgerHandler { database: database.clone(), context: host.context().clone() };
+        let executor = Arc::new(Executor::start(handler, ExecutorOptions::new("ledger")));
+        host.consume("members", &database, consumer::MemberFacts)?;
+        host.consume("tiers", &database, consumer::TierFacts)?;
+        job::start(host, &database, &executor);
+        let draining = executor.clone();
+        host.when_drained(async move { draining.shutdown().await });
+        let rpcs = service::Rpcs {
+            programs: program::Programs::new(database.clone(), host.directory().clone()),
+            database,
+            executor,
+            context: host.context().clone(),
+            keyring: host.keyring().clone(),
+            clock: host.config().clock.clone(),
+        };
+        Ok(Started::new().with(PointsServiceServer::new(rpcs)))
+    }
+}

@@ -128,15 +128,25 @@ impl Wallet {
         Wallet { name: name.into(), lots: Vec::new(), deficit: 0, active: 0, pending: 0, reserved: 0 }
     }
 
-    /// Σ lots − deficit: what the signed points of all entries add up to.
-    pub fn total(&self) -> i64 {
-        self.active + self.pending + self.reserved - self.deficit
-    }
-
     /// The spendable lots that lapse at or before `moment`, with what nobody holds of them.
     pub fn lapsed(&self, moment: Timestamp) -> impl Iterator<Item = (&LotKey, i64)> {
         let lapsed = move |lot: &&Lot| lot.key.expires_at.is_some_and(|at| at <= moment);
         self.lots.iter().take_while(lapsed).filter(|lot| lot.key.activates_at.is_none() && lot.free() > 0).map(|lot| (&lot.key, lot.free()))
+    }
+
+    /// When spendable points lapse next, and how many then.
+    pub fn next_expiry(&self) -> (Option<Timestamp>, i64) {
+        let mut free = self.lots.iter().filter(|lot| lot.key.activates_at.is_none() && lot.free() > 0).peekable();
+        let at = free.peek().and_then(|lot| lot.key.expires_at);
+        let points = if at.is_some() { free.take_while(|lot| lot.key.expires_at == at).map(Lot::free).sum() } else { 0 };
+        (at, points)
+    }
+
+    /// When pending points become spendable next, and how many then.
+    pub fn next_activation(&self) -> (Option<Timestamp>, i64) {
+        let at = self.lots.iter().filter_map(|lot| lot.key.activates_at).min();
+        let points = if at.is_some() { self.lots.iter().filter(|lot| lot.key.activates_at == at).map(|lot| lot.points).sum() } else { 0 };
+        (at, points)
     }
 
     fn change_lot(&mut self, key: &LotKey, points: i64, reserved: i64) {
@@ -204,6 +214,29 @@ impl Account {
         self.purchases += i64::from(entry.kind == EntryKind::Award);
         self.version = entry.version;
         self.recorded_at = entry.recorded_at;
+    }
+
+    /// What keeps a stored entry from being taken into the fold; `None` when nothing does.
+    pub fn cannot_evolve(&self, entry: &Entry) -> Option<String> {
+        let empty = Wallet::new(&entry.wallet);
+        let wallet = self.wallet(&entry.wallet).unwrap_or(&empty);
+        if wallet.deficit + entry.deficit_delta < 0 {
+            return Some("repays more than is owed".to_owned());
+        }
+        let mut lots: Vec<(&LotKey, i64, i64)> = wallet.lots.iter().map(|lot| (&lot.key, lot.points, lot.reserved)).collect();
+        for change in &entry.lots {
+            let index = lots.iter().position(|(key, _, _)| **key == change.key).unwrap_or_else(|| {
+                lots.push((&change.key, 0, 0));
+                lots.len() - 1
+            });
+            let (_, points, reserved) = &mut lots[index];
+            *points += change.points;
+            *reserved += change.reserved;
+            if !(0 <= *reserved && *reserved <= *points) {
+                return Some("takes more out of a lot than is in it".to_owned());
+            }
+        }
+        None
     }
 
     fn evolve_reservations(&mut self, entry: &Entry) {

@@ -4,8 +4,9 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, Adjust, Award, Capture, ClosedReservation, Command, Ensure, Entry, EntryKind, Facts, FrozenFacts, Known, LotChange, LotKey, MAIN_WALLET,
-    MemberStatus, Outcome, Purchase, Redeem, Refusal, Release, Reservation, Reserve, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
+    Account, Adjust, Award, Capture, ClosedReservation, Command, Ensure, Entry, EntryKind, Facts, FrozenFacts, Known, LotChange, LotKey,
+    MAIN_WALLET, MemberStatus, Outcome, Purchase, Redeem, Refusal, Release, Reservation, Reserve, ReturnPolicy, RewardState, Source, Stamp,
+    Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -65,7 +66,14 @@ impl<'a> Ledger<'a> {
         let mut lot = None;
         if award.member.is_some() {
             let key = version.lot_for(self.stamp.occurred_at, self.stamp.now);
-            self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(award.purchase.id.clone()), version.number)?;
+            self.credit(
+                EntryKind::Award,
+                MAIN_WALLET,
+                &key,
+                explanation.points(),
+                Source::Purchase(award.purchase.id.clone()),
+                version.number,
+            )?;
             lot = (explanation.points() > 0).then_some(key);
         }
         let purchase = Purchase {
@@ -185,7 +193,8 @@ impl<'a> Ledger<'a> {
         source: Source,
         program_version: i64,
     ) -> Result<(), Refusal> {
-        let (held, deficit) = self.account.wallet(wallet).map_or((0, 0), |wallet| (wallet.active + wallet.pending + wallet.reserved, wallet.deficit));
+        let (held, deficit) =
+            self.account.wallet(wallet).map_or((0, 0), |wallet| (wallet.active + wallet.pending + wallet.reserved, wallet.deficit));
         held.checked_add(points).ok_or(Refusal::Overflow)?;
         let repaid = if key.activates_at.is_none() { points.min(deficit) } else { 0 };
         let lots = if points > repaid { vec![LotChange { key: key.clone(), points: points - repaid, reserved: 0 }] } else { Vec::new() };

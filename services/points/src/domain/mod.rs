@@ -14,15 +14,15 @@ mod terms;
 
 pub use account::{Account, AccountId, Lot, LotKey, MAIN_WALLET, Reservation, Wallet};
 pub use command::{
-    Adjust, Award, Capture, ClosedReservation, Command, Ensure, Facts, Known, MemberStatus, Outcome, Redeem, Refusal, Release, Reserve, RewardState,
-    TierInterval,
+    Adjust, Award, Capture, ClosedReservation, Command, Ensure, Facts, Known, MemberStatus, Outcome, Redeem, Refusal, Release, Reserve,
+    RewardState, TierInterval,
 };
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use ledger::Ledger;
 pub use purchase::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
-pub use returns::{Return, ReturnSummary, ReturnWhat, Returned, Taken};
+pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
-pub use terms::{Component, Explanation, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use terms::{Explanation, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]
 mod tests;

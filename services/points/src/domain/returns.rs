@@ -74,7 +74,8 @@ impl Ledger<'_> {
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.terms.deficit_cap);
             let source = Source::Purchase(before.input.id.clone());
-            taken = self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before.lot.as_ref()).as_ref(), policy, source, version.number);
+            taken =
+                self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before.lot.as_ref()).as_ref(), policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
@@ -171,4 +172,3 @@ fn take_amount(purchase: &mut Purchase, net: i64) -> Result<(), Refusal> {
     purchase.remaining_net = net;
     Ok(())
 }
-

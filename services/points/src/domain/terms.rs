@@ -114,7 +114,8 @@ impl Version {
     /// The lot that a credit of `occurred_at` belongs to, as it stands at `now`.
     pub fn lot_for(&self, occurred_at: Timestamp, now: Timestamp) -> LotKey {
         let activates_at = self.terms.activate_after.map_or(occurred_at, |period| period.after(occurred_at, &self.zone));
-        let expires_at = self.terms.expire_after.map(|period| self.terms.expiry_rounding.up(period.after(activates_at, &self.zone), &self.zone));
+        let expires_at =
+            self.terms.expire_after.map(|period| self.terms.expiry_rounding.up(period.after(activates_at, &self.zone), &self.zone));
         LotKey {
             expires_at: expires_at.filter(|at| *at < Timestamp::MAX),
             earn_month: earn_month(occurred_at, &self.zone),

@@ -127,7 +127,7 @@ impl Bench {
             let spendable: i64 = wallet.lots.iter().filter(|lot| lot.key.activates_at.is_none()).map(|lot| lot.points).sum();
             assert_eq!(posted, lots - wallet.deficit, "Σ entries = Σ lots − deficit");
             assert_eq!(wallet.active, spendable - wallet.reserved, "active = Σ active lots − reserved");
-            assert_eq!(wallet.total(), posted);
+            assert_eq!(posted, wallet.active + wallet.pending + wallet.reserved - wallet.deficit);
             assert!(wallet.lots.is_sorted_by(|a, b| a.key < b.key), "lots stay in spending order, each key once");
         }
         assert!(self.entries.is_sorted_by(|a, b| a.version + 1 == b.version && a.recorded_at < b.recorded_at));

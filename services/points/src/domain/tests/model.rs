@@ -24,13 +24,20 @@ struct Hold {
 
 impl Model {
     pub(super) fn balances(&self) -> (i64, i64, i64, i64) {
-        let sum = |pending: bool| -> i64 { self.credits.iter().filter(|c| c.key.activates_at.is_some() == pending).map(|c| c.points - c.held).sum() };
+        let sum = |pending: bool| -> i64 {
+            self.credits.iter().filter(|c| c.key.activates_at.is_some() == pending).map(|c| c.points - c.held).sum()
+        };
         (sum(false), sum(true), self.credits.iter().map(|c| c.held).sum(), self.deficit)
     }
 
     pub(super) fn settle(&mut self, now: Timestamp) {
         loop {
-            let due = self.credits.iter().filter(|c| c.points > 0 && c.key.activates_at.is_some_and(|at| at <= now)).map(|c| c.key.activates_at).min();
+            let due = self
+                .credits
+                .iter()
+                .filter(|c| c.points > 0 && c.key.activates_at.is_some_and(|at| at <= now))
+                .map(|c| c.key.activates_at)
+                .min();
             let Some(due) = due else { break };
             for credit in self.credits.iter_mut().filter(|c| c.key.activates_at == due) {
                 let repaid = credit.points.min(self.deficit);

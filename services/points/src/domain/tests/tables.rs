@@ -29,8 +29,10 @@ fn the_tier_of_the_day_multiplies_the_base() {
         start_at: at(start),
         end_at: end.map(at),
     };
-    bench.facts.tiers =
-        vec![tier("silver", "1.25", "2026-01-01T00:00:00Z", Some("2026-01-15T12:00:00Z")), tier("gold", "1.5", "2026-01-15T12:00:00Z", None)];
+    bench.facts.tiers = vec![
+        tier("silver", "1.25", "2026-01-01T00:00:00Z", Some("2026-01-15T12:00:00Z")),
+        tier("gold", "1.5", "2026-01-15T12:00:00Z", None),
+    ];
     let Ok(Outcome::Awarded { explanation, purchase }) = bench.run(award("p", 10_100)) else { panic!("awarded") };
     assert_eq!((explanation.base, explanation.bonus), (101, 50), "round(101 × 0.5) is 50");
     assert_eq!(purchase.facts.tier, "gold", "an interval ends before its end");
@@ -162,7 +164,8 @@ fn the_return_policy_bounds_what_is_taken() {
 
 #[test]
 fn only_pending_takes_back_what_still_waits() {
-    let waiting = Terms { return_policy: ReturnPolicy::OnlyPending, activate_after: Some(Period { count: 14, unit: CalendarUnit::Day }), ..terms() };
+    let waiting =
+        Terms { return_policy: ReturnPolicy::OnlyPending, activate_after: Some(Period { count: 14, unit: CalendarUnit::Day }), ..terms() };
     let mut bench = Bench::new(waiting);
     bench.run(award("p", 10_000)).unwrap();
     bench.run(remaining("p", 4_000)).unwrap();

@@ -1,0 +1,27 @@
+//! The members service in a process of its own.
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Serves members: who they are, how they are recognised, whether they may take part.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    flags: rpc::Flags,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), rpc::StartError> {
+    let Arguments { flags } = Arguments::parse();
+    rpc::run(&flags, &[rpc::entry::<members::Members>()], |running| {
+        println!("members serves on {}", running.address());
+        // It is shown this one time: whichever process is the first on a new database makes it.
+        if let Some(key) = running.first_administrator() {
+            println!("first administrator key: {key}");
+        }
+    })
+    .await
+}

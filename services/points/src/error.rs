@@ -1,0 +1,121 @@
+//! Refusals as callers see them. Each has a stable reason, and its figures are in the metadata too.
+
+use kernel::ProgramId;
+use persistence::Error as StoreError;
+use prost::Message;
+use rpc::status::{REPLAYED_HEADER, with_reason};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::domain::{ClosedReservation, Refusal};
+
+/// A refusal as it is remembered.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredRefusal {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    /// The encoded `google.rpc.Status`.
+    #[prost(bytes = "vec", tag = "3")]
+    details: Vec<u8>,
+}
+
+impl StoredRefusal {
+    pub(crate) fn of(status: &Status) -> StoredRefusal {
+        StoredRefusal { code: status.code() as i32, message: status.message().to_owned(), details: status.details().to_vec() }
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Result<StoredRefusal, StoreError> {
+        StoredRefusal::decode(bytes).map_err(|_| StoreError::Corrupt("a remembered refusal".to_owned()))
+    }
+
+    /// The same refusal again, with the header of a replay.
+    pub(crate) fn replayed(self) -> Status {
+        let mut status = Status::with_details(Code::from(self.code), self.message, self.details.into());
+        status.metadata_mut().insert(REPLAYED_HEADER, MetadataValue::from_static("true"));
+        status
+    }
+}
+
+/// The stable reason of a refusal.
+pub(crate) fn reason(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::InsufficientPoints { .. } => "INSUFFICIENT_POINTS",
+        Refusal::MemberBlocked => "MEMBER_BLOCKED",
+        Refusal::MemberClosed => "MEMBER_CLOSED",
+        Refusal::ReservationNotFound => "RESERVATION_NOT_FOUND",
+        Refusal::ReservationEnded(ClosedReservation::Captured) => "RESERVATION_CAPTURED",
+        Refusal::ReservationEnded(ClosedReservation::Released) => "RESERVATION_RELEASED",
+        Refusal::ReservationEnded(ClosedReservation::Expired) => "RESERVATION_EXPIRED",
+        Refusal::ExceedsReservation { .. } => "EXCEEDS_RESERVATION",
+        Refusal::PurchaseNotFound => "PURCHASE_NOT_FOUND",
+        Refusal::LineNotFound { .. } => "LINE_NOT_FOUND",
+        Refusal::ExceedsPurchase { .. } => "EXCEEDS_PURCHASE",
+        Refusal::NothingToReturn => "NOTHING_TO_RETURN",
+        Refusal::Overflow => "AMOUNT_OUT_OF_RANGE",
+    }
+}
+
+/// Whether a refusal stands for 30 days under its request id. What is not known yet may be known in a moment, and an amount that
+/// cannot be counted is a malformed request.
+pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
+    !matches!(refusal, Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::Overflow)
+}
+
+/// A refusal as a status.
+pub(crate) fn refused(refusal: &Refusal) -> Status {
+    let code = match refusal {
+        Refusal::ReservationNotFound | Refusal::PurchaseNotFound => Code::NotFound,
+        Refusal::Overflow => Code::OutOfRange,
+        Refusal::InsufficientPoints { .. }
+        | Refusal::MemberBlocked
+        | Refusal::MemberClosed
+        | Refusal::ReservationEnded(_)
+        | Refusal::ExceedsReservation { .. }
+        | Refusal::LineNotFound { .. }
+        | Refusal::ExceedsPurchase { .. }
+        | Refusal::NothingToReturn => Code::FailedPrecondition,
+    };
+    let metadata: Vec<(&str, String)> = match refusal {
+        Refusal::InsufficientPoints { missing } => vec![("missing_points", missing.to_string())],
+        Refusal::ExceedsReservation { held } => vec![("held_points", held.to_string())],
+        Refusal::LineNotFound { line } => vec![("line_id", line.clone())],
+        Refusal::ExceedsPurchase { left } => vec![("left", left.to_string())],
+        Refusal::MemberBlocked
+        | Refusal::MemberClosed
+        | Refusal::ReservationNotFound
+        | Refusal::ReservationEnded(_)
+        | Refusal::PurchaseNotFound
+        | Refusal::NothingToReturn
+        | Refusal::Overflow => Vec::new(),
+    };
+    with_reason(code, reason(refusal), refusal.to_string(), metadata)
+}
+
+/// The request id came with another payload.
+pub(crate) fn request_id_reused(field: &str) -> Status {
+    rpc::status::from_store(StoreError::RequestIdReused { field: field.to_owned() })
+}
+
+/// The purchase id came with another purchase.
+pub(crate) fn purchase_exists(field: &str) -> Status {
+    let text = format!("the purchase id was used before for a purchase with another {field}");
+    with_reason(Code::AlreadyExists, "PURCHASE_EXISTS", text, [("field", field)])
+}
+
+/// Nothing can be earned under no terms.
+pub(crate) fn version_missing(program: &ProgramId) -> Status {
+    let text = "the program has no terms yet: make a first version with CreateProgramVersion";
+    with_reason(Code::FailedPrecondition, "PROGRAM_VERSION_MISSING", text, [("program", program.name())])
+}
+
+/// There is no such program.
+pub(crate) fn program_not_found(program: &ProgramId) -> Status {
+    with_reason(Code::NotFound, "PROGRAM_NOT_FOUND", "there is no such program", [("program", program.name())])
+}
+
+/// There is nothing of that name; `reason` says what.
+pub(crate) fn not_found(reason: &'static str, what: &str) -> Status {
+    with_reason::<&str, &str>(Code::NotFound, reason, format!("there is no such {what}"), [])
+}

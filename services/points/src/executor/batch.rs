@@ -1,0 +1,335 @@
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use kernel::{Context, MemberId, ProgramId, Timestamp, Uuid};
+use persistence::{Error, NewEvent, RequestKey, Tx};
+use prost::Message;
+use proto::points as pb;
+
+use super::job::{Done, Job, Reply, Target, Work};
+use crate::domain::{AccountId, ClosedReservation, Command, Entry, Known, Ledger, Outcome, Purchase, RewardState, Settled, Stamp};
+use crate::error::{self, StoredRefusal};
+use crate::message::{self, AnswerParts};
+use crate::store::{self, Locked, NewAnswer, NewReturn, StoredAnswer};
+
+/// How long a refusal is remembered.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
+
+/// What a batch has read, and what it is going to write. Commands see what those before them in the batch have done.
+pub(super) struct Batch<'a> {
+    context: &'a Context,
+    now: Timestamp,
+    accounts: HashMap<AccountId, Locked>,
+    owners: BTreeMap<AccountId, (ProgramId, MemberId)>,
+    answers: HashMap<Uuid, StoredAnswer>,
+    purchases: HashMap<Uuid, Purchase>,
+    ended: HashMap<Uuid, ClosedReservation>,
+    rewards: HashMap<Uuid, RewardState>,
+    changed: HashSet<AccountId>,
+    entries: Vec<(AccountId, Entry)>,
+    new_answers: Vec<NewAnswer>,
+    new_purchases: Vec<(Uuid, Option<AccountId>, Purchase)>,
+    /// Returned purchases, one row per return, so that each row's number of returns moves by one.
+    new_returns: Vec<(NewReturn, Purchase)>,
+    reservations: Vec<(Uuid, AccountId, Option<ClosedReservation>)>,
+    written_rewards: BTreeMap<Uuid, (AccountId, RewardState)>,
+    events: Vec<NewEvent>,
+}
+
+impl<'a> Batch<'a> {
+    /// Locks the accounts in key order, then reads everything else: a read after the lock is fresh.
+    pub(super) async fn load(tx: &mut Tx, jobs: &[Job], context: &'a Context, now: Timestamp) -> Result<Batch<'a>, Error> {
+        let owners: BTreeMap<AccountId, (ProgramId, MemberId)> =
+            jobs.iter().filter_map(|job| job.account.map(|(id, member)| (id, (job.program.id.clone(), member)))).collect();
+        let wanted: Vec<_> = owners.iter().map(|(id, (program, member))| (*id, program.clone(), *member)).collect();
+        let accounts = if wanted.is_empty() { HashMap::new() } else { store::lock_accounts(tx, &wanted).await? };
+        let keys = Keys::of(jobs);
+        if !keys.strangers.is_empty() {
+            store::lock_purchases(tx, &keys.strangers).await?;
+        }
+        let mut answers = if keys.operations.is_empty() { HashMap::new() } else { store::operations(tx, &keys.operations, now).await? };
+        let purchases = if keys.purchases.is_empty() { HashMap::new() } else { store::purchases(tx, &keys.purchases).await? };
+        // A purchase that is recorded already is answered with the answer of its day.
+        let first: Vec<Uuid> = purchases.values().map(|purchase| purchase.operation).filter(|id| !answers.contains_key(id)).collect();
+        if !first.is_empty() {
+            answers.extend(store::operations(tx, &first, now).await?);
+        }
+        let ended = if keys.reservations.is_empty() { HashMap::new() } else { store::ended_reservations(tx, &keys.reservations).await? };
+        let rewards = if keys.rewards.is_empty() { HashMap::new() } else { store::rewards(tx, &keys.rewards).await? };
+        Ok(Batch {
+            context,
+            now,
+            accounts,
+            owners,
+            answers,
+            purchases,
+            ended,
+            rewards,
+            changed: HashSet::new(),
+            entries: Vec::new(),
+            new_answers: Vec::new(),
+            new_purchases: Vec::new(),
+            new_returns: Vec::new(),
+            reservations: Vec::new(),
+            written_rewards: BTreeMap::new(),
+            events: Vec::new(),
+        })
+    }
+
+    /// Carries out one job. The lookup of its keys precedes every business check.
+    pub(super) fn run(&mut self, job: &Job) -> Result<Reply, Error> {
+        let Work::Command { key, request_id, command, target, request } = &job.work else {
+            return Ok(Reply::Settled(self.settle(job)));
+        };
+        if let Some(stored) = self.answers.get(&key.id()) {
+            return replay(key, stored, command, error::request_id_reused);
+        }
+        if let (Command::Award(_), Target::Purchase(purchase)) = (command, target)
+            && let Some(recorded) = self.purchases.get(purchase)
+        {
+            let stored =
+                self.answers.get(&recorded.operation).ok_or_else(|| Error::Corrupt("a purchase without its operation".to_owned()))?;
+            return replay(key, stored, command, error::purchase_exists);
+        }
+        let Some(versions) = &job.program.versions else {
+            return Ok(Reply::Refused(Box::new(error::version_missing(&job.program.id))));
+        };
+        self.settle(job);
+        let stamp = Stamp {
+            operation: key.id(),
+            request_id: request_id.clone(),
+            actor: job.origin.actor.clone(),
+            terminal: job.origin.terminal.clone(),
+            store: job.origin.store.clone(),
+            occurred_at: job.origin.occurred_at.unwrap_or(self.now),
+            now: self.now,
+        };
+        let known = self.known(target);
+        let mut stranger = Locked { account: Default::default(), facts: Default::default() };
+        let held = match job.account {
+            Some((id, _)) => self.accounts.get_mut(&id).ok_or_else(|| Error::Corrupt("an account that was not locked".to_owned()))?,
+            None => &mut stranger,
+        };
+        match Ledger::open(&mut held.account, versions, &held.facts, &stamp).apply(command, &known) {
+            Ok((outcome, entries)) => self.keep(job, key, &stamp, *target, request, outcome, entries),
+            Err(refusal) => {
+                let status = error::refused(&refusal);
+                telemetry::metrics().rejected(error::reason(&refusal));
+                if error::is_remembered(&refusal) {
+                    self.remember(key, true, StoredRefusal::of(&status).encode_to_vec());
+                }
+                Ok(Reply::Refused(Box::new(status)))
+            }
+        }
+    }
+
+    /// Writes everything in one go. Keys are inserted sorted, so that two processes never wait for each other in a circle.
+    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), Error> {
+        self.new_answers.sort_unstable_by_key(|answer| answer.operation);
+        self.new_purchases.sort_unstable_by_key(|(key, _, _)| *key);
+        store::insert_operations(tx, &self.new_answers).await?;
+        store::insert_purchases(tx, &self.new_purchases).await?;
+        store::insert_entries(tx, &self.entries).await?;
+        let changed = self.owners.iter().filter(|(id, _)| self.changed.contains(id));
+        let accounts: Vec<_> = changed.map(|(id, (program, member))| (*id, program.clone(), *member, &self.accounts[id].account)).collect();
+        store::write_accounts(tx, &accounts).await?;
+        for (new, purchase) in &self.new_returns {
+            store::update_purchase(tx, new.purchase_key, purchase).await?;
+            store::insert_return(tx, new).await?;
+        }
+        for (id, account, ended) in &self.reservations {
+            store::write_reservation(tx, *id, *account, *ended).await?;
+        }
+        for (key, (account, state)) in &self.written_rewards {
+            store::write_reward(tx, *key, *account, state).await?;
+        }
+        tx.append_events(self.events).await
+    }
+
+    /// Does what has fallen due in the job's account; its entries are the clock's.
+    fn settle(&mut self, job: &Job) -> Settled {
+        let (Some((id, member)), Some(versions)) = (job.account, &job.program.versions) else { return Settled::default() };
+        let Some(held) = self.accounts.get_mut(&id) else { return Settled::default() };
+        if held.account.next_due().is_none_or(|due| due > self.now) {
+            return Settled::default();
+        }
+        let clock: std::sync::Arc<str> = "".into();
+        let stamp = Stamp {
+            operation: Uuid::nil(),
+            request_id: clock.clone(),
+            actor: "clock".into(),
+            terminal: clock.clone(),
+            store: clock,
+            occurred_at: self.now,
+            now: self.now,
+        };
+        let settled = Ledger::open(&mut held.account, versions, &held.facts, &stamp).settle();
+        if let Some(last) = settled.entries.last() {
+            let event = message::settled_event(&job.program.id, member, last, &settled);
+            self.changed.insert(id);
+            self.push_event(event);
+            self.entries.extend(settled.entries.iter().map(|entry| (id, entry.clone())));
+            for (reservation, ended) in &settled.ended {
+                self.ended.insert(*reservation, *ended);
+            }
+        }
+        settled
+    }
+
+    fn known(&self, target: &Target) -> Known {
+        match target {
+            Target::Account => Known::default(),
+            Target::Purchase(key) => Known { purchase: self.purchases.get(key).cloned(), ..Known::default() },
+            Target::Reservation(key) => Known { closed_reservation: self.ended.get(key).copied(), ..Known::default() },
+            Target::Reward(key) => Known { reward: self.rewards.get(key).cloned(), ..Known::default() },
+        }
+    }
+
+    /// Takes what a command did into what will be written, and makes its answer.
+    #[expect(clippy::too_many_arguments, reason = "everything about one command, once")]
+    fn keep(
+        &mut self,
+        job: &Job,
+        key: &RequestKey,
+        stamp: &Stamp,
+        target: Target,
+        request: &[u8],
+        outcome: Outcome,
+        entries: Vec<Entry>,
+    ) -> Result<Reply, Error> {
+        let account = job.account.map(|(id, _)| id);
+        if let Some(id) = account.filter(|_| !entries.is_empty()) {
+            self.changed.insert(id);
+        }
+        self.keep_outcome(account, stamp, target, request, &outcome);
+        let held = account.and_then(|id| self.accounts.get(&id)).map(|held| &held.account);
+        let parts =
+            AnswerParts { program: &job.program, member: job.account.map(|(_, member)| member), account: held, stamp, entries: &entries };
+        let event = message::event(&parts, &outcome, job.origin.historical);
+        let (done, bytes) = match &outcome {
+            Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::ensured(state).encode_to_vec()),
+            _ => {
+                let operation = message::operation(&parts, &outcome);
+                let bytes = operation.encode_to_vec();
+                (Done::Operation(Box::new(operation)), bytes)
+            }
+        };
+        if let Some(event) = event {
+            self.push_event(event);
+        }
+        if let Some(id) = account {
+            self.entries.extend(entries.into_iter().map(|entry| (id, entry)));
+        }
+        self.remember(key, false, bytes);
+        Ok(Reply::Done { done, replayed: false })
+    }
+
+    fn keep_outcome(&mut self, account: Option<AccountId>, stamp: &Stamp, target: Target, request: &[u8], outcome: &Outcome) {
+        match (outcome, target, account) {
+            (Outcome::Awarded { purchase, .. }, Target::Purchase(key), account) => {
+                self.purchases.insert(key, (**purchase).clone());
+                self.new_purchases.push((key, account, (**purchase).clone()));
+            }
+            (Outcome::Returned(returned), Target::Purchase(key), _) => {
+                self.purchases.insert(key, returned.purchase.clone());
+                let new = NewReturn {
+                    purchase_key: key,
+                    number: returned.purchase.returns,
+                    operation: stamp.operation,
+                    returned_net: returned.summary.returned,
+                    due_delta: returned.summary.due_delta,
+                    occurred_at: stamp.occurred_at,
+                    recorded_at: stamp.now,
+                    details: request.to_vec(),
+                };
+                self.new_returns.push((new, returned.purchase.clone()));
+            }
+            (Outcome::Reserved { reservation }, _, Some(account)) => self.reservations.push((reservation.id, account, None)),
+            (Outcome::Captured { reservation, .. }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Captured),
+            (Outcome::Released { reservation }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Released),
+            (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
+                self.rewards.insert(key, state.clone());
+                self.written_rewards.insert(key, (account, state.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, reservation: Uuid, account: AccountId, how: ClosedReservation) {
+        self.ended.insert(reservation, how);
+        self.reservations.push((reservation, account, Some(how)));
+    }
+
+    fn remember(&mut self, key: &RequestKey, refused: bool, answer: Vec<u8>) {
+        let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), refused, answer };
+        if let MapEntry::Vacant(free) = self.answers.entry(key.id()) {
+            free.insert(stored.clone());
+            let forget_at = refused.then(|| self.now + REFUSAL_MEMORY);
+            self.new_answers.push(NewAnswer { operation: key.id(), stored, recorded_at: self.now, forget_at });
+        }
+    }
+
+    fn push_event(&mut self, event: proto::events::Event) {
+        let id = self.context.uuid();
+        let stream = if event.member.is_empty() { event.aggregate.clone() } else { event.member.clone() };
+        let event = proto::events::Event { event_id: id.to_string(), ..event };
+        self.events.push(NewEvent { id, stream, at: self.now, payload: event.encode_to_vec() });
+    }
+}
+
+/// The keys that a batch reads, each once.
+#[derive(Default)]
+struct Keys {
+    operations: Vec<Uuid>,
+    purchases: Vec<Uuid>,
+    /// Purchases without an account whose row is going to change.
+    strangers: Vec<Uuid>,
+    reservations: Vec<Uuid>,
+    rewards: Vec<Uuid>,
+}
+
+impl Keys {
+    fn of(jobs: &[Job]) -> Keys {
+        let mut keys = Keys::default();
+        for job in jobs {
+            let Work::Command { key, target, command, .. } = &job.work else { continue };
+            keys.operations.push(key.id());
+            match target {
+                Target::Account => {}
+                Target::Purchase(purchase) => {
+                    keys.purchases.push(*purchase);
+                    if job.account.is_none() && matches!(command, Command::Return(_)) {
+                        keys.strangers.push(*purchase);
+                    }
+                }
+                Target::Reservation(reservation) => keys.reservations.push(*reservation),
+                Target::Reward(reward) => keys.rewards.push(*reward),
+            }
+        }
+        for list in [&mut keys.operations, &mut keys.purchases, &mut keys.strangers, &mut keys.reservations, &mut keys.rewards] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        keys
+    }
+}
+
+/// The first answer again, or the error of a key that was used for something else.
+fn replay(key: &RequestKey, stored: &StoredAnswer, command: &Command, reused: fn(&str) -> tonic::Status) -> Result<Reply, Error> {
+    match key.check(&stored.fingerprint) {
+        Err(Error::RequestIdReused { field }) => return Ok(Reply::Refused(Box::new(reused(&field)))),
+        checked => checked?,
+    }
+    if stored.refused {
+        return Ok(Reply::Refused(Box::new(StoredRefusal::read(&stored.answer)?.replayed())));
+    }
+    let corrupt = |_| Error::Corrupt("a remembered answer".to_owned());
+    let done = match command {
+        Command::Ensure(_) => {
+            Done::Ensured(message::ensured_state(&pb::EnsureRewardResponse::decode(&stored.answer[..]).map_err(corrupt)?))
+        }
+        _ => Done::Operation(Box::new(pb::Operation::decode(&stored.answer[..]).map_err(corrupt)?)),
+    };
+    Ok(Reply::Done { done, replayed: true })
+}

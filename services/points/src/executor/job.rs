@@ -1,0 +1,89 @@
+use std::sync::Arc;
+
+use kernel::{MemberId, Timestamp, Uuid};
+use persistence::RequestKey;
+use proto::points as pb;
+use tonic::Status;
+
+use crate::domain::{AccountId, Command, RewardState, Settled};
+use crate::program::Program;
+
+/// One command on its way to the ledger.
+pub(crate) struct Job {
+    pub(crate) program: Arc<Program>,
+    /// The account; `None` for a stranger.
+    pub(crate) account: Option<(AccountId, MemberId)>,
+    pub(crate) work: Work,
+    pub(crate) origin: Origin,
+}
+
+/// Who asked, where, for when.
+pub(crate) struct Origin {
+    pub(crate) actor: Arc<str>,
+    pub(crate) store: Arc<str>,
+    pub(crate) terminal: Arc<str>,
+    /// `None` for now.
+    pub(crate) occurred_at: Option<Timestamp>,
+    /// Old data: nobody is to be told.
+    pub(crate) historical: bool,
+}
+
+/// What is to be done.
+pub(crate) enum Work {
+    /// A caller's command.
+    Command {
+        key: RequestKey,
+        request_id: Arc<str>,
+        command: Command,
+        target: Target,
+        /// The encoded request, for what is kept as it came.
+        request: Vec<u8>,
+    },
+    /// What has fallen due.
+    Settle,
+}
+
+/// What a command touches besides its account, by key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Target {
+    Account,
+    Purchase(Uuid),
+    Reservation(Uuid),
+    Reward(Uuid),
+}
+
+impl Target {
+    /// The key of a purchase: the hash of program and purchase id.
+    pub(crate) fn purchase(program: &kernel::ProgramId, id: &str) -> Target {
+        Target::Purchase(hash("regulars points purchase v1", program, id))
+    }
+
+    /// The key of a reward: the hash of program and reward key.
+    pub(crate) fn reward(program: &kernel::ProgramId, key: &str) -> Target {
+        Target::Reward(hash("regulars points reward v1", program, key))
+    }
+}
+
+fn hash(context: &str, program: &kernel::ProgramId, id: &str) -> Uuid {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    hasher.update(program.as_str().as_bytes()).update(b"/").update(id.as_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    Uuid::new_v8(bytes)
+}
+
+/// What a job is answered.
+pub(crate) enum Reply {
+    /// It was done, now or when the request came first.
+    Done { done: Done, replayed: bool },
+    /// It was refused, now or when the request came first.
+    Refused(Box<Status>),
+    /// What was due was done.
+    Settled(Settled),
+}
+
+/// The answer of a command.
+pub(crate) enum Done {
+    Operation(Box<pb::Operation>),
+    Ensured(RewardState),
+}

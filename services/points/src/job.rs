@@ -1,0 +1,114 @@
+//! The clock's work: what has fallen due is settled in bounded batches, through the same executor as everything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kernel::{MemberId, ProgramId, Timestamp};
+use persistence::{Database, Error, Executor};
+use rpc::{Host, status};
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::domain::AccountId;
+use crate::executor::{Job, LedgerHandler, Origin, Reply, Work};
+use crate::program::{Program, Programs};
+use crate::service::not_answered;
+use crate::store;
+
+/// How often the clock looks, and how many accounts it takes at a time.
+const PAUSE: Duration = Duration::from_secs(1);
+const ACCOUNTS_MAX: i64 = 256;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much was settled.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) accounts: i64,
+    pub(crate) activated: i64,
+    pub(crate) expired: i64,
+}
+
+/// Settles what has fallen due, for ever. Several processes may: each account is settled under its lock, and once settled it is
+/// not due. Refusals whose time is over are forgotten on the way.
+pub(crate) fn start(host: &Host, database: &Database, executor: &Arc<Executor<LedgerHandler>>) {
+    let programs = Arc::new(Programs::new(database.clone(), host.directory().clone()));
+    let (database, executor, context) = (database.clone(), executor.clone(), host.context().clone());
+    host.every("settle", PAUSE, move || {
+        let (database, executor, programs, now) = (database.clone(), executor.clone(), programs.clone(), context.now());
+        async move { settle_all(&database, &executor, &programs, now).await }
+    });
+}
+
+async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, programs: &Programs, now: Timestamp) -> Result<(), JobError> {
+    loop {
+        let mut tx = database.begin().await?;
+        store::forget_refusals(&mut tx, now, ACCOUNTS_MAX).await?;
+        let due = store::due_accounts(&mut tx, now, ACCOUNTS_MAX).await?;
+        tx.commit().await?;
+        let mut jobs = Vec::with_capacity(due.len());
+        for (program, member) in &due {
+            let id = ProgramId::parse(program).map_err(|_| Error::Corrupt("program of an account".to_owned()))?;
+            if let Some(program) = programs.get(&id).await? {
+                jobs.push(settling(&program, MemberId(*member)));
+            }
+        }
+        submit(executor, jobs, Instant::now() + PATIENCE).await?;
+        if i64::try_from(due.len()).is_ok_and(|found| found < ACCOUNTS_MAX) {
+            return Ok(());
+        }
+    }
+}
+
+/// Settles one program's due accounts, at most `limit`.
+pub(crate) async fn settle_program(
+    database: &Database,
+    executor: &Executor<LedgerHandler>,
+    program: &Arc<Program>,
+    now: Timestamp,
+    limit: i64,
+    deadline: Instant,
+) -> Result<Done, Status> {
+    let mut tx = database.read().await.map_err(status::from_store)?;
+    let due = store::due_in_program(&mut tx, &program.id, now, limit).await.map_err(status::from_store)?;
+    drop(tx);
+    let jobs = due.into_iter().map(|(member,)| settling(program, MemberId(member))).collect();
+    submit(executor, jobs, deadline).await.map_err(|error| match error {
+        JobError::Ledger(error) => not_answered(error),
+        JobError::Store(error) => status::from_store(error),
+    })
+}
+
+async fn submit(executor: &Executor<LedgerHandler>, jobs: Vec<Job>, deadline: Instant) -> Result<Done, JobError> {
+    let submitted = jobs.into_iter().map(|job| {
+        let lane = job.account.map(|(id, _)| id.0);
+        executor.submit(lane, job, deadline)
+    });
+    let mut done = Done::default();
+    for reply in join_all(submitted).await {
+        if let Reply::Settled(settled) = reply.map_err(JobError::Ledger)? {
+            done.accounts += 1;
+            done.activated += settled.activated;
+            done.expired += settled.expired;
+        }
+    }
+    Ok(done)
+}
+
+fn settling(program: &Arc<Program>, member: MemberId) -> Job {
+    Job {
+        program: program.clone(),
+        account: Some((AccountId::of(&program.id, member), member)),
+        work: Work::Settle,
+        origin: Origin { actor: "clock".into(), store: "".into(), terminal: "".into(), occurred_at: None, historical: false },
+    }
+}
+
+/// Why a round of settling came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    #[error("the ledger gave no answer")]
+    Ledger(#[source] persistence::SubmitError<Error>),
+    #[error(transparent)]
+    Store(#[from] Error),
+}

@@ -1,0 +1,485 @@
+//! The domain as messages and events.
+
+use kernel::{MemberId, ProgramId, Rounding, Timestamp, Uuid};
+use proto::events;
+use proto::points as pb;
+use rpc::wire::timestamp;
+use rust_decimal::Decimal;
+
+use crate::domain::{
+    Account, Entry, EntryKind, Explanation, LotKey, MAIN_WALLET, Outcome, PointRounding, Purchase, Reservation, ReturnPolicy, Returned,
+    RewardState, Settled, Source, Stamp, Terms, Wallet,
+};
+use crate::program::{Program, VersionRecord};
+
+/// What the answer of a command is made of.
+pub(crate) struct AnswerParts<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) member: Option<MemberId>,
+    /// The account afterwards.
+    pub(crate) account: Option<&'a Account>,
+    pub(crate) stamp: &'a Stamp,
+    pub(crate) entries: &'a [Entry],
+}
+
+/// `programs/{program}/operations/{operation}`.
+fn operation_name(program: &ProgramId, operation: Uuid) -> String {
+    format!("programs/{program}/operations/{operation}")
+}
+
+fn purchase_name(program: &ProgramId, purchase: &str) -> String {
+    format!("programs/{program}/purchases/{purchase}")
+}
+
+fn version_name(program: &ProgramId, number: i64) -> String {
+    if number == 0 { String::new() } else { format!("programs/{program}/versions/{number}") }
+}
+
+fn money(program: &Program, minor_units: i64) -> proto::common::Money {
+    proto::common::Money { currency_code: program.currency.to_string(), minor_units }
+}
+
+/// The answer of everything that moves points, but of EnsureReward.
+pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Operation {
+    use pb::operation::Kind;
+    let AnswerParts { program, member, account, stamp, entries } = *parts;
+    let posted: i64 = entries.iter().map(|entry| entry.points).sum();
+    let mut operation = pb::Operation {
+        name: operation_name(&program.id, stamp.operation),
+        request_id: stamp.request_id.to_string(),
+        kind: Kind::Unspecified.into(),
+        member: member.map(|member| member.name(&program.id)).unwrap_or_default(),
+        entries: member.map(|member| entries.iter().map(|posted| entry(&program.id, member, posted)).collect()).unwrap_or_default(),
+        balance: member.zip(account).map(|(member, account)| balance(&program.id, member, account, stamp.now, Detail::Figures)),
+        requested_points: 0,
+        actual_points: posted,
+        purchase: String::new(),
+        reservation: None,
+        award: None,
+        r#return: None,
+        occur_time: Some(timestamp(stamp.occurred_at)),
+        record_time: Some(timestamp(stamp.now)),
+    };
+    let kind = match outcome {
+        Outcome::Awarded { purchase, explanation } => {
+            operation.purchase = purchase_name(&program.id, &purchase.input.id.0);
+            operation.award = Some(award_explanation(program, purchase, explanation, stamp.now));
+            Kind::Award
+        }
+        Outcome::Redeemed { requested, .. } => {
+            operation.requested_points = *requested;
+            Kind::Redeem
+        }
+        Outcome::Reserved { reservation: held } => {
+            operation.requested_points = held.points;
+            operation.reservation = member.map(|member| reservation(&program.id, member, held, pb::reservation::State::Open, 0));
+            Kind::Reserve
+        }
+        Outcome::Captured { reservation: held, points } => {
+            operation.requested_points = *points;
+            operation.reservation = member.map(|member| reservation(&program.id, member, held, pb::reservation::State::Captured, *points));
+            Kind::Capture
+        }
+        Outcome::Released { reservation: held } => {
+            operation.reservation = member.map(|member| reservation(&program.id, member, held, pb::reservation::State::Released, 0));
+            Kind::Release
+        }
+        Outcome::Returned(returned) => {
+            operation.purchase = purchase_name(&program.id, &returned.purchase.input.id.0);
+            operation.r#return = Some(return_explanation(program, returned));
+            Kind::Return
+        }
+        Outcome::Adjusted { points } => {
+            operation.requested_points = *points;
+            Kind::Adjust
+        }
+        Outcome::Ensured(_) => Kind::Reward,
+    };
+    operation.kind = kind.into();
+    operation
+}
+
+fn reservation(program: &ProgramId, member: MemberId, held: &Reservation, state: pb::reservation::State, captured: i64) -> pb::Reservation {
+    pb::Reservation {
+        name: format!("{}/reservations/{}", member.name(program), held.id),
+        state: state.into(),
+        wallet: held.wallet.to_string(),
+        points: held.points,
+        captured_points: captured,
+        expire_time: Some(timestamp(held.expires_at)),
+    }
+}
+
+/// How the points of a purchase were worked out.
+pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanation: &Explanation, now: Timestamp) -> pb::AwardExplanation {
+    let lot = purchase.lot.as_ref();
+    let components = explanation.components.iter().map(|part| pb::AwardComponent {
+        source: part.source.clone(),
+        factor: part.factor.normalize().to_string(),
+        points: part.points,
+    });
+    pb::AwardExplanation {
+        net: Some(money(program, purchase.input.net)),
+        base_points: explanation.base,
+        bonus_points: explanation.bonus,
+        components: components.collect(),
+        program_version: version_name(&program.id, purchase.facts.version),
+        tier: purchase.facts.tier.clone(),
+        activate_time: lot.and_then(|lot| lot.activates_at).filter(|at| *at > now).map(timestamp),
+        expire_time: lot.and_then(|lot| lot.expires_at).map(timestamp),
+        first_purchase: purchase.facts.first_purchase,
+    }
+}
+
+fn return_explanation(program: &Program, returned: &Returned) -> pb::ReturnExplanation {
+    let taken = returned.summary.taken;
+    pb::ReturnExplanation {
+        returned: Some(money(program, returned.summary.returned)),
+        remaining: Some(money(program, returned.purchase.remaining_net)),
+        due_points: returned.purchase.due,
+        taken_from_pending: taken.pending,
+        taken_from_active: taken.active,
+        added_to_deficit: taken.deficit,
+        forgiven: taken.forgiven,
+    }
+}
+
+/// The answer of EnsureReward.
+pub(crate) fn ensured(state: &RewardState) -> pb::EnsureRewardResponse {
+    pb::EnsureRewardResponse { version: state.version, granted: state.granted > 0 }
+}
+
+/// What a remembered answer of EnsureReward says.
+pub(crate) fn ensured_state(answer: &pb::EnsureRewardResponse) -> RewardState {
+    RewardState { version: answer.version, granted: i64::from(answer.granted), lot: None }
+}
+
+/// One entry of a member's account.
+pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb::Entry {
+    let member_name = member.name(program);
+    let (mut purchase, mut reservation, mut reason, mut approver) = Default::default();
+    match &entry.source {
+        Source::Purchase(id) => purchase = purchase_name(program, &id.0),
+        Source::Reservation { id, .. } => reservation = format!("{member_name}/reservations/{id}"),
+        Source::Reference(reference) => reason = reference.clone(),
+        Source::Reward(key) => reason = key.clone(),
+        Source::Correction { reason: why, approver: who } => (reason, approver) = (why.clone(), who.clone()),
+        Source::Due => {}
+    }
+    let lots = entry.lots.iter().map(|change| {
+        let LotKey { expires_at, earn_month, activates_at, origin: _ } = change.key;
+        pb::LotChange {
+            activate_time: activates_at.map(timestamp),
+            expire_time: expires_at.map(timestamp),
+            earn_month,
+            points_delta: change.points,
+            reserved_delta: change.reserved,
+        }
+    });
+    let operation = if entry.stamp.operation.is_nil() { String::new() } else { operation_name(program, entry.stamp.operation) };
+    pb::Entry {
+        name: format!("{member_name}/entries/{}", entry.version),
+        version: entry.version,
+        kind: kind(entry.kind).into(),
+        wallet: entry.wallet.to_string(),
+        points: entry.points,
+        active_after: entry.active_after,
+        pending_after: entry.pending_after,
+        reserved_after: entry.reserved_after,
+        deficit_after: entry.deficit_after,
+        lots: lots.collect(),
+        deficit_delta: entry.deficit_delta,
+        purchase,
+        reservation,
+        operation,
+        request_id: entry.stamp.request_id.to_string(),
+        actor: entry.stamp.actor.to_string(),
+        terminal: entry.stamp.terminal.to_string(),
+        store: entry.stamp.store.to_string(),
+        reason,
+        approver,
+        program_version: version_name(program, entry.program_version),
+        fact_version: entry.fact_version,
+        occur_time: Some(timestamp(entry.stamp.occurred_at)),
+        effective_time: Some(timestamp(entry.effective_at)),
+        record_time: Some(timestamp(entry.recorded_at)),
+    }
+}
+
+fn kind(kind: EntryKind) -> pb::EntryKind {
+    match kind {
+        EntryKind::Award => pb::EntryKind::Award,
+        EntryKind::Activate => pb::EntryKind::Activate,
+        EntryKind::Reserve => pb::EntryKind::Reserve,
+        EntryKind::Capture => pb::EntryKind::Capture,
+        EntryKind::Release => pb::EntryKind::Release,
+        EntryKind::Redeem => pb::EntryKind::Redeem,
+        EntryKind::Clawback => pb::EntryKind::Clawback,
+        EntryKind::Adjust => pb::EntryKind::Adjust,
+        EntryKind::Expire => pb::EntryKind::Expire,
+        EntryKind::Reward => pb::EntryKind::Reward,
+        EntryKind::RewardRevoked => pb::EntryKind::RewardRevoked,
+    }
+}
+
+/// How much a balance tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// The figures.
+    Figures,
+    /// The lots too.
+    Lots,
+}
+
+/// The balances of a member.
+pub(crate) fn balance(program: &ProgramId, member: MemberId, account: &Account, now: Timestamp, detail: Detail) -> pb::Balance {
+    let empty = Wallet::new(MAIN_WALLET);
+    let main = account.wallet(MAIN_WALLET).unwrap_or(&empty);
+    let others = account.wallets.iter().filter(|wallet| &*wallet.name != MAIN_WALLET);
+    pb::Balance {
+        member: member.name(program),
+        wallets: std::iter::once(main).chain(others).map(|wallet| wallet_balance(wallet, detail)).collect(),
+        version: account.version,
+        as_of_time: Some(timestamp(now)),
+    }
+}
+
+fn wallet_balance(wallet: &Wallet, detail: Detail) -> pb::WalletBalance {
+    let (next_expire, next_expire_points) = wallet.next_expiry();
+    let (next_activate, next_activate_points) = wallet.next_activation();
+    let lots = match detail {
+        Detail::Figures => Vec::new(),
+        Detail::Lots => wallet
+            .lots
+            .iter()
+            .map(|lot| pb::Lot {
+                activate_time: lot.key.activates_at.map(timestamp),
+                expire_time: lot.key.expires_at.map(timestamp),
+                earn_month: lot.key.earn_month,
+                points: lot.points,
+                reserved_points: lot.reserved,
+            })
+            .collect(),
+    };
+    pb::WalletBalance {
+        wallet: wallet.name.to_string(),
+        active_points: wallet.active,
+        pending_points: wallet.pending,
+        reserved_points: wallet.reserved,
+        deficit_points: wallet.deficit,
+        next_expire_time: next_expire.map(timestamp),
+        next_expire_points,
+        next_activate_time: next_activate.map(timestamp),
+        next_activate_points,
+        lots,
+    }
+}
+
+/// A purchase as it stands.
+pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
+    let input = &purchase.input;
+    pb::Purchase {
+        name: purchase_name(&program.id, &input.id.0),
+        member: purchase.member.map(|member| member.name(&program.id)).unwrap_or_default(),
+        store: purchase.store.to_string(),
+        terminal: purchase.terminal.to_string(),
+        channel: input.channel.clone(),
+        offer: input.offer.clone(),
+        net: Some(money(program, input.net)),
+        remaining_net: Some(money(program, purchase.remaining_net)),
+        lines: input
+            .lines
+            .iter()
+            .map(|line| pb::PurchaseLine {
+                line_id: line.id.clone(),
+                sku: line.sku.clone(),
+                category: line.category.clone(),
+                quantity: line.quantity,
+                net_minor_units: line.net,
+            })
+            .collect(),
+        returned_quantities: input.lines.iter().map(|line| line.returned).collect(),
+        base_points: purchase.base,
+        due_points: purchase.due,
+        returns: purchase.returns,
+        occur_time: Some(timestamp(purchase.occurred_at)),
+        record_time: Some(timestamp(purchase.recorded_at)),
+        operation: operation_name(&program.id, purchase.operation),
+    }
+}
+
+/// A version of a program's terms.
+pub(crate) fn version(program: &ProgramId, record: VersionRecord) -> pb::ProgramVersion {
+    pb::ProgramVersion {
+        name: version_name(program, record.number),
+        terms: Some(record.terms),
+        start_time: Some(timestamp(record.start_at)),
+        create_time: Some(timestamp(record.created_at)),
+        author: record.author,
+    }
+}
+
+/// Reads terms; the error is the field that is wrong and what it must be.
+pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, &'static str> {
+    let period = |period: &proto::common::CalendarPeriod| {
+        use proto::common::calendar_period::Unit;
+        let unit = match period.unit() {
+            Unit::Day => kernel::CalendarUnit::Day,
+            Unit::Week => kernel::CalendarUnit::Week,
+            Unit::Month => kernel::CalendarUnit::Month,
+            Unit::Year => kernel::CalendarUnit::Year,
+            Unit::Unspecified => return Err("a period needs a unit"),
+        };
+        Ok(kernel::Period { count: period.count, unit })
+    };
+    let points_per_unit: Decimal = message.points_per_unit.parse().map_err(|_| "points_per_unit must be a decimal")?;
+    if points_per_unit > Decimal::from(1_000_000) {
+        return Err("points_per_unit must be at most 1000000");
+    }
+    let ttl = message.reservation_ttl.as_ref();
+    let ttl =
+        ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| "reservation_ttl must be positive"))?;
+    Ok(Terms {
+        points_per_unit,
+        rounding: match message.rounding() {
+            pb::terms::PointRounding::Down => PointRounding::Down,
+            pb::terms::PointRounding::HalfUp => PointRounding::HalfUp,
+            pb::terms::PointRounding::Up => PointRounding::Up,
+            pb::terms::PointRounding::Unspecified => return Err("rounding must be told"),
+        },
+        activate_after: message.activate_after.as_ref().map(period).transpose()?,
+        expire_after: message.expire_after.as_ref().map(period).transpose()?,
+        expiry_rounding: match message.expiry_rounding() {
+            pb::terms::ExpiryRounding::Unspecified => Rounding::None,
+            pb::terms::ExpiryRounding::Day => Rounding::EndOfDay,
+            pb::terms::ExpiryRounding::Month => Rounding::EndOfMonth,
+            pb::terms::ExpiryRounding::Quarter => Rounding::EndOfQuarter,
+            pb::terms::ExpiryRounding::HalfYear => Rounding::EndOfHalfYear,
+            pb::terms::ExpiryRounding::Year => Rounding::EndOfYear,
+        },
+        return_policy: match message.return_policy() {
+            pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
+            pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,
+            pb::terms::ReturnPolicy::Unlimited => ReturnPolicy::Unlimited,
+            pb::terms::ReturnPolicy::Unspecified => return Err("return_policy must be told"),
+        },
+        deficit_cap: (message.deficit_cap > 0).then_some(message.deficit_cap),
+        restore_grace: message.restore_grace.as_ref().map(period).transpose()?,
+        reservation_ttl: ttl,
+    })
+}
+
+/// The event of a command; `None` for one that changed nothing.
+pub(crate) fn event(parts: &AnswerParts<'_>, outcome: &Outcome, historical: bool) -> Option<events::Event> {
+    use events::event::Payload;
+    let AnswerParts { program, member, account, stamp, entries } = *parts;
+    let postings: Vec<events::Posting> = entries.iter().map(posting).collect();
+    let posted = |operation: &str| {
+        (!postings.is_empty())
+            .then(|| Payload::PointsPosted(events::PointsPosted { operation: operation.to_owned(), postings: postings.clone() }))
+    };
+    let mut purchase_version = 1;
+    let payload = match outcome {
+        Outcome::Awarded { purchase, explanation } => Payload::PurchaseRecorded(recorded(program, purchase, explanation, postings)),
+        Outcome::Returned(returned) => {
+            purchase_version = 1 + returned.purchase.returns;
+            Payload::PurchaseReturned(events::PurchaseReturned {
+                purchase: purchase_name(&program.id, &returned.purchase.input.id.0),
+                returned: Some(money(program, returned.summary.returned)),
+                remaining: Some(money(program, returned.purchase.remaining_net)),
+                base_points_delta: returned.summary.base_delta,
+                awarded_points_delta: returned.summary.due_delta,
+                complete: returned.purchase.remaining_net == 0,
+                postings,
+            })
+        }
+        Outcome::Redeemed { .. } => posted("REDEEM")?,
+        Outcome::Reserved { .. } => posted("RESERVE")?,
+        Outcome::Captured { .. } => posted("CAPTURE")?,
+        Outcome::Released { .. } => posted("RELEASE")?,
+        Outcome::Adjusted { .. } => posted("ADJUST")?,
+        Outcome::Ensured(_) => posted("REWARD")?,
+    };
+    let member_name = member.map(|member| member.name(&program.id)).unwrap_or_default();
+    // A stranger's purchase is its own aggregate: first its record, then its returns.
+    let (aggregate, version) = match (account, &payload) {
+        (Some(account), _) => (member_name.clone(), account.version),
+        (None, Payload::PurchaseRecorded(recorded)) => (recorded.purchase.clone(), purchase_version),
+        (None, Payload::PurchaseReturned(returned)) => (returned.purchase.clone(), purchase_version),
+        (None, _) => return None,
+    };
+    Some(envelope(&program.id, member_name, aggregate, version, stamp, historical, payload))
+}
+
+/// The event of what the clock did to an account.
+pub(crate) fn settled_event(program: &ProgramId, member: MemberId, last: &Entry, settled: &Settled) -> events::Event {
+    let postings = settled.entries.iter().map(posting).collect();
+    let payload = events::event::Payload::PointsPosted(events::PointsPosted { operation: "SETTLE".to_owned(), postings });
+    let name = member.name(program);
+    envelope(program, name.clone(), name, last.version, &last.stamp, false, payload)
+}
+
+fn envelope(
+    program: &ProgramId,
+    member: String,
+    aggregate: String,
+    version: i64,
+    stamp: &Stamp,
+    historical: bool,
+    payload: events::event::Payload,
+) -> events::Event {
+    events::Event {
+        event_id: String::new(),
+        program: program.name(),
+        member,
+        aggregate,
+        aggregate_version: version,
+        occur_time: Some(timestamp(stamp.occurred_at)),
+        record_time: Some(timestamp(stamp.now)),
+        historical,
+        payload: Some(payload),
+    }
+}
+
+fn recorded(program: &Program, purchase: &Purchase, explanation: &Explanation, postings: Vec<events::Posting>) -> events::PurchaseRecorded {
+    let input = &purchase.input;
+    events::PurchaseRecorded {
+        purchase: purchase_name(&program.id, &input.id.0),
+        store: purchase.store.to_string(),
+        terminal: purchase.terminal.to_string(),
+        channel: input.channel.clone(),
+        net: Some(money(program, input.net)),
+        lines: input
+            .lines
+            .iter()
+            .map(|line| events::PurchaseLine {
+                line_id: line.id.clone(),
+                sku: line.sku.clone(),
+                category: line.category.clone(),
+                quantity: line.quantity,
+                net_minor_units: line.net,
+            })
+            .collect(),
+        offer: input.offer.clone(),
+        base_points: explanation.base,
+        awarded_points: purchase.due,
+        first_purchase: purchase.facts.first_purchase,
+        postings,
+    }
+}
+
+fn posting(entry: &Entry) -> events::Posting {
+    let name = kind(entry.kind).as_str_name();
+    events::Posting {
+        version: entry.version,
+        kind: name.strip_prefix("ENTRY_KIND_").unwrap_or(name).to_owned(),
+        wallet: entry.wallet.to_string(),
+        points: entry.points,
+        active_after: entry.active_after,
+    }
+}
+
+/// Minor units of a request's money; the error is the currency that was expected.
+pub(crate) fn minor_units(program: &Program, given: &proto::common::Money) -> Result<i64, kernel::Currency> {
+    if given.currency_code == program.currency.as_str() { Ok(given.minor_units) } else { Err(program.currency) }
+}

@@ -1,0 +1,255 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use kernel::{MemberId, NameError, ProgramId, Timestamp, Uuid, name};
+use proto::common::Role;
+use proto::points as pb;
+use rpc::status;
+use rpc::wire::moment;
+use tonic::Status;
+
+use super::{Call, Parsed, Rpcs};
+use crate::domain::{
+    Adjust, Award, Capture, Command, Ensure, Line, MAIN_WALLET, PurchaseId, PurchaseInput, Redeem, Release, Reserve, Return, ReturnWhat,
+};
+use crate::executor::{Origin, Target};
+use crate::message;
+use crate::program::Program;
+
+const RESERVATION: &str = "programs/{program}/members/{member}/reservations/{reservation}";
+const PURCHASE: &str = "programs/{program}/purchases/{purchase}";
+
+fn bad_name(field: &'static str) -> impl Fn(NameError) -> Status {
+    move |error| status::bad_request([(field, error.to_string())])
+}
+
+pub(super) fn parse_program(field: &'static str, text: &str) -> Result<ProgramId, Status> {
+    name::program(text).map_err(bad_name(field))
+}
+
+pub(super) fn parse_member(field: &'static str, text: &str) -> Result<(ProgramId, MemberId), Status> {
+    name::member(text).map_err(bad_name(field))
+}
+
+pub(super) fn parse_purchase(field: &'static str, text: &str) -> Result<(ProgramId, String), Status> {
+    let [program, purchase] = name::segments(text, PURCHASE).map_err(bad_name(field))?;
+    Ok((ProgramId::parse(program).map_err(bad_name(field))?, purchase.to_owned()))
+}
+
+fn parse_reservation(text: &str) -> Result<(ProgramId, MemberId, Uuid), Status> {
+    let [program, member, reservation] = name::segments(text, RESERVATION).map_err(bad_name("name"))?;
+    let program = ProgramId::parse(program).map_err(bad_name("name"))?;
+    let member = MemberId(name::uuid(member, RESERVATION).map_err(bad_name("name"))?);
+    Ok((program, member, name::uuid(reservation, RESERVATION).map_err(bad_name("name"))?))
+}
+
+fn wallet(given: &str) -> Arc<str> {
+    if given.is_empty() { MAIN_WALLET.into() } else { given.into() }
+}
+
+/// Where and when something happened, and who says so. A terminal's key tells store and terminal by itself.
+struct Circumstances<'a> {
+    store: &'a str,
+    terminal: &'a str,
+    occurred_at: Option<Timestamp>,
+    historical: bool,
+}
+
+impl Default for Circumstances<'_> {
+    fn default() -> Self {
+        Circumstances { store: "", terminal: "", occurred_at: None, historical: false }
+    }
+}
+
+fn origin(call: &Call, at: &Circumstances<'_>) -> Result<Origin, Status> {
+    let caller = &call.caller;
+    let own = |given: &str, own: Option<&String>, field: &'static str| match own {
+        Some(own) if given.is_empty() || given == own => Ok(own.as_str().into()),
+        Some(_) => Err(status::bad_request([(field, "must be the one that the caller's key belongs to, or empty")])),
+        None => Ok(given.into()),
+    };
+    Ok(Origin {
+        actor: caller.actor().into(),
+        store: own(at.store, caller.store.as_ref(), "store")?,
+        terminal: own(at.terminal, caller.terminal.as_ref(), "terminal")?,
+        occurred_at: at.occurred_at,
+        historical: at.historical,
+    })
+}
+
+impl Rpcs {
+    /// The time of an event that a caller tells. Only old data may lie further back than a till can have been offline.
+    fn occurred_at(&self, field: &str, given: Option<&prost_types::Timestamp>, historical: bool) -> Result<Option<Timestamp>, Status> {
+        let Some(given) = given else { return Ok(None) };
+        let at = moment(field, given)?;
+        let believed = self.clock.believed(self.now());
+        if at > *believed.end() {
+            return Err(untimely(field, "OCCUR_TIME_IN_FUTURE", "lies further ahead of the server's clock than is believed"));
+        }
+        if !historical && at < *believed.start() {
+            return Err(untimely(field, "OCCUR_TIME_TOO_OLD", "lies further back than is believed of anything but historical data"));
+        }
+        Ok(Some(at))
+    }
+
+    pub(super) async fn parse_award(&self, call: &Call, message: &pb::AwardRequest) -> Result<Parsed, Status> {
+        let pb::AwardRequest { parent, member, purchase, historical, request_id: _ } = message;
+        refuse_history(call, *historical)?;
+        let purchase = purchase.as_ref().ok_or_else(|| status::bad_request([("purchase", "must be set")]))?;
+        self.parse_purchase_input(call, parent, member, purchase, *historical).await
+    }
+
+    /// What an award and its preview have in common.
+    pub(super) async fn parse_purchase_input(
+        &self,
+        call: &Call,
+        parent: &str,
+        member: &str,
+        input: &pb::PurchaseInput,
+        historical: bool,
+    ) -> Result<Parsed, Status> {
+        let pb::PurchaseInput { purchase_id, net, lines, store, terminal, channel, offer, occur_time } = input;
+        let program = self.program(&parse_program("parent", parent)?).await?;
+        let member = if member.is_empty() { None } else { Some(parse_member("member", member)?.1) };
+        let net = money(&program, "purchase.net", net.as_ref())?;
+        let lines = parse_lines(lines, net)?;
+        let occurred_at = self.occurred_at("purchase.occur_time", occur_time.as_ref(), historical)?;
+        let origin = origin(call, &Circumstances { store, terminal, occurred_at, historical })?;
+        let target = Target::purchase(&program.id, purchase_id);
+        let purchase =
+            PurchaseInput { id: PurchaseId(purchase_id.as_str().into()), net, lines, channel: channel.clone(), offer: offer.clone() };
+        let command = Command::Award(Award { program: program.id.clone(), member, purchase });
+        Ok(Parsed { program, member, command, target, origin })
+    }
+
+    pub(super) async fn parse_redeem(&self, call: &Call, message: &pb::RedeemRequest) -> Result<Parsed, Status> {
+        let pb::RedeemRequest { member, points, mode: _, wallet: name, reference, store, terminal, request_id: _ } = message;
+        let up_to = message.mode() == pb::redeem_request::Mode::UpTo;
+        let command = Command::Redeem(Redeem { wallet: wallet(name), points: *points, up_to, reference: reference.clone() });
+        self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
+            .await
+    }
+
+    pub(super) async fn parse_reserve(&self, call: &Call, message: &pb::ReserveRequest) -> Result<Parsed, Status> {
+        let pb::ReserveRequest { member, points, wallet: name, ttl, reference: _, store, terminal, request_id: _ } = message;
+        let ttl = ttl.map(std::time::Duration::try_from).transpose().map_err(|_| status::bad_request([("ttl", "must be positive")]))?;
+        let command = Command::Reserve(Reserve { wallet: wallet(name), points: *points, ttl });
+        self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
+            .await
+    }
+
+    pub(super) async fn parse_capture(&self, call: &Call, message: &pb::CaptureRequest) -> Result<Parsed, Status> {
+        let pb::CaptureRequest { name, points, store, terminal, request_id: _ } = message;
+        let (program, member, reservation) = parse_reservation(name)?;
+        let command = Command::Capture(Capture { reservation, points: *points });
+        let at = Circumstances { store, terminal, ..Circumstances::default() };
+        self.of_member(call, "name", &member.name(&program), command, Target::Reservation(reservation), &at).await
+    }
+
+    pub(super) async fn parse_release(&self, call: &Call, message: &pb::ReleaseRequest) -> Result<Parsed, Status> {
+        let pb::ReleaseRequest { name, request_id: _ } = message;
+        let (program, member, reservation) = parse_reservation(name)?;
+        let command = Command::Release(Release { reservation });
+        self.of_member(call, "name", &member.name(&program), command, Target::Reservation(reservation), &Circumstances::default()).await
+    }
+
+    pub(super) async fn parse_return(&self, call: &Call, message: &pb::ReturnPurchaseRequest) -> Result<Parsed, Status> {
+        let pb::ReturnPurchaseRequest { purchase, what, store, terminal, occur_time, historical, request_id: _ } = message;
+        refuse_history(call, *historical)?;
+        let (program, id) = parse_purchase("purchase", purchase)?;
+        let program = self.program(&program).await?;
+        let what = match what {
+            Some(pb::return_purchase_request::What::Lines(lines)) => return_lines(lines)?,
+            Some(pb::return_purchase_request::What::RemainingNet(left)) => {
+                ReturnWhat::RemainingNet(money(&program, "remaining_net", Some(left))?)
+            }
+            None => return Err(status::bad_request([("what", "one of lines and remaining_net must be set")])),
+        };
+        let target = Target::purchase(&program.id, &id);
+        let occurred_at = self.occurred_at("occur_time", occur_time.as_ref(), *historical)?;
+        let origin = origin(call, &Circumstances { store, terminal, occurred_at, historical: *historical })?;
+        // Whose purchase it is never changes, so it may be read ahead; everything else is read under the account's lock.
+        let member = self.stored_purchase(target).await?.and_then(|purchase| purchase.member);
+        let command = Command::Return(Return { purchase: PurchaseId(id.into()), what });
+        Ok(Parsed { program, member, command, target, origin })
+    }
+
+    pub(super) async fn parse_adjust(&self, call: &Call, message: &pb::AdjustRequest) -> Result<Parsed, Status> {
+        let pb::AdjustRequest { member, points, wallet: name, reason, approver, request_id: _ } = message;
+        if *points == 0 {
+            return Err(status::bad_request([("points", "must not be zero")]));
+        }
+        let adjust = Adjust { wallet: wallet(name), points: *points, reason: reason.clone(), approver: approver.clone() };
+        self.of_member(call, "member", member, Command::Adjust(adjust), Target::Account, &Circumstances::default()).await
+    }
+
+    pub(super) async fn parse_ensure(&self, call: &Call, message: &pb::EnsureRewardRequest) -> Result<Parsed, Status> {
+        let pb::EnsureRewardRequest { member, reward_key, points, wanted, version, reason, request_id: _ } = message;
+        let (program, _) = parse_member("member", member)?;
+        let target = Target::reward(&program, reward_key);
+        let ensure = Ensure { key: reward_key.clone(), points: *points, wanted: *wanted, version: *version, reason: reason.clone() };
+        self.of_member(call, "member", member, Command::Ensure(ensure), target, &Circumstances::default()).await
+    }
+
+    async fn of_member(
+        &self,
+        call: &Call,
+        field: &'static str,
+        member: &str,
+        command: Command,
+        target: Target,
+        at: &Circumstances<'_>,
+    ) -> Result<Parsed, Status> {
+        let (program, member) = parse_member(field, member)?;
+        let program = self.program(&program).await?;
+        Ok(Parsed { program, member: Some(member), command, target, origin: origin(call, at)? })
+    }
+}
+
+/// Old data comes from back ends; a till that could claim it would get round the check of its clock.
+fn refuse_history(call: &Call, historical: bool) -> Result<(), Status> {
+    if historical && call.caller.role == Role::Terminal {
+        return Err(status::bad_request([("historical", "is not for terminals")]));
+    }
+    Ok(())
+}
+
+fn untimely(field: &str, reason: &'static str, text: &str) -> Status {
+    status::with_reason(tonic::Code::InvalidArgument, reason, format!("{field} {text}"), [("field", field)])
+}
+
+fn money(program: &Program, field: &'static str, given: Option<&proto::common::Money>) -> Result<i64, Status> {
+    let given = given.ok_or_else(|| status::bad_request([(field, "must be set")]))?;
+    let minor = message::minor_units(program, given).map_err(|expected| {
+        let text = format!("{field} must be in {expected}, the program's currency");
+        status::with_reason(tonic::Code::InvalidArgument, "CURRENCY_MISMATCH", text, [("expected", expected.to_string())])
+    })?;
+    if minor < 0 {
+        return Err(status::bad_request([(format!("{field}.minor_units"), "must not be negative")]));
+    }
+    Ok(minor)
+}
+
+fn parse_lines(lines: &[pb::PurchaseLine], net: i64) -> Result<Vec<Line>, Status> {
+    let mut ids = HashSet::new();
+    if let Some(twice) = lines.iter().position(|line| !ids.insert(line.line_id.as_str())) {
+        return Err(status::bad_request([(format!("purchase.lines[{twice}].line_id"), "must be unique in the purchase")]));
+    }
+    let sum: i64 = lines.iter().map(|line| line.net_minor_units).sum();
+    if !lines.is_empty() && sum != net {
+        return Err(status::bad_request([("purchase.lines", format!("their nets add up to {sum}, not to the purchase's {net}"))]));
+    }
+    let line = |line: &pb::PurchaseLine| {
+        let pb::PurchaseLine { line_id, sku, category, quantity, net_minor_units } = line.clone();
+        Line { id: line_id, sku, category, quantity, net: net_minor_units, returned: 0 }
+    };
+    Ok(lines.iter().map(line).collect())
+}
+
+fn return_lines(lines: &pb::ReturnLines) -> Result<ReturnWhat, Status> {
+    let mut ids = HashSet::new();
+    if let Some(twice) = lines.lines.iter().position(|line| !ids.insert(line.line_id.as_str())) {
+        return Err(status::bad_request([(format!("lines.lines[{twice}].line_id"), "must be named once")]));
+    }
+    Ok(ReturnWhat::Lines(lines.lines.iter().map(|line| (line.line_id.clone(), line.quantity)).collect()))
+}

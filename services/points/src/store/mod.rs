@@ -1,0 +1,337 @@
+//! The ledger's SQL. Reads by lists of keys and writes of many rows, because a batch is one transaction.
+
+mod bulk;
+mod codec;
+mod programs;
+mod read;
+
+use std::collections::HashMap;
+
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
+use persistence::{DbTime, Engine, Error, Tx, on_engine};
+
+use crate::domain::{Account, AccountId, ClosedReservation, Entry, Facts, MAIN_WALLET, Purchase, RewardState};
+use bulk::{by_keys, insert_rows};
+use codec::StoredEntry;
+
+pub(crate) use programs::{VersionRow, insert_version, program_versions};
+pub(crate) use read::{
+    AccountRow, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals, lock_facts,
+    purchase, read_account, read_operation, write_facts,
+};
+
+/// An account and what is known of its member, locked until the transaction ends.
+pub(crate) struct Locked {
+    pub(crate) account: Account,
+    pub(crate) facts: Facts,
+}
+
+/// A remembered answer.
+#[derive(Clone)]
+pub(crate) struct StoredAnswer {
+    pub(crate) fingerprint: Vec<u8>,
+    /// The answer is a refusal, encoded as `google.rpc.Status`.
+    pub(crate) refused: bool,
+    pub(crate) answer: Vec<u8>,
+}
+
+/// A remembered answer to be written.
+pub(crate) struct NewAnswer {
+    pub(crate) operation: Uuid,
+    pub(crate) stored: StoredAnswer,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) forget_at: Option<Timestamp>,
+}
+
+/// A return to be written.
+pub(crate) struct NewReturn {
+    pub(crate) purchase_key: Uuid,
+    pub(crate) number: i64,
+    pub(crate) operation: Uuid,
+    pub(crate) returned_net: i64,
+    pub(crate) due_delta: i64,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) recorded_at: Timestamp,
+    /// The encoded request.
+    pub(crate) details: Vec<u8>,
+}
+
+type AccountState = (Uuid, i64, Vec<u8>, Option<i64>, Option<Vec<u8>>);
+
+/// Locks accounts in key order, opening those that do not exist yet, and reads them.
+///
+/// Locking and reading are one statement here because `FOR UPDATE` itself returns the newest version of a row it waited for; facts
+/// may be a moment old, which they may be anyway.
+pub(crate) async fn lock_accounts(tx: &mut Tx, wanted: &[(AccountId, ProgramId, MemberId)]) -> Result<HashMap<AccountId, Locked>, Error> {
+    let keys: Vec<Uuid> = wanted.iter().map(|(id, _, _)| id.0).collect();
+    let mut found = locked(tx, &keys).await?;
+    let missing: Vec<&(AccountId, ProgramId, MemberId)> = wanted.iter().filter(|(id, _, _)| !found.contains_key(id)).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    // Opened empty first, so that two processes that see a member for the first time meet at the same row.
+    let empty = codec::encode_state(&Account::default());
+    insert_rows!(
+        tx,
+        &missing,
+        "accounts (account_id, program, member, version, active, pending, reserved, deficit, next_due_at, state)",
+        "ON CONFLICT (account_id) DO NOTHING",
+        |values, row| values
+            .push_bind(row.0.0)
+            .push_bind(row.1.as_str())
+            .push_bind(row.2.0)
+            .push_bind(0_i64)
+            .push_bind(0_i64)
+            .push_bind(0_i64)
+            .push_bind(0_i64)
+            .push_bind(0_i64)
+            .push_bind(None::<DbTime>)
+            .push_bind(&empty)
+    );
+    let keys: Vec<Uuid> = missing.iter().map(|(id, _, _)| id.0).collect();
+    found.extend(locked(tx, &keys).await?);
+    Ok(found)
+}
+
+async fn locked(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Locked>, Error> {
+    // SQLite's one writer holds everything already.
+    let rows: Vec<AccountState> = match tx.engine() {
+        Engine::Postgres => by_keys!(
+            tx,
+            keys,
+            "SELECT a.account_id, a.version, a.state, f.version, f.details FROM accounts a LEFT JOIN facts f USING (account_id) WHERE a.account_id",
+            "ORDER BY a.account_id FOR UPDATE OF a"
+        )?,
+        Engine::Sqlite => by_keys!(
+            tx,
+            keys,
+            "SELECT a.account_id, a.version, a.state, f.version, f.details FROM accounts a LEFT JOIN facts f USING (account_id) WHERE a.account_id",
+            ""
+        )?,
+    };
+    rows.into_iter().map(|row| Ok((AccountId(row.0), read::locked_from_row(row)?))).collect()
+}
+
+/// Remembered answers by operation.
+pub(crate) async fn operations(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<HashMap<Uuid, StoredAnswer>, Error> {
+    let rows: Vec<(Uuid, Vec<u8>, bool, Vec<u8>, Option<DbTime>)> =
+        by_keys!(tx, keys, "SELECT operation_id, fingerprint, refused, answer, forget_at FROM operations WHERE operation_id", "")?;
+    let live = rows.into_iter().filter(|row| row.4.is_none_or(|at| at.0 > now));
+    Ok(live.map(|(id, fingerprint, refused, answer, _)| (id, StoredAnswer { fingerprint, refused, answer })).collect())
+}
+
+/// Purchases by key.
+pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Purchase>, Error> {
+    let rows: Vec<(Uuid, Vec<u8>)> = by_keys!(tx, keys, "SELECT purchase_key, details FROM purchases WHERE purchase_key", "")?;
+    rows.into_iter().map(|(key, details)| Ok((key, codec::decode_purchase(&details)?))).collect()
+}
+
+/// Locks purchases in key order: those of strangers have no account that would order their returns.
+pub(crate) async fn lock_purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<(), Error> {
+    if tx.engine() == Engine::Postgres {
+        let _locked: Vec<(Uuid,)> =
+            by_keys!(tx, keys, "SELECT purchase_key FROM purchases WHERE purchase_key", "ORDER BY purchase_key FOR UPDATE")?;
+    }
+    Ok(())
+}
+
+/// How reservations that are no longer open ended.
+pub(crate) async fn ended_reservations(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, ClosedReservation>, Error> {
+    let rows: Vec<(Uuid, i64)> = by_keys!(tx, keys, "SELECT reservation_id, state FROM reservations WHERE reservation_id", "")?;
+    let how = |(id, state): (Uuid, i64)| match state {
+        // Still open here and gone from the account: it ended by time.
+        1 => Ok((id, ClosedReservation::Expired)),
+        2 => Ok((id, ClosedReservation::Captured)),
+        3 => Ok((id, ClosedReservation::Released)),
+        _ => Err(Error::Corrupt("state of a reservation".to_owned())),
+    };
+    rows.into_iter().map(how).collect()
+}
+
+/// Rewards by key.
+pub(crate) async fn rewards(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, RewardState>, Error> {
+    let rows: Vec<(Uuid, i64, i64, Vec<u8>)> =
+        by_keys!(tx, keys, "SELECT reward_key, version, granted, lot FROM rewards WHERE reward_key", "")?;
+    rows.into_iter().map(|(key, version, granted, lot)| Ok((key, codec::decode_reward(version, granted, &lot)?))).collect()
+}
+
+/// Writes accounts back that this transaction has locked.
+pub(crate) async fn write_accounts(tx: &mut Tx, accounts: &[(AccountId, ProgramId, MemberId, &Account)]) -> Result<(), Error> {
+    insert_rows!(
+        tx,
+        accounts,
+        "accounts (account_id, program, member, version, active, pending, reserved, deficit, next_due_at, state)",
+        "ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, active = excluded.active, pending = excluded.pending,
+         reserved = excluded.reserved, deficit = excluded.deficit, next_due_at = excluded.next_due_at, state = excluded.state",
+        |values, row| {
+            let (id, program, member, account) = row;
+            let (active, pending, reserved, deficit) =
+                account.wallet(MAIN_WALLET).map_or((0, 0, 0, 0), |main| (main.active, main.pending, main.reserved, main.deficit));
+            values
+                .push_bind(id.0)
+                .push_bind(program.as_str())
+                .push_bind(member.0)
+                .push_bind(account.version)
+                .push_bind(active)
+                .push_bind(pending)
+                .push_bind(reserved)
+                .push_bind(deficit)
+                .push_bind(account.next_due().map(DbTime))
+                .push_bind(codec::encode_state(account));
+        }
+    );
+    Ok(())
+}
+
+/// Appends entries.
+pub(crate) async fn insert_entries(tx: &mut Tx, entries: &[(AccountId, Entry)]) -> Result<(), Error> {
+    insert_rows!(
+        tx,
+        entries,
+        "entries (account_id, version, kind, wallet, points, active_after, pending_after, reserved_after, deficit_after, operation,
+         occurred_at, effective_at, recorded_at, details)",
+        "",
+        |values, row| {
+            let (account, entry) = row;
+            values
+                .push_bind(account.0)
+                .push_bind(entry.version)
+                .push_bind(entry.kind as i64)
+                .push_bind(&*entry.wallet)
+                .push_bind(entry.points)
+                .push_bind(entry.active_after)
+                .push_bind(entry.pending_after)
+                .push_bind(entry.reserved_after)
+                .push_bind(entry.deficit_after)
+                .push_bind(entry.stamp.operation)
+                .push_bind(DbTime(entry.stamp.occurred_at))
+                .push_bind(DbTime(entry.effective_at))
+                .push_bind(DbTime(entry.recorded_at))
+                .push_bind(prost::Message::encode_to_vec(&StoredEntry::of(entry)));
+        }
+    );
+    Ok(())
+}
+
+/// Remembers answers. When another process has remembered one of them meanwhile the batch is run again, and finds it.
+pub(crate) async fn insert_operations(tx: &mut Tx, answers: &[NewAnswer]) -> Result<(), Error> {
+    let written = insert_rows!(
+        tx,
+        answers,
+        "operations (operation_id, fingerprint, refused, answer, recorded_at, forget_at)",
+        // A refusal that was due to be forgotten makes room.
+        "ON CONFLICT (operation_id) DO UPDATE SET fingerprint = excluded.fingerprint, refused = excluded.refused, answer = excluded.answer,
+         recorded_at = excluded.recorded_at, forget_at = excluded.forget_at WHERE operations.forget_at <= excluded.recorded_at",
+        |values, row| values
+            .push_bind(row.operation)
+            .push_bind(&row.stored.fingerprint)
+            .push_bind(row.stored.refused)
+            .push_bind(&row.stored.answer)
+            .push_bind(DbTime(row.recorded_at))
+            .push_bind(row.forget_at.map(DbTime))
+    );
+    all_written(written, answers.len())
+}
+
+/// Records purchases. One that another process has recorded meanwhile makes the batch run again, and is found then.
+pub(crate) async fn insert_purchases(tx: &mut Tx, purchases: &[(Uuid, Option<AccountId>, Purchase)]) -> Result<(), Error> {
+    let written = insert_rows!(
+        tx,
+        purchases,
+        "purchases (purchase_key, account_id, operation, net, remaining_net, due_points, returns, occurred_at, recorded_at, details)",
+        "ON CONFLICT (purchase_key) DO NOTHING",
+        |values, row| {
+            let (key, account, purchase) = row;
+            values
+                .push_bind(*key)
+                .push_bind(account.map(|account| account.0))
+                .push_bind(purchase.operation)
+                .push_bind(purchase.input.net)
+                .push_bind(purchase.remaining_net)
+                .push_bind(purchase.due)
+                .push_bind(purchase.returns)
+                .push_bind(DbTime(purchase.occurred_at))
+                .push_bind(DbTime(purchase.recorded_at))
+                .push_bind(codec::encode_purchase(purchase));
+        }
+    );
+    all_written(written, purchases.len())
+}
+
+/// Writes a purchase back after a return. Its row was locked, or its account was.
+pub(crate) async fn update_purchase(tx: &mut Tx, key: Uuid, purchase: &Purchase) -> Result<(), Error> {
+    let written = on_engine!(tx, |conn| sqlx::query(
+        "UPDATE purchases SET remaining_net = $1, due_points = $2, returns = $3, details = $4 WHERE purchase_key = $5 AND returns = $6",
+    )
+    .bind(purchase.remaining_net)
+    .bind(purchase.due)
+    .bind(purchase.returns)
+    .bind(codec::encode_purchase(purchase))
+    .bind(key)
+    .bind(purchase.returns - 1)
+    .execute(conn)
+    .await?
+    .rows_affected());
+    all_written(written, 1)
+}
+
+/// Records a return.
+pub(crate) async fn insert_return(tx: &mut Tx, new: &NewReturn) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO purchase_returns (purchase_key, number, operation, returned_net, due_points_delta, occurred_at, recorded_at, details)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(new.purchase_key)
+    .bind(new.number)
+    .bind(new.operation)
+    .bind(new.returned_net)
+    .bind(new.due_delta)
+    .bind(DbTime(new.occurred_at))
+    .bind(DbTime(new.recorded_at))
+    .bind(&new.details)
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+/// Notes how a reservation stands: `None` for open.
+pub(crate) async fn write_reservation(tx: &mut Tx, id: Uuid, account: AccountId, ended: Option<ClosedReservation>) -> Result<(), Error> {
+    let state: i64 = match ended {
+        None | Some(ClosedReservation::Expired) => 1,
+        Some(ClosedReservation::Captured) => 2,
+        Some(ClosedReservation::Released) => 3,
+    };
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO reservations (reservation_id, account_id, state) VALUES ($1, $2, $3)
+         ON CONFLICT (reservation_id) DO UPDATE SET state = excluded.state",
+    )
+    .bind(id)
+    .bind(account.0)
+    .bind(state)
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+/// Writes a reward of another service as it stands.
+pub(crate) async fn write_reward(tx: &mut Tx, key: Uuid, account: AccountId, state: &RewardState) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO rewards (reward_key, account_id, version, granted, lot) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (reward_key) DO UPDATE SET version = excluded.version, granted = excluded.granted, lot = excluded.lot",
+    )
+    .bind(key)
+    .bind(account.0)
+    .bind(state.version)
+    .bind(state.granted)
+    .bind(codec::encode_reward_lot(state))
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+fn all_written(written: u64, wanted: usize) -> Result<(), Error> {
+    if written == wanted as u64 { Ok(()) } else { Err(Error::Conflict) }
+}

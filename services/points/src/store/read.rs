@@ -1,0 +1,248 @@
+use kernel::{ProgramId, Timestamp, Uuid};
+use persistence::{DbTime, Error, Tx, on_engine};
+
+use super::codec::{self, StoredEntry};
+use super::{AccountState, Locked, StoredAnswer};
+use crate::domain::{Account, AccountId, Entry, EntryKind, Facts, Purchase, Stamp};
+
+/// A row of `entries`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct EntryRow {
+    version: i64,
+    kind: i64,
+    wallet: String,
+    points: i64,
+    active_after: i64,
+    pending_after: i64,
+    reserved_after: i64,
+    deficit_after: i64,
+    operation: Uuid,
+    occurred_at: DbTime,
+    effective_at: DbTime,
+    recorded_at: DbTime,
+    details: Vec<u8>,
+}
+
+/// A row of `accounts`, for checking it against its entries.
+#[derive(sqlx::FromRow)]
+pub(crate) struct AccountRow {
+    pub(crate) account_id: Uuid,
+    pub(crate) program: String,
+    pub(crate) member: Uuid,
+    pub(crate) version: i64,
+    pub(crate) active: i64,
+    pub(crate) pending: i64,
+    pub(crate) reserved: i64,
+    pub(crate) deficit: i64,
+    pub(crate) next_due_at: Option<DbTime>,
+    pub(crate) state: Vec<u8>,
+}
+
+impl AccountRow {
+    /// The account as it is stored.
+    pub(crate) fn account(&self) -> Result<Account, Error> {
+        codec::decode_account(self.version, &self.state)
+    }
+}
+
+pub(super) fn locked_from_row(row: AccountState) -> Result<Locked, Error> {
+    let (_, version, state, fact_version, facts) = row;
+    let facts = match (fact_version, facts) {
+        (Some(version), Some(details)) => codec::decode_facts(version, &details)?,
+        _ => Facts::default(),
+    };
+    Ok(Locked { account: codec::decode_account(version, &state)?, facts })
+}
+
+/// The entry of a row.
+pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
+    let details = StoredEntry::read(&row.details)?;
+    Ok(Entry {
+        version: row.version,
+        kind: kind(row.kind)?,
+        wallet: codec::shared(row.wallet),
+        points: row.points,
+        active_after: row.active_after,
+        pending_after: row.pending_after,
+        reserved_after: row.reserved_after,
+        deficit_after: row.deficit_after,
+        lots: details.lots()?,
+        deficit_delta: details.deficit_delta,
+        source: details.source()?,
+        program_version: details.program_version,
+        fact_version: details.fact_version,
+        stamp: Stamp {
+            operation: row.operation,
+            request_id: codec::shared(details.request_id),
+            actor: codec::shared(details.actor),
+            terminal: codec::shared(details.terminal),
+            store: codec::shared(details.store),
+            occurred_at: row.occurred_at.0,
+            now: row.recorded_at.0,
+        },
+        effective_at: row.effective_at.0,
+        recorded_at: row.recorded_at.0,
+    })
+}
+
+fn kind(number: i64) -> Result<EntryKind, Error> {
+    Ok(match number {
+        1 => EntryKind::Award,
+        2 => EntryKind::Activate,
+        3 => EntryKind::Reserve,
+        4 => EntryKind::Capture,
+        5 => EntryKind::Release,
+        6 => EntryKind::Redeem,
+        7 => EntryKind::Clawback,
+        8 => EntryKind::Adjust,
+        9 => EntryKind::Expire,
+        10 => EntryKind::Reward,
+        11 => EntryKind::RewardRevoked,
+        _ => return Err(Error::Corrupt("kind of an entry".to_owned())),
+    })
+}
+
+/// An account with its member's facts, without locking it; empty when it does not exist.
+pub(crate) async fn read_account(tx: &mut Tx, id: AccountId) -> Result<Locked, Error> {
+    let row: Option<AccountState> = on_engine!(tx, |conn| {
+        sqlx::query_as(
+        "SELECT a.account_id, a.version, a.state, f.version, f.details FROM accounts a LEFT JOIN facts f USING (account_id) WHERE a.account_id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await
+    })?;
+    match row {
+        Some(row) => locked_from_row(row),
+        None => Ok(Locked { account: Account::default(), facts: read_facts(tx, id).await? }),
+    }
+}
+
+/// What is known of a member.
+async fn read_facts(tx: &mut Tx, id: AccountId) -> Result<Facts, Error> {
+    let row: Option<(i64, Vec<u8>)> = on_engine!(tx, |conn| sqlx::query_as("SELECT version, details FROM facts WHERE account_id = $1")
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await)?;
+    row.map_or(Ok(Facts::default()), |(version, details)| codec::decode_facts(version, &details))
+}
+
+/// What is known of a member, locked until the transaction ends, also when nothing is known yet.
+pub(crate) async fn lock_facts(tx: &mut Tx, id: AccountId) -> Result<Facts, Error> {
+    // An update that changes nothing locks the row on both engines, and an insert waits for another that has not committed.
+    let empty = Facts::default();
+    on_engine!(tx, |conn| {
+        sqlx::query(
+        "INSERT INTO facts (account_id, version, details) VALUES ($1, $2, $3) ON CONFLICT (account_id) DO UPDATE SET version = facts.version",
+    )
+    .bind(id.0)
+    .bind(empty.version)
+    .bind(codec::encode_facts(&empty))
+    .execute(conn)
+    .await?
+    .rows_affected()
+    });
+    read_facts(tx, id).await
+}
+
+/// Writes what is known of a member.
+pub(crate) async fn write_facts(tx: &mut Tx, id: AccountId, facts: &Facts) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO facts (account_id, version, details) VALUES ($1, $2, $3)
+         ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, details = excluded.details",
+    )
+    .bind(id.0)
+    .bind(facts.version)
+    .bind(codec::encode_facts(facts))
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+/// Entries of an account with a version below `before`, newest first.
+pub(crate) async fn entries_before(tx: &mut Tx, account: AccountId, before: i64, limit: i64) -> Result<Vec<EntryRow>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT version, kind, wallet, points, active_after, pending_after, reserved_after, deficit_after, operation,
+                occurred_at, effective_at, recorded_at, details
+           FROM entries WHERE account_id = $1 AND version < $2 ORDER BY version DESC LIMIT $3",
+    )
+    .bind(account.0)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// Entries of an account from a version on, oldest first.
+pub(crate) async fn entries_from(tx: &mut Tx, account: AccountId, from: i64, limit: i64) -> Result<Vec<EntryRow>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT version, kind, wallet, points, active_after, pending_after, reserved_after, deficit_after, operation,
+                occurred_at, effective_at, recorded_at, details
+           FROM entries WHERE account_id = $1 AND version >= $2 ORDER BY version LIMIT $3",
+    )
+    .bind(account.0)
+    .bind(from)
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// Accounts in key order, after a key.
+pub(crate) async fn accounts_page(tx: &mut Tx, after: Uuid, limit: i64) -> Result<Vec<AccountRow>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT account_id, program, member, version, active, pending, reserved, deficit, next_due_at, state
+           FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// Accounts of any program in which something has fallen due, the longest waiting first.
+pub(crate) async fn due_accounts(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(String, Uuid)>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as("SELECT program, member FROM accounts WHERE next_due_at <= $1 ORDER BY next_due_at LIMIT $2")
+        .bind(DbTime(now))
+        .bind(limit)
+        .fetch_all(conn)
+        .await)?)
+}
+
+/// Accounts of a program in which something has fallen due.
+pub(crate) async fn due_in_program(tx: &mut Tx, program: &ProgramId, now: Timestamp, limit: i64) -> Result<Vec<(Uuid,)>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT member FROM accounts WHERE next_due_at <= $1 AND program = $2 ORDER BY next_due_at LIMIT $3",
+    )
+    .bind(DbTime(now))
+    .bind(program.as_str())
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// A purchase by its key.
+pub(crate) async fn purchase(tx: &mut Tx, key: Uuid) -> Result<Option<Purchase>, Error> {
+    let row: Option<(Vec<u8>,)> = on_engine!(tx, |conn| sqlx::query_as("SELECT details FROM purchases WHERE purchase_key = $1")
+        .bind(key)
+        .fetch_optional(conn)
+        .await)?;
+    row.map(|(details,)| codec::decode_purchase(&details)).transpose()
+}
+
+/// A remembered answer by its operation.
+pub(crate) async fn read_operation(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<Option<StoredAnswer>, Error> {
+    Ok(super::operations(tx, &[id], now).await?.remove(&id))
+}
+
+/// Forgets refusals whose time is over.
+pub(crate) async fn forget_refusals(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query(
+        "DELETE FROM operations WHERE operation_id IN (SELECT operation_id FROM operations WHERE forget_at <= $1 LIMIT $2)",
+    )
+    .bind(DbTime(now))
+    .bind(limit)
+    .execute(conn)
+    .await?
+    .rows_affected()))
+}

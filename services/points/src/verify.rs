@@ -1,0 +1,135 @@
+//! Re-derives every account from its entries and compares.
+
+use std::collections::HashMap;
+
+use kernel::Uuid;
+use persistence::{Database, Error};
+
+use crate::domain::{Account, AccountId, Entry, MAIN_WALLET};
+use crate::store::{self, AccountRow};
+
+const ACCOUNTS_PER_PAGE: i64 = 200;
+const ENTRIES_PER_PAGE: i64 = 1000;
+
+/// What a verification found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Accounts that were looked at.
+    pub accounts: u64,
+    /// Entries that were read.
+    pub entries: u64,
+    /// Σ signed points of all entries of main wallets, per program.
+    pub points: HashMap<String, i64>,
+    /// Everything that does not agree.
+    pub differences: Vec<Difference>,
+}
+
+/// Something that does not agree with the entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// `programs/{program}/members/{member}`.
+    pub member: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Re-derives every account from its entries and compares balances, lots, reservations and due times; checks versions for gaps and
+/// each entry's own figures. Reads one account at a time under a snapshot of its own, so it runs beside a working server.
+/// `progress` is told the number of accounts looked at.
+pub async fn verify(database: &Database, mut progress: impl FnMut(u64)) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let mut after = Uuid::nil();
+    loop {
+        let mut tx = database.read().await?;
+        let page = store::accounts_page(&mut tx, after, ACCOUNTS_PER_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(report) };
+        after = last.account_id;
+        for row in &page {
+            verify_account(database, row, &mut report).await?;
+        }
+        progress(report.accounts);
+    }
+}
+
+/// An account is compared as it was when its row was read: entries after that version belong to a later moment.
+async fn verify_account(database: &Database, row: &AccountRow, report: &mut Report) -> Result<(), Error> {
+    let member = format!("programs/{}/members/{}", row.program, row.member);
+    let mut differ = |what: String| report.differences.push(Difference { member: member.clone(), what });
+    let mut derived = Account::default();
+    let mut points = 0;
+    let mut entries = 0;
+    'all: while derived.version < row.version {
+        let mut tx = database.read().await?;
+        let rows = store::entries_from(&mut tx, AccountId(row.account_id), derived.version + 1, ENTRIES_PER_PAGE).await?;
+        if rows.is_empty() {
+            differ(format!("entries end at version {}, the account is at {}", derived.version, row.version));
+            break;
+        }
+        for entry in rows {
+            let entry = store::entry_from_row(entry)?;
+            if entry.version > row.version {
+                break 'all;
+            }
+            if let Some(what) = fault(&derived, &entry) {
+                differ(format!("entry {}: {what}", entry.version));
+                break 'all;
+            }
+            if &*entry.wallet == MAIN_WALLET {
+                points += entry.points;
+            }
+            derived.evolve(&entry);
+            entries += 1;
+            if let Some(what) = disagreement(&derived, &entry) {
+                differ(format!("entry {}: {what}", entry.version));
+            }
+        }
+    }
+    if derived.version == row.version {
+        compare(row, &derived, &mut differ)?;
+    }
+    report.accounts += 1;
+    report.entries += entries;
+    *report.points.entry(row.program.clone()).or_default() += points;
+    Ok(())
+}
+
+/// What would keep an entry from being taken into the fold.
+fn fault(account: &Account, entry: &Entry) -> Option<String> {
+    if entry.version != account.version + 1 {
+        return Some(format!("follows version {}", account.version));
+    }
+    if entry.recorded_at <= account.recorded_at && account.version > 0 {
+        return Some("recorded before the entry that it follows".to_owned());
+    }
+    let sum: i64 = entry.lots.iter().map(|lot| lot.points).sum();
+    if entry.points != sum - entry.deficit_delta {
+        return Some(format!("{} points, but its lots and deficit say {}", entry.points, sum - entry.deficit_delta));
+    }
+    account.cannot_evolve(entry)
+}
+
+/// What an entry says of the balances after it, against the fold.
+fn disagreement(account: &Account, entry: &Entry) -> Option<String> {
+    let wallet = account.wallet(&entry.wallet)?;
+    let says = (entry.active_after, entry.pending_after, entry.reserved_after, entry.deficit_after);
+    let derived = (wallet.active, wallet.pending, wallet.reserved, wallet.deficit);
+    (says != derived).then(|| format!("says balances {says:?}, its predecessors derive {derived:?}"))
+}
+
+fn compare(row: &AccountRow, derived: &Account, differ: &mut impl FnMut(String)) -> Result<(), Error> {
+    let stored = row.account()?;
+    let main = derived.wallet(MAIN_WALLET);
+    let balances = main.map_or((0, 0, 0, 0), |wallet| (wallet.active, wallet.pending, wallet.reserved, wallet.deficit));
+    let columns = (row.active, row.pending, row.reserved, row.deficit);
+    if columns != balances {
+        differ(format!("the account has balances {columns:?}, its entries derive {balances:?}"));
+    }
+    if stored != *derived {
+        differ("the account's lots, reservations or counters are not those that its entries derive".to_owned());
+    }
+    let due = row.next_due_at.map(kernel::Timestamp::from);
+    if due != derived.next_due() {
+        differ(format!("the account falls due at {due:?}, its entries derive {:?}", derived.next_due()));
+    }
+    Ok(())
+}

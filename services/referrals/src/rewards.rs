@@ -1,0 +1,66 @@
+//! Rewards, given and taken back by the points service, each exactly once: the wish is a row written with the referral's move, the
+//! call is repeated until it has succeeded, and the target knows the wish by its key and version.
+
+use kernel::{ProgramId, Uuid, name};
+use persistence::{Database, DueEffect, Error, retry};
+use prost::Message;
+use proto::points::EnsureRewardRequest;
+use proto::points::points_service_client::PointsServiceClient;
+use rpc::{EffectTarget, Peer, status};
+use tonic::Status;
+
+use crate::domain::Role;
+use crate::{progress, store};
+
+/// The kind of these effects.
+pub(crate) const KIND: &str = "referral-reward";
+
+/// Calls the points service, and marks the leg of the referral when it has done what was wanted.
+pub(crate) struct Rewards {
+    pub(crate) database: Database,
+    pub(crate) points: PointsServiceClient<Peer>,
+}
+
+impl EffectTarget for Rewards {
+    async fn ensure(&self, due: &DueEffect) -> Result<(), Status> {
+        let stored = EnsureRewardRequest::decode(&due.effect.payload[..]).map_err(|_| damaged("payload"))?;
+        let request_id = format!("{}/{}", due.effect.key, due.version);
+        let request = EnsureRewardRequest { version: due.version, request_id, ..stored };
+        let leg = Leg::of(&request).ok_or_else(|| damaged("effect_key"))?;
+        self.points.clone().ensure_reward(request).await?;
+        retry(|| self.try_mark(&leg)).await.map_err(status::from_store)
+    }
+}
+
+/// Which leg of which referral a request is about.
+struct Leg {
+    program: ProgramId,
+    referral: Uuid,
+    role: Role,
+    wanted: bool,
+}
+
+impl Leg {
+    fn of(request: &EnsureRewardRequest) -> Option<Leg> {
+        let (program, _) = name::member(&request.member).ok()?;
+        let [referral, role] = name::segments(&request.reward_key, "referral/{referral}/{role}").ok()?;
+        let role = [Role::Advocate, Role::Friend].into_iter().find(|known| known.as_str() == role)?;
+        Some(Leg { program, referral: Uuid::try_parse(referral).ok()?, role, wanted: request.wanted })
+    }
+}
+
+impl Rewards {
+    /// A leg that wants something else by now, or is marked already, stays as it is.
+    async fn try_mark(&self, leg: &Leg) -> Result<(), Error> {
+        let mut tx = self.database.begin().await?;
+        let referral = progress::locked_referral(&mut tx, &leg.program, leg.referral).await?;
+        if let Some(marked) = referral.and_then(|referral| referral.settled(leg.role, leg.wanted)) {
+            store::update_referral(&mut tx, &marked).await?;
+        }
+        tx.commit().await
+    }
+}
+
+fn damaged(column: &str) -> Status {
+    status::from_store(Error::Corrupt(format!("column {column} of effects")))
+}

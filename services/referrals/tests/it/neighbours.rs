@@ -1,0 +1,155 @@
+//! Stand-ins for the members and points services: each serves a real feed, and points keeps rewards in a real table.
+
+use persistence::{Database, Migration, on_engine};
+use proto::points as pb;
+use proto::points::points_service_server::{PointsService, PointsServiceServer};
+use rpc::{Host, StartError, Started};
+use tonic::{Request, Response, Status};
+
+pub(crate) static MEMBERS: &[Migration] = &[];
+
+/// `calls` counts every call, `grants` and `revokes` what really changed. A fault is a call that fails, before or after its work.
+pub(crate) static POINTS: &[Migration] = &[Migration {
+    file: "0001_points.sql",
+    sql: "CREATE TABLE rewards (reward_key {key} NOT NULL PRIMARY KEY, member {key} NOT NULL, points {int} NOT NULL, version {int} NOT NULL,
+              granted {int} NOT NULL, grants {int} NOT NULL, revokes {int} NOT NULL, calls {int} NOT NULL) {strict};
+          CREATE TABLE faults (id {int} NOT NULL PRIMARY KEY, remaining {int} NOT NULL, after_work {int} NOT NULL) {strict};",
+}];
+
+/// Enrols nobody: its events come from the tests.
+pub(crate) struct Members;
+
+impl rpc::Service for Members {
+    const NAME: &'static str = "members";
+
+    async fn start(host: &Host) -> Result<Started, StartError> {
+        host.database(Self::NAME, MEMBERS).await?;
+        Ok(Started::new())
+    }
+}
+
+/// Ensures rewards and nothing else.
+pub(crate) struct Points {
+    database: Database,
+}
+
+impl rpc::Service for Points {
+    const NAME: &'static str = "points";
+
+    async fn start(host: &Host) -> Result<Started, StartError> {
+        let database = host.database(Self::NAME, POINTS).await?;
+        Ok(Started::new().with(PointsServiceServer::new(Points { database })))
+    }
+}
+
+/// What the ledger knows of a reward.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Reward {
+    pub(crate) reward_key: String,
+    pub(crate) member: String,
+    pub(crate) points: i64,
+    pub(crate) version: i64,
+    pub(crate) granted: i64,
+    pub(crate) grants: i64,
+    pub(crate) revokes: i64,
+    pub(crate) calls: i64,
+}
+
+/// All rewards that the ledger has heard of, by key.
+pub(crate) async fn rewards(database: &Database) -> Vec<Reward> {
+    let mut tx = database.read().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT reward_key, member, points, version, granted, grants, revokes, calls FROM rewards ORDER BY reward_key"
+    )
+    .fetch_all(conn)
+    .await)
+    .unwrap()
+}
+
+/// Lets the next calls fail: before their work, or after it, so that the answer is lost.
+pub(crate) async fn fail_next(database: &Database, calls: i64, after_work: bool) {
+    let mut tx = database.begin().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO faults (id, remaining, after_work) VALUES (1, $1, $2)
+         ON CONFLICT (id) DO UPDATE SET remaining = excluded.remaining, after_work = excluded.after_work"
+    )
+    .bind(calls)
+    .bind(i64::from(after_work))
+    .execute(conn)
+    .await
+    .map(drop))
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
+impl Points {
+    async fn ensure(&self, wish: pb::EnsureRewardRequest) -> Result<Result<pb::EnsureRewardResponse, Status>, persistence::Error> {
+        let lost = || Err(Status::unavailable("the connection broke"));
+        let mut tx = self.database.begin().await?;
+        let fault: Option<i64> = on_engine!(tx, |conn| sqlx::query_scalar(
+            "UPDATE faults SET remaining = remaining - 1 WHERE remaining > 0 RETURNING after_work"
+        )
+        .fetch_optional(conn)
+        .await)?;
+        if fault == Some(0) {
+            tx.commit().await?;
+            return Ok(lost());
+        }
+        // The newest version wins; what changes nothing is not counted.
+        let (granted, version): (i64, i64) = on_engine!(tx, |conn| sqlx::query_as(
+            "INSERT INTO rewards (reward_key, member, points, version, granted, grants, revokes, calls) VALUES ($1, $2, $3, $4, $5, $5, 0, 1)
+             ON CONFLICT (reward_key) DO UPDATE SET calls = rewards.calls + 1,
+                 grants = rewards.grants + CASE WHEN excluded.version > rewards.version AND excluded.granted > rewards.granted THEN 1 ELSE 0 END,
+                 revokes = rewards.revokes + CASE WHEN excluded.version > rewards.version AND excluded.granted < rewards.granted THEN 1 ELSE 0 END,
+                 granted = CASE WHEN excluded.version > rewards.version THEN excluded.granted ELSE rewards.granted END,
+                 version = CASE WHEN excluded.version > rewards.version THEN excluded.version ELSE rewards.version END
+             RETURNING granted, version"
+        )
+        .bind(&wish.reward_key)
+        .bind(&wish.member)
+        .bind(wish.points)
+        .bind(wish.version)
+        .bind(i64::from(wish.wanted))
+        .fetch_one(conn)
+        .await)?;
+        tx.commit().await?;
+        Ok(if fault.is_some() { lost() } else { Ok(pb::EnsureRewardResponse { version, granted: granted == 1 }) })
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// A neighbour offers only what referrals needs of it.
+macro_rules! refused {
+    ($($method:ident: $request:ident -> $answer:ident),+ $(,)?) => {
+        #[tonic::async_trait]
+        impl PointsService for Points {
+            async fn ensure_reward(&self, request: Request<pb::EnsureRewardRequest>) -> Answer<pb::EnsureRewardResponse> {
+                self.ensure(request.into_inner()).await.map_err(rpc::status::from_store)?.map(Response::new)
+            }
+
+            $(async fn $method(&self, _: Request<pb::$request>) -> Answer<pb::$answer> {
+                Err(Status::unimplemented("not of this neighbour"))
+            })+
+        }
+    };
+}
+
+refused! {
+    preview_award: PreviewAwardRequest -> AwardPreview,
+    award: AwardRequest -> Operation,
+    redeem: RedeemRequest -> Operation,
+    reserve: ReserveRequest -> Operation,
+    capture: CaptureRequest -> Operation,
+    release: ReleaseRequest -> Operation,
+    return_purchase: ReturnPurchaseRequest -> Operation,
+    adjust: AdjustRequest -> Operation,
+    settle_due: SettleDueRequest -> SettleDueResponse,
+    get_balance: GetBalanceRequest -> Balance,
+    list_entries: ListEntriesRequest -> ListEntriesResponse,
+    get_purchase: GetPurchaseRequest -> Purchase,
+    get_operation: GetOperationRequest -> Operation,
+    create_program_version: CreateProgramVersionRequest -> ProgramVersion,
+    get_program_version: GetProgramVersionRequest -> ProgramVersion,
+    list_program_versions: ListProgramVersionsRequest -> ListProgramVersionsResponse,
+}

@@ -1,0 +1,27 @@
+//! The tiers service in a process of its own.
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Serves status: schemes of levels, and who holds which.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    flags: rpc::Flags,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), rpc::StartError> {
+    let Arguments { flags } = Arguments::parse();
+    rpc::run(&flags, &[rpc::entry::<tiers::Tiers>()], |running| {
+        println!("tiers serves on {}", running.address());
+        // It is shown this one time: whichever process is the first on a new database makes it.
+        if let Some(key) = running.first_administrator() {
+            println!("first administrator key: {key}");
+        }
+    })
+    .await
+}

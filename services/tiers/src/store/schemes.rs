@@ -1,0 +1,152 @@
+//! Schemes, their versions, and the evaluation of all members under a new one.
+
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
+use persistence::{DbTime, Engine, Error, Tx, on_engine};
+
+/// Takes the id of a scheme. Fails with [`Error::Unique`] when it is taken.
+pub(crate) async fn insert_scheme(tx: &mut Tx, program: &ProgramId, scheme: &str) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query("INSERT INTO schemes (program_id, scheme_id, version) VALUES ($1, $2, 1)")
+        .bind(program.as_str())
+        .bind(scheme)
+        .execute(conn)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
+/// Counts a new version and locks the scheme against evaluations until the end of the transaction; `None` without such a scheme.
+pub(crate) async fn add_version(tx: &mut Tx, program: &ProgramId, scheme: &str) -> Result<Option<i64>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_scalar(
+        "UPDATE schemes SET version = version + 1 WHERE program_id = $1 AND scheme_id = $2 RETURNING version",
+    )
+    .bind(program.as_str())
+    .bind(scheme)
+    .fetch_optional(conn)
+    .await)?)
+}
+
+/// Writes a version, encoded.
+pub(crate) async fn insert_version(
+    tx: &mut Tx,
+    program: &ProgramId,
+    scheme: &str,
+    version: i64,
+    start: Timestamp,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO scheme_versions (program_id, scheme_id, version, start_time, scheme) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(program.as_str())
+    .bind(scheme)
+    .bind(version)
+    .bind(DbTime(start))
+    .bind(bytes)
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+/// Keeps the schemes of a program (or one of them) as they are until the end of the transaction: a new version waits for the
+/// evaluations that have not seen it, so that the sweep which follows it misses nobody. Returns their ids in order.
+pub(crate) async fn lock_schemes(tx: &mut Tx, program: &ProgramId, scheme: Option<&str>) -> Result<Vec<String>, Error> {
+    const SQL: &str = "SELECT scheme_id FROM schemes WHERE program_id = $1 AND ($2 IS NULL OR scheme_id = $2) ORDER BY scheme_id";
+    const LOCKING: &str = "SELECT scheme_id FROM schemes WHERE program_id = $1 AND ($2::TEXT IS NULL OR scheme_id = $2) ORDER BY scheme_id FOR SHARE";
+    // SQLite has one writer, which is lock enough.
+    let sql = match tx.engine() {
+        Engine::Postgres => LOCKING,
+        Engine::Sqlite => SQL,
+    };
+    Ok(on_engine!(tx, |conn| sqlx::query_scalar(sql).bind(program.as_str()).bind(scheme).fetch_all(conn).await)?)
+}
+
+/// Every version of a scheme in order, encoded; empty without such a scheme.
+pub(crate) async fn scheme_versions(tx: &mut Tx, program: &ProgramId, scheme: &str) -> Result<Vec<Vec<u8>>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_scalar(
+        "SELECT scheme FROM scheme_versions WHERE program_id = $1 AND scheme_id = $2 ORDER BY version",
+    )
+    .bind(program.as_str())
+    .bind(scheme)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// The newest versions of the schemes of a program after an id, encoded, by id.
+pub(crate) async fn list_schemes(tx: &mut Tx, program: &ProgramId, after: &str, limit: i64) -> Result<Vec<Vec<u8>>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_scalar(
+        "SELECT newest.scheme
+           FROM schemes
+           JOIN scheme_versions AS newest
+             ON newest.program_id = schemes.program_id AND newest.scheme_id = schemes.scheme_id AND newest.version = schemes.version
+          WHERE schemes.program_id = $1 AND schemes.scheme_id > $2
+          ORDER BY schemes.scheme_id
+          LIMIT $3",
+    )
+    .bind(program.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// All members of a program are to be evaluated under a version.
+#[derive(sqlx::FromRow)]
+pub(crate) struct Sweep {
+    pub(crate) program_id: String,
+    pub(crate) scheme_id: String,
+    pub(crate) version: i64,
+    /// Up to whom it is done.
+    pub(crate) after_member: Option<Uuid>,
+}
+
+/// Begins the evaluation of all members; one that is under way begins anew.
+pub(crate) async fn start_sweep(tx: &mut Tx, program: &ProgramId, scheme: &str, version: i64) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query(
+        "INSERT INTO sweeps (program_id, scheme_id, version) VALUES ($1, $2, $3)
+         ON CONFLICT (program_id, scheme_id) DO UPDATE SET version = excluded.version, after_member = NULL",
+    )
+    .bind(program.as_str())
+    .bind(scheme)
+    .bind(version)
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+/// What is under way.
+pub(crate) async fn sweeps(tx: &mut Tx) -> Result<Vec<Sweep>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT program_id, scheme_id, version, after_member FROM sweeps ORDER BY program_id, scheme_id"
+    )
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// Remembers up to whom it is done. Another version that began meanwhile is left alone.
+pub(crate) async fn advance_sweep(tx: &mut Tx, sweep: &Sweep, after: MemberId) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query(
+        "UPDATE sweeps SET after_member = $4 WHERE program_id = $1 AND scheme_id = $2 AND version = $3",
+    )
+    .bind(&sweep.program_id)
+    .bind(&sweep.scheme_id)
+    .bind(sweep.version)
+    .bind(after.0)
+    .execute(conn)
+    .await?
+    .rows_affected());
+    Ok(())
+}
+
+/// Everybody has been evaluated. Another version that began meanwhile is left alone.
+pub(crate) async fn end_sweep(tx: &mut Tx, sweep: &Sweep) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query("DELETE FROM sweeps WHERE program_id = $1 AND scheme_id = $2 AND version = $3")
+        .bind(&sweep.program_id)
+        .bind(&sweep.scheme_id)
+        .bind(sweep.version)
+        .execute(conn)
+        .await?
+        .rows_affected());
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! A PostgreSQL server of our own for a run of the tests.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::server::{Recipe, Server, free_port, fresh_directory};
+use crate::shell::{self, command, is_root, output};
+use crate::tools::apt_install;
+
+/// Makes a cluster and becomes its server. Text sorts by a language, as it may for our users: what must sort by bytes has to
+/// say so itself. Nothing is synced to disk, since nothing in it is worth keeping.
+const SERVE: &str = r#"
+programs=$1; directory=$2; port=$3
+umask 077
+printf '%s' "$PASSWORD" > "$directory/password"
+unset PASSWORD
+"$programs/initdb" --pgdata="$directory/data" --username=postgres --auth=password --pwfile="$directory/password" \
+    --encoding=UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US --no-sync || exit 1
+exec "$programs/postgres" -D "$directory/data" -p "$port" -c listen_addresses=127.0.0.1 \
+    -c unix_socket_directories="$directory" -c max_connections=300 -c fsync=off -c full_page_writes=off \
+    -c lc_messages=C -c timezone=UTC
+"#;
+
+/// Starts a server on a free port of the loopback interface; its URL. Everybody else on the machine lacks the password.
+pub(crate) fn start() -> Result<(Server, String)> {
+    let programs = match find() {
+        Some(programs) => programs,
+        None => {
+            apt_install("postgresql")?;
+            find().context("Debian's postgresql is installed, yet there is no initdb")?
+        }
+    };
+    let (port, password) = (free_port()?, password()?);
+    let directory = fresh_directory("postgres");
+    let recipe = Recipe {
+        name: "postgres",
+        // It refuses to run as root.
+        user: is_root().then_some("postgres"),
+        command: ["sh", "-c", SERVE, "serve", &programs.display().to_string(), &directory.display().to_string(), &port.to_string()]
+            .map(str::to_owned)
+            .into(),
+        environment: vec![("PASSWORD", password.clone())],
+        directory,
+    };
+    let (server, ()) = Server::start(recipe, |line| line.contains("ready to accept connections").then_some(()))?;
+    Ok((server, format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")))
+}
+
+/// The folder with initdb and postgres: from PATH, else the newest of Debian's, else where pg_config says.
+fn find() -> Option<PathBuf> {
+    // A link on PATH may lead to where the rest lies.
+    let on_path = || Some(shell::on_path("initdb")?.canonicalize().ok()?.parent()?.to_owned());
+    let configured = || {
+        let programs = output(&mut command(shell::on_path("pg_config")?, ["--bindir"])).ok()?;
+        Some(PathBuf::from(programs.trim()))
+    };
+    [on_path(), newest_of_debian(), configured()].into_iter().flatten().find(|programs| programs.join("postgres").is_file())
+}
+
+fn newest_of_debian() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let version: u32 = path.file_name()?.to_str()?.parse().ok()?;
+        Some((version, path.join("bin")))
+    });
+    versions.max().map(|(_, programs)| programs)
+}
+
+/// 128 random bits as hexadecimal digits.
+fn password() -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
