@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 channel = grpc.insecure_channel(os.environ["REGULARS_SERVER"].removeprefix("http://"))
+key = os.environ["REGULARS_KEY"]
 types = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
 
 
@@ -22,7 +23,7 @@ def call(service, method, **request):
     answer = message_factory.GetMessageClass(rpc.output_type)
     stub = channel.unary_unary(f"/{name}/{method}", lambda m: m.SerializeToString(), answer.FromString)
     message = json_format.ParseDict(request, message_factory.GetMessageClass(rpc.input_type)())
-    return stub(message, metadata=[("authorization", f"Bearer {os.environ['REGULARS_KEY']}")], timeout=10)
+    return stub(message, metadata=[("authorization", f"Bearer {key}")], timeout=10)
 
 
 def change(service, method, **request):
@@ -34,6 +35,9 @@ program = change("directory", "CreateProgram", program_id=f"tea-{uuid.uuid4().he
                  time_zone="Europe/Berlin", currency_code="EUR").name
 change("points", "CreateProgramVersion", parent=program, terms={
     "points_per_unit": "10", "rounding": "POINT_ROUNDING_DOWN", "return_policy": "RETURN_POLICY_UNLIMITED"})
+# An administrator sets things up; moving points takes a key with a role that may.
+key = change("directory", "CreateApiKey", display_name="web shop", role="ROLE_PLATFORM", programs=[program]).secret
+
 member = change("members", "EnrollMember", parent=program, identities=[{"email": "ada@example.com"}]).name
 
 award = change("points", "Award", parent=program, member=member,

@@ -6,6 +6,7 @@ health, a program with terms, a member, an award that can be retried for ever, a
     REGULARS_SERVER=http://127.0.0.1:7700 REGULARS_KEY=rk_… python tests/foreign/client.py
 """
 
+import copy
 import os
 import sys
 import uuid
@@ -37,6 +38,12 @@ class Client:
         self.metadata = [("authorization", f"Bearer {key}")]
         self.reflection = ProtoReflectionDescriptorDatabase(channel)
         self.pool = descriptor_pool.DescriptorPool(self.reflection)
+
+    def with_key(self, key):
+        """The same client with another key."""
+        other = copy.copy(self)
+        other.metadata = [("authorization", f"Bearer {key}")]
+        return other
 
     def call(self, method, request):
         """The answer as a message, as the bytes on the wire, and whether the server says it is a replay."""
@@ -86,7 +93,7 @@ def is_healthy(client):
 
 
 def refuses_strangers(client):
-    stranger = Client(client.channel, "rk_nobody_" + 64 * "0")
+    stranger = client.with_key("rk_nobody_" + 64 * "0")
     code, _ = stranger.refusal("regulars.directory.v1.DirectoryService.ListPrograms", {})
     equal(code, grpc.StatusCode.UNAUTHENTICATED, "a key that nobody made")
 
@@ -118,6 +125,20 @@ def opens_a_program(client):
     )
     equal(version.name, f"{program.name}/versions/1", "the first version of the terms")
     return program.name
+
+
+def takes_the_role_of_a_back_end(client, program):
+    """The administrator's key may not move points: that takes a key of its own, good for this program alone."""
+    answer, _, _ = client.call(
+        "regulars.directory.v1.DirectoryService.CreateApiKey",
+        {"displayName": "web shop", "role": "ROLE_PLATFORM", "programs": [program], "requestId": request_id()},
+    )
+    back_end = client.with_key(answer.secret)
+    code, _ = back_end.refusal("regulars.directory.v1.DirectoryService.ListApiKeys", {})
+    equal(code, grpc.StatusCode.PERMISSION_DENIED, "a back end that lists keys")
+    code, _ = back_end.refusal("regulars.directory.v1.DirectoryService.GetProgram", {"name": "programs/another"})
+    equal(code, grpc.StatusCode.PERMISSION_DENIED, "a program that the key may not touch")
+    return back_end
 
 
 def names_wrong_fields(client):
@@ -197,9 +218,10 @@ def main():
         refuses_strangers(client)
         names_wrong_fields(client)
         program = opens_a_program(client)
-        member = enrols(client, program)
-        awards_once(client, program, member)
-        cannot_redeem_too_much(client, member)
+        back_end = takes_the_role_of_a_back_end(client, program)
+        member = enrols(back_end, program)
+        awards_once(back_end, program, member)
+        cannot_redeem_too_much(back_end, member)
     print("a foreign client found everything as promised")
 
 

@@ -17,7 +17,8 @@ const KEY: &str = "administrator key: ";
 pub(crate) fn run() -> Result<()> {
     let requirements = fs::read_to_string(root().join("tests/foreign/requirements.txt"))?;
     let python = tools::python("foreign", &requirements)?.join("python");
-    run_command(&mut cargo(["build", "--package", "regulars"]))?;
+    // With the features of the whole workspace, so that what the tests have built is not built again.
+    run_command(&mut cargo(["build", "--workspace", "--bin", "regulars"]))?;
 
     let address = format!("127.0.0.1:{}", free_port()?);
     let directory = fresh_directory("foreign");

@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<()> {
         let manifests = output(&mut kustomize(folder)?)?;
         let file = target("tools").join(format!("{}.yaml", folder.replace('/', "-")));
         fs::write(&file, &manifests)?;
-        run_command(command(&validate, ["--strict", "-k", KUBERNETES]).arg(&file))?;
+        run_command(command(&validate, ["--quiet", "--strict", "-k", KUBERNETES]).arg(&file))?;
         eprintln!("{folder}: {} objects", manifests.split("\n---\n").count());
     }
     Ok(())

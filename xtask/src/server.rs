@@ -89,7 +89,8 @@ impl Drop for Server {
 
 /// Copies the server's output into its log, to the end, and hands each line on while somebody listens.
 fn copy(output: ChildStdout, mut log: File, lines: &Sender<String>) {
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
+    for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
         if let Err(error) = writeln!(log, "{line}") {
             eprintln!("a log cannot be written: {error}");
         }

@@ -12,9 +12,10 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in a folder of the workspace")
 }
 
-/// A folder below `target`, where everything goes that can be made again.
-pub(crate) fn target(folder: &str) -> PathBuf {
-    root().join("target").join(folder)
+/// A file or folder where cargo puts what can be made again.
+pub(crate) fn target(path: &str) -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    root().join(folder).join(path)
 }
 
 /// A program with arguments, to be run in the root of the workspace.

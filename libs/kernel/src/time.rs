@@ -12,9 +12,10 @@ use jiff::tz::TimeZone;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The earliest moment: about the year -9999.
-    pub const MIN: Timestamp = Timestamp(-377_705_023_201_000_000);
-    /// The last moment: about the year 9999. Stands for "never" where a sort order needs a value.
+    /// The earliest moment, 0001-01-01T00:00:00Z: the earliest that protobuf's timestamps know, and within what PostgreSQL keeps.
+    pub const MIN: Timestamp = Timestamp(-62_135_596_800_000_000);
+    /// The last moment, 9999-12-30T22:00:00Z: the last that can be told in every zone. Stands for "never" where a sort order
+    /// needs a value.
     pub const MAX: Timestamp = Timestamp(253_402_207_200_000_000);
 
     /// From microseconds since 1970, clamped to [`Timestamp::MIN`] and [`Timestamp::MAX`].

@@ -19,10 +19,11 @@ pub trait Handler: Send + Sync + 'static {
     /// What is answered: also a refusal that was judged and committed.
     type Answer: Send + 'static;
     /// Why a whole batch came to nothing.
-    type Error: Send + 'static;
+    type Error: std::error::Error + Send + 'static;
 
     /// Carries out the commands in order and commits; one answer per command, in the same order. On an error nothing has
-    /// happened, or it is unknown whether it has: the commands are run again, each alone, so they must bear that.
+    /// happened, or it is unknown whether it has: the commands are run again, each alone, so they must bear that. Collisions
+    /// with other transactions are the handler's to try again, by [`retry`](crate::retry).
     fn execute(&self, batch: &[Self::Command]) -> impl Future<Output = Result<Vec<Self::Answer>, Self::Error>> + Send;
 
     /// True when every other command would fail for the same reason, as when the database is away. Then the batch is not
@@ -199,9 +200,7 @@ impl<H: Handler> Lane<H> {
         }
         match self.execute(&commands).await {
             Ok(answers) => answer_all(callers, answers),
-            Err(Failure::Error(error)) if H::is_outage(&error) => {
-                callers.into_iter().for_each(|caller| caller.answer(Err(SubmitError::Unavailable)));
-            }
+            Err(Failure::Error(error)) if H::is_outage(&error) => give_up(callers),
             Err(failure) => match callers.len() {
                 1 => callers.pop_front().expect("there is one").fail(failure),
                 _ => self.run_each(&commands, callers).await,
@@ -211,7 +210,6 @@ impl<H: Handler> Lane<H> {
 
     /// Runs the commands of a failed batch alone, so that the one that spoils it harms no other.
     async fn run_each(&self, commands: &[H::Command], mut callers: VecDeque<Caller<H>>) {
-        tracing::warn!(executor = self.options.name, size = commands.len(), "a batch failed and is run again one by one");
         for command in commands {
             let Some(caller) = callers.pop_front() else { return };
             if caller.deadline <= Instant::now() {
@@ -221,8 +219,8 @@ impl<H: Handler> Lane<H> {
             match self.execute(std::slice::from_ref(command)).await {
                 Ok(answers) => answer_all([caller], answers),
                 Err(Failure::Error(error)) if H::is_outage(&error) => {
-                    caller.answer(Err(SubmitError::Unavailable));
-                    callers.drain(..).for_each(|caller| caller.answer(Err(SubmitError::Unavailable)));
+                    callers.push_front(caller);
+                    return give_up(callers);
                 }
                 Err(failure) => caller.fail(failure),
             }
@@ -245,7 +243,14 @@ impl<H: Handler> Lane<H> {
                 tracing::error!(executor = self.options.name, commands = commands.len(), answers = answers.len(), "answers are missing");
                 Err(Failure::Panicked)
             }
-            Ok(Err(error)) => Err(Failure::Error(error)),
+            Ok(Err(error)) => {
+                // The error of a single command goes to its caller.
+                if commands.len() > 1 || H::is_outage(&error) {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(executor = self.options.name, size = commands.len(), error, "a batch came to nothing");
+                }
+                Err(Failure::Error(error))
+            }
             Err(_) => {
                 tracing::error!(executor = self.options.name, size = commands.len(), "a batch panicked");
                 Err(Failure::Panicked)
@@ -266,6 +271,10 @@ impl<H: Handler> Caller<H> {
             Failure::Error(error) => SubmitError::Failed(error),
         }));
     }
+}
+
+fn give_up<H: Handler>(callers: VecDeque<Caller<H>>) {
+    callers.into_iter().for_each(|caller| caller.answer(Err(SubmitError::Unavailable)));
 }
 
 fn answer_all<H: Handler>(callers: impl IntoIterator<Item = Caller<H>>, answers: Vec<H::Answer>) {

@@ -5,7 +5,7 @@ use prost::{Message, Name};
 use proto::check::Checked;
 use uuid::Uuid;
 
-use crate::{DataKey, DbTime, Error, Keyring, Purpose, Tx, on_engine};
+use crate::{Connection, DataKey, DbTime, Error, Keyring, Purpose, Tx, on_engine};
 
 /// The number that stands for the method in a fingerprint; no field has it.
 const METHOD: u32 = 0;
@@ -127,6 +127,12 @@ impl Tx {
     ///
     /// Fails with [`Error::RequestIdReused`] when the request id came with another payload.
     pub async fn remembered(&mut self, request: &RequestKey) -> Result<Option<Remembered>, Error> {
+        // The same request sent twice at once: the second waits for the first here, so that the next statement sees its answer
+        // instead of colliding with what it wrote. SQLite's one writer needs no such lock.
+        if let Connection::Postgres(conn) = self.connection() {
+            let (lock, _) = request.id.as_u64_pair();
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock.cast_signed()).execute(conn).await?;
+        }
         let row: Option<Row> =
             on_engine!(self, |conn| sqlx::query_as("SELECT fingerprint, answer, sealed, subject FROM requests WHERE request_key = $1")
                 .bind(request.id)

@@ -6,8 +6,6 @@ use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 
 /// A moment as a column: `TIMESTAMPTZ` in PostgreSQL, whole microseconds since 1970 in SQLite, so that both compare and sort alike.
-///
-/// PostgreSQL takes moments from 4713 BC on, and [`Timestamp::MIN`] as `-infinity`; others are refused there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DbTime(pub Timestamp);
 
@@ -40,9 +38,7 @@ impl PgHasArrayType for DbTime {
 
 impl Encode<'_, Postgres> for DbTime {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        // PostgreSQL begins in 4713 BC; "before everything" is its -infinity.
-        let micros = if self.0 == Timestamp::MIN { i64::MIN } else { self.0.as_micros() - POSTGRES_EPOCH_MICROS };
-        Encode::<Postgres>::encode(micros, buffer)
+        Encode::<Postgres>::encode(self.0.as_micros() - POSTGRES_EPOCH_MICROS, buffer)
     }
 }
 
@@ -50,7 +46,8 @@ impl<'r> Decode<'r, Postgres> for DbTime {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         // Every statement of ours is prepared, so values come in binary form.
         let micros: i64 = Decode::<Postgres>::decode(value)?;
-        Ok(DbTime(Timestamp::from_micros(micros.saturating_add(POSTGRES_EPOCH_MICROS))))
+        let since_1970 = micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or("timestamp out of range")?;
+        Ok(DbTime(Timestamp::from_micros(since_1970)))
     }
 }
 

@@ -25,6 +25,7 @@ pub async fn sqlite() -> TestEngine {
 }
 
 /// A new PostgreSQL database on the server that `REGULARS_TEST_POSTGRES` names.
+#[expect(clippy::disallowed_methods, reason = "processes that test at once must not choose the same name")]
 pub async fn postgres() -> TestEngine {
     let server = std::env::var("REGULARS_TEST_POSTGRES").expect(
         "REGULARS_TEST_POSTGRES names no PostgreSQL server, for example postgres://postgres@127.0.0.1/postgres; \

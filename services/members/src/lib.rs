@@ -13,7 +13,8 @@ mod message;
 mod service;
 mod store;
 
-static MIGRATIONS: &[Migration] = persistence::migrations!["0001_members.sql"];
+/// The schema, for those that open it without a server.
+pub static MIGRATIONS: &[Migration] = persistence::migrations!["0001_members.sql"];
 
 /// The members service.
 pub struct Members;

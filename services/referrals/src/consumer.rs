@@ -77,12 +77,7 @@ async fn hear_enrolment(
 }
 
 /// Merges a fact about purchases, and does what follows if it was new.
-async fn learn(
-    tx: &mut Tx,
-    context: &Context,
-    (program, member): (&ProgramId, MemberId),
-    fact: Fact,
-) -> Result<(), HandlerError> {
+async fn learn(tx: &mut Tx, context: &Context, (program, member): (&ProgramId, MemberId), fact: Fact) -> Result<(), HandlerError> {
     let before = store::locked_friend(tx, program, member).await?;
     let known = match fact {
         Fact::Bought(purchase) => before.clone().purchased(purchase),

@@ -44,8 +44,7 @@ impl rpc::Service for Referrals {
             let (database, context) = (approving.clone(), clock.clone());
             async move { approvals::approve_due(&database, &context).await }
         });
-        let rpcs =
-            service::ReferralsRpcs { database, context, keyring: host.keyring().clone(), directory: host.directory().clone() };
+        let rpcs = service::ReferralsRpcs { database, context, keyring: host.keyring().clone(), directory: host.directory().clone() };
         Ok(Started::new().with(ReferralsServiceServer::new(rpcs)))
     }
 }

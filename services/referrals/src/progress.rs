@@ -14,12 +14,7 @@ use crate::domain::{Friend, LegState, Origin, Plan, Referral, Role};
 use crate::{rewards, store};
 
 /// Moves the referral that binds a friend as far as what is known of the friend takes it.
-pub(crate) async fn settle(
-    tx: &mut Tx,
-    context: &Context,
-    (program, friend): (&ProgramId, MemberId),
-    known: &Friend,
-) -> Result<(), Error> {
+pub(crate) async fn settle(tx: &mut Tx, context: &Context, (program, friend): (&ProgramId, MemberId), known: &Friend) -> Result<(), Error> {
     // Nothing follows from less, and most members are nobody's friends.
     if known.first_purchase.is_none() {
         return Ok(());
@@ -62,7 +57,8 @@ pub(crate) async fn begun(tx: &mut Tx, context: &Context, referral: &Referral) -
 /// Writes a referral in its next state, tells the feed, and asks for the rewards that are now to be given or taken back.
 pub(crate) async fn moved(tx: &mut Tx, context: &Context, before: &Referral, next: &Referral) -> Result<(), Error> {
     store::update_referral(tx, next).await?;
-    if before.rewards_advocate() && !next.rewards_advocate()
+    if before.rewards_advocate()
+        && !next.rewards_advocate()
         && let Some(origin) = &next.origin
     {
         store::return_reward(tx, &next.program, &origin.code).await?;

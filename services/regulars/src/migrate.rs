@@ -16,13 +16,15 @@ pub(crate) struct Options {
     storage: Storage,
 }
 
-const SCHEMAS: [(&str, &[Migration]); 5] = [
-    (members::Members::NAME, members::MIGRATIONS),
-    (points::Points::NAME, points::MIGRATIONS),
-    (tiers::Tiers::NAME, tiers::MIGRATIONS),
-    (referrals::Referrals::NAME, referrals::MIGRATIONS),
-    (feedback::Feedback::NAME, feedback::MIGRATIONS),
-];
+fn schemas() -> [(&'static str, &'static [Migration]); 5] {
+    [
+        (members::Members::NAME, members::MIGRATIONS),
+        (points::Points::NAME, points::MIGRATIONS),
+        (tiers::Tiers::NAME, tiers::MIGRATIONS),
+        (referrals::Referrals::NAME, referrals::MIGRATIONS),
+        (feedback::Feedback::NAME, feedback::MIGRATIONS),
+    ]
+}
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.storage.load()?;
@@ -32,7 +34,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let directory = Directory::open(&database, Context::system()).await.context("the schema of directory")?;
     directory.database().close().await;
     println!("directory: up to date");
-    for (name, migrations) in SCHEMAS {
+    for (name, migrations) in schemas() {
         let opened = Database::open(&database, name, migrations).await.with_context(|| format!("the schema of {name}"))?;
         opened.close().await;
         println!("{name}: up to date");

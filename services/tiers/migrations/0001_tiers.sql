@@ -72,6 +72,7 @@ CREATE TABLE member_tiers (
     start_time {time},
     end_time {time},
     next_evaluation_time {time},
+    scheme_version {int} NOT NULL,
     PRIMARY KEY (member_id, program_id, scheme_id)
 ) {hot};
 CREATE INDEX member_tiers_due ON member_tiers (next_evaluation_time) WHERE next_evaluation_time IS NOT NULL;

@@ -9,6 +9,7 @@ use proto::tiers::tier_transition::Cause;
 use rpc::{EventHandler, HandlerError};
 
 use crate::domain::points::Counted;
+use crate::domain::timeline::Since;
 use crate::evaluation::{Known, Reason, evaluate};
 use crate::service::Rpcs;
 use crate::store::{self, Member, PurchaseChange};
@@ -33,14 +34,13 @@ impl EventHandler for Rpcs {
         }
         let purchase = format!("{}/purchases/{}", told.member.program.name(), told.purchase);
         let reason = Reason {
-            from: told.occur_time,
+            since: Since { raised: told.occur_time, lowered: if told.is_return { told.occur_time } else { self.context.now() } },
             cause: if told.is_return { Cause::Return } else { Cause::Purchase },
             name: &purchase,
             event_id: &event.event_id,
             historical: event.historical,
         };
-        for scheme in store::lock_schemes(tx, &told.member.program, None).await? {
-            let versions = self.versions(tx, &told.member.program, &scheme).await?;
+        for (scheme, versions) in self.locked_versions(tx, &told.member.program, None).await? {
             let known = Known::read(tx, &told.member, &scheme, versions).await?;
             evaluate(tx, &self.context, &zone, &told.member, &scheme, &known, &reason).await?;
         }
@@ -90,8 +90,7 @@ fn told(event: &Event) -> Result<Option<Told<'_>>, HandlerError> {
         return Err(nonsense("points"));
     }
     let (program, id) = name::member(&event.member).map_err(|_| nonsense("member"))?;
-    let [of_program, purchase] =
-        name::segments(purchase, "programs/{program}/purchases/{purchase}").map_err(|_| nonsense("purchase"))?;
+    let [of_program, purchase] = name::segments(purchase, "programs/{program}/purchases/{purchase}").map_err(|_| nonsense("purchase"))?;
     if ProgramId::parse(of_program).as_ref() != Ok(&program) {
         return Err(nonsense("program"));
     }

@@ -13,7 +13,9 @@ use rust_decimal::Decimal;
 use crate::domain::earned::{Moment, Walk, walk};
 use crate::domain::points::{Counted, Points};
 use crate::domain::scheme::Scheme;
-use crate::domain::timeline::{Change, Grant, Held, Span, at, change, correct, corrections, in_force, moments, overlay, since};
+use crate::domain::timeline::{
+    Change, Grant, Held, Purchases, Since, Span, at, change, correct, corrections, in_force, merge, moments, overlay, since,
+};
 use crate::store::{self, Member, Standing, StoredTransition};
 
 /// News about what is longer ago than this tells old data, whatever made us look.
@@ -22,8 +24,8 @@ const NEWS_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 24
 /// Why a member is evaluated.
 #[derive(Clone, Debug)]
 pub(crate) struct Reason<'a> {
-    /// From when on something may be different.
-    pub(crate) from: Timestamp,
+    /// What may be said anew of the past.
+    pub(crate) since: Since,
     /// What happened.
     pub(crate) cause: Cause,
     /// The purchase, the grant or the scheme; empty for none.
@@ -39,6 +41,8 @@ pub(crate) struct Known {
     pub(crate) versions: Vec<Scheme>,
     pub(crate) counted: Vec<Counted>,
     grants: Vec<Grant>,
+    /// When grants end that were not revoked.
+    grant_ends: Vec<Timestamp>,
     /// What the log says.
     told: Vec<Span>,
     /// Version of the last entry of the log.
@@ -56,11 +60,15 @@ pub(crate) struct Found {
     pub(crate) walk: Walk,
     /// When something happens by itself.
     pub(crate) next: Option<Timestamp>,
+    /// When something has happened by itself: a level or a grant ended, a version of the scheme began.
+    by_itself: BTreeMap<Timestamp, Cause>,
 }
 
 impl Known {
     /// Reads it.
     pub(crate) async fn read(tx: &mut Tx, member: &Member, scheme: &str, versions: Vec<Scheme>) -> Result<Known, Error> {
+        let grants = store::grants(tx, member, scheme).await?;
+        let unrevoked = grants.iter().filter(|grant| grant.revoke_time.is_none());
         let log = store::transitions(tx, member, scheme).await?;
         let mut told = Vec::new();
         for entry in &log {
@@ -69,7 +77,8 @@ impl Known {
         Ok(Known {
             versions,
             counted: store::day_points(tx, member).await?,
-            grants: store::grants(tx, member, scheme).await?,
+            grants: grants.iter().map(Grant::from).collect(),
+            grant_ends: unrevoked.filter_map(|grant| grant.end_time).map(Timestamp::from).collect(),
             told,
             version: log.last().map_or(0, |entry| entry.version),
             standing: store::standing(tx, member, scheme).await?,
@@ -86,39 +95,54 @@ impl Known {
         self.versions.last().expect("a scheme has a version")
     }
 
-    /// From when on the log may have to say something else: the reason's moment, or what was due before it. Who has never been
-    /// evaluated is evaluated from the beginning.
-    fn from(&self, reason: Timestamp) -> Timestamp {
-        match &self.standing {
-            None => Timestamp::MIN,
-            Some(standing) => standing.next_evaluation_time.map_or(reason, |due| reason.min(due.into())),
-        }
+    /// What may be said anew of the past: what the reason allows, and what has fallen due before it. Who has never been evaluated
+    /// is evaluated from the beginning.
+    fn since(&self, reason: Since) -> Since {
+        let Some(standing) = &self.standing else { return Since { raised: Timestamp::MIN, lowered: Timestamp::MIN } };
+        let unseen = self.versions.iter().find(|version| version.version > standing.scheme_version).map(|version| version.start);
+        let due = standing.next_evaluation_time.map(Timestamp::from).into_iter().chain(unseen).min();
+        let lowered = due.map_or(reason.lowered, |due| due.min(reason.lowered));
+        Since { raised: reason.raised.min(lowered), lowered }
     }
 
-    /// Finds what holds and what of it is news from a moment on.
-    pub(crate) async fn find(&self, tx: &mut Tx, member: &Member, from: Timestamp, now: Timestamp, zone: &Zone) -> Result<Found, Error> {
-        let from = self.from(from);
+    /// Finds what holds and what of it is news.
+    pub(crate) async fn find(&self, tx: &mut Tx, member: &Member, since: Since, now: Timestamp, zone: &Zone) -> Result<Found, Error> {
+        let since = self.since(since);
         let points = self.points();
         // A till's clock may be ahead: what it sold tomorrow counts tomorrow.
         let last = points.days().last().map_or(now.date_in(zone), |last| last.max(now.date_in(zone)));
         let walk = walk(&self.versions, &points, last, zone);
-
-        // The exact moment matters only where it can be news; what was before counts from the start of its day.
-        let first = from.date_in(zone);
-        let days = walk.steps.iter().filter(|step| step.day >= first && matches!(step.moment, Moment::Purchase { .. }));
-        let mut purchases = BTreeMap::new();
-        for day in days.map(|step| step.day) {
-            purchases.insert(day, store::purchases_of_day(tx, member, day, self.newest().on_return).await?);
-        }
+        let purchases = self.purchases(tx, member, &walk, since.raised, zone).await?;
         let moments = moments(&walk.steps, &purchases, zone);
         let found = overlay(&self.versions, &walk.steps, &moments, &self.grants, now, zone);
-
+        let merged = merge(&self.versions, &self.told, &found, since);
+        let news = corrections(&self.told, &merged, since.raised);
         let mut spans = self.told.clone();
-        let news = corrections(&spans, &found, from);
         correct(&mut spans, &news);
-        let grants = self.grants.iter().flat_map(|grant| [Some(grant.start), grant.end]).flatten().filter(|moment| *moment > now);
-        let next = walk.next.map(|day| zone.start_of(day)).into_iter().chain(grants).min();
-        Ok(Found { spans, news, walk, next })
+
+        let ends = self.grant_ends.iter().copied();
+        let next = walk.next.map(|day| zone.start_of(day)).into_iter().chain(ends.clone().filter(|end| *end > now)).min();
+        let steps = walk.steps.iter().zip(&moments).filter_map(|(step, moment)| match step.moment {
+            Moment::DayStart => Some((*moment, Cause::Time)),
+            Moment::Version(_) => Some((*moment, Cause::Scheme)),
+            Moment::Purchase { .. } => None,
+        });
+        let by_itself = ends.map(|end| (end, Cause::Time)).chain(steps).collect();
+        Ok(Found { spans, news, walk, next, by_itself })
+    }
+
+    /// The purchases of the days on which a level may have been reached that is news. What was before counts from the start of its
+    /// day, and so does what the log knows already.
+    async fn purchases(&self, tx: &mut Tx, member: &Member, walk: &Walk, from: Timestamp, zone: &Zone) -> Result<Purchases, Error> {
+        let first = from.date_in(zone);
+        let held = at(&self.told, from).map(|held| &held.level);
+        let mut purchases = Purchases::new();
+        for step in walk.steps.iter().filter(|step| step.day >= first && matches!(step.moment, Moment::Purchase { .. })) {
+            if step.day > first || step.level.as_ref() != held {
+                purchases.insert(step.day, store::purchases_of_day(tx, member, step.day, self.newest().on_return).await?);
+            }
+        }
+        Ok(purchases)
     }
 }
 
@@ -133,19 +157,19 @@ pub(crate) async fn evaluate(
     reason: &Reason<'_>,
 ) -> Result<Found, Error> {
     let now = context.now();
-    let found = known.find(tx, member, reason.from, now, zone).await?;
+    let found = known.find(tx, member, reason.since, now, zone).await?;
     let mut version = known.version;
     let mut before = found.news.first().and_then(|first| at(&known.told, first.start)).map(|held| held.level.clone());
     for (index, span) in found.news.iter().enumerate() {
         version += 1;
-        let entry = entry(known, version, before.as_deref(), span, reason, now);
+        let entry = entry(known, version, before.as_deref(), span, &reason_for(&found, span, reason), now);
         store::insert_transition(tx, member, scheme, &entry).await?;
         let end = found.news.get(index + 1).map(|next| next.start);
         let aggregate_version = store::next_event_version(tx, member).await?;
         tx.append_event(event(context, member, scheme, &entry, aggregate_version, end, reason.historical)).await?;
         before = entry.to_level;
     }
-    let standing = standing(&found);
+    let standing = standing(known, &found);
     if known.standing.as_ref() != Some(&standing) {
         store::write_standing(tx, member, scheme, &standing).await?;
     }
@@ -172,6 +196,14 @@ fn entry(known: &Known, version: i64, before: Option<&str>, span: &Span, reason:
     }
 }
 
+/// What happened by itself has no other reason, whatever made us look.
+fn reason_for<'a>(found: &Found, span: &Span, reason: &Reason<'a>) -> Reason<'a> {
+    match found.by_itself.get(&span.start) {
+        Some(cause) if *cause != reason.cause => Reason { cause: *cause, name: "", event_id: "", ..reason.clone() },
+        _ => reason.clone(),
+    }
+}
+
 fn change_number(change: Change) -> ChangeNumber {
     match change {
         Change::Joined => ChangeNumber::Joined,
@@ -182,7 +214,7 @@ fn change_number(change: Change) -> ChangeNumber {
     }
 }
 
-fn standing(found: &Found) -> Standing {
+fn standing(known: &Known, found: &Found) -> Standing {
     let held = found.spans.last().and_then(|span| span.held.as_ref());
     Standing {
         level_id: held.map(|held| held.level.clone()),
@@ -190,6 +222,7 @@ fn standing(found: &Found) -> Standing {
         start_time: since(&found.spans).map(DbTime),
         end_time: held.and_then(|held| held.until).map(DbTime),
         next_evaluation_time: found.next.map(DbTime),
+        scheme_version: known.newest().version,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What happens without anybody calling: evaluations that fall due, and those of all members under a new version. Any replica
 //! may do any of it at any time: an evaluation that finds no news writes nothing.
 
-use kernel::{MemberId, ProgramId, Timestamp, Uuid};
+use kernel::{MemberId, ProgramId, Uuid};
 use persistence::{Error, retry};
 use proto::tiers::tier_transition::Cause;
 
+use crate::domain::timeline::Since;
 use crate::evaluation::{Known, Reason, evaluate};
 use crate::service::Rpcs;
 use crate::store::{self, Due, Member, Sweep};
@@ -22,8 +23,7 @@ impl Rpcs {
             let mut outcome = Ok(());
             for Due { member_id, program_id, scheme_id } in &due {
                 let member = Member { program: program(program_id)?, id: MemberId(*member_id) };
-                // What was due is earlier than now, and the evaluation begins there.
-                let reason = Reason { from: now, cause: Cause::Time, name: "", event_id: "", historical: false };
+                let reason = Reason { since: Since::from(now), cause: Cause::Time, name: "", event_id: "", historical: false };
                 if let Err(error) = retry(|| self.try_evaluate(&member, scheme_id, &reason)).await {
                     outcome = Err(error);
                 }
@@ -51,12 +51,11 @@ impl Rpcs {
         let after = MemberId(sweep.after_member.unwrap_or(Uuid::nil()));
         let mut tx = self.database.read().await?;
         let members = store::members_after(&mut tx, &program, after, limit()).await?;
-        let versions = self.versions(&mut tx, &program, &sweep.scheme_id).await?;
         drop(tx);
-        let start = versions.last().map_or(Timestamp::MIN, |version| version.start);
         for id in &members {
             let member = Member { program: program.clone(), id: *id };
-            let reason = Reason { from: start, cause: Cause::Scheme, name: &name, event_id: "", historical: false };
+            let reason =
+                Reason { since: Since::from(self.context.now()), cause: Cause::Scheme, name: &name, event_id: "", historical: false };
             retry(|| self.try_evaluate(&member, &sweep.scheme_id, &reason)).await?;
         }
         let mut tx = self.database.begin().await?;
@@ -76,8 +75,8 @@ impl Rpcs {
         };
         let mut tx = self.database.begin().await?;
         store::lock_member(&mut tx, member).await?;
-        store::lock_schemes(&mut tx, &member.program, Some(scheme)).await?;
-        let versions = self.versions(&mut tx, &member.program, scheme).await?;
+        let versions = self.locked_versions(&mut tx, &member.program, Some(scheme)).await?.remove(scheme);
+        let versions = versions.ok_or_else(|| Error::Corrupt(format!("there is no scheme {scheme} to evaluate")))?;
         let known = Known::read(&mut tx, member, scheme, versions).await?;
         evaluate(&mut tx, &self.context, &program.zone, member, scheme, &known, reason).await?;
         tx.commit().await

@@ -73,3 +73,23 @@ fn push_word(text: &mut String, word: &str) {
 pub(crate) fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_words_in_markdown() {
+        for (words, expected) in [
+            ("Fails with NOT_FOUND.", "Fails with `NOT_FOUND`."),
+            ("The occur_time, if told.", "The `occur_time`, if told."),
+            ("张**, a***@example.com", "张\\*\\*, a\\*\\*\\*@example.com"),
+            ("of a-z and \"_\"", "of a-z and \"\\_\""),
+            ("several are separated by \"|\"", "several are separated by \"\\|\""),
+            ("as `Member.masked_fields` says", "as `Member.masked_fields` says"),
+            ("Vec<Lot>", "Vec\\<Lot>"),
+        ] {
+            assert_eq!(markdown(words), expected);
+        }
+    }
+}

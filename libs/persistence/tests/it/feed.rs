@@ -231,7 +231,7 @@ impl Drop for Feed {
 }
 
 fn new(stream: &str, payload: &str, at: Timestamp) -> NewEvent {
-    NewEvent { id: Uuid::now_v7(), stream: stream.to_owned(), at, payload: payload.as_bytes().to_vec() }
+    NewEvent { id: Uuid::nil(), stream: stream.to_owned(), at, payload: payload.as_bytes().to_vec() }
 }
 
 async fn append(database: &Database, events: &[(&str, &str, Timestamp)]) {

@@ -8,8 +8,10 @@ use prost::Message;
 use proto::directory::{CreateProgramRequest, GetProgramRequest, Program};
 use testkit::{START, TestEngine};
 
-static MIGRATIONS: &[Migration] =
-    &[Migration { file: "0001_programs.sql", sql: "CREATE TABLE programs (number {int} NOT NULL) {strict};" }];
+static MIGRATIONS: &[Migration] = &[Migration {
+    file: "0001_programs.sql",
+    sql: "CREATE TABLE programs (program {key} NOT NULL PRIMARY KEY, number {int} NOT NULL) {strict};",
+}];
 
 const SUBJECT: Uuid = Uuid::from_u128(7);
 
@@ -143,7 +145,8 @@ async fn carry_out(database: &Database, key: &RequestKey, number: i64) -> Result
         return first.bytes(None);
     }
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let sql = "INSERT INTO programs (number) VALUES ($1)";
+    // The same request again must meet its first answer, never its own row.
+    let sql = "INSERT INTO programs (program, number) VALUES ('tea', $1)";
     on_engine!(tx, |conn| sqlx::query(sql).bind(number).execute(conn).await?.rows_affected());
     let answer = number.to_be_bytes().to_vec();
     tx.remember(key, &answer, None, None, START).await?;

@@ -142,7 +142,7 @@ impl Suite {
     /// Waits until everything told on the points feed so far has been dealt with. Each partition has an order of its own, so
     /// so many members buy that every partition has a purchase at its end, and all of them have an invitation. A survey must ask.
     pub(crate) async fn feed_is_dealt_with(&self, label: &str) {
-        let first = Uuid::now_v7().as_u128();
+        let first = self.running.host().context().uuid().as_u128();
         let members = || first..first + 64;
         for member in members() {
             self.buy(member, &format!("{label}-{member}")).await;

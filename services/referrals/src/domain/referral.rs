@@ -1,6 +1,11 @@
+use std::time::Duration;
+
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 
 use super::{Code, CodeState, CodeText, Friend, Plan, PlanId, Purchase};
+
+/// How long before an enrolment with a code a purchase may have occurred and still count.
+const ENROLMENT_SLACK: Duration = Duration::from_secs(86_400);
 
 /// One friend brought by one advocate, or what became of a code named at an enrolment that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +113,7 @@ pub enum RejectionReason {
     PurchaseBelowMinimum,
     /// The first purchase came too late.
     PurchaseTooLate,
-    /// The friend had bought before the call that attributed.
+    /// The friend had bought before being attributed.
     PurchaseBeforeAttribution,
 }
 
@@ -306,10 +311,14 @@ impl Referral {
         }
     }
 
-    /// Why a first purchase does not count. A purchase that occurred a little before the enrolment does count when the code was
-    /// named there: the till enrols while the basket is rung up. After a call it would be a reward for what was bought anyway.
+    /// Why a first purchase does not count. What was bought before is not the advocate's doing; but a till that enrols while the
+    /// basket is rung up may tell of the purchase as a little earlier, or offline and by a clock of its own.
     fn reject(&self, origin: &Origin, purchase: &Purchase, minimum: i64) -> Option<RejectionReason> {
-        if self.source == Source::Call && purchase.occur_time < self.attribute_time {
+        let slack = match self.source {
+            Source::Enrolment => ENROLMENT_SLACK,
+            Source::Call => Duration::ZERO,
+        };
+        if purchase.occur_time + slack < self.attribute_time {
             Some(RejectionReason::PurchaseBeforeAttribution)
         } else if purchase.occur_time >= origin.qualify_before {
             Some(RejectionReason::PurchaseTooLate)

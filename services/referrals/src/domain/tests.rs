@@ -98,7 +98,7 @@ fn in_each_state() -> Vec<Referral> {
 
 #[test]
 fn each_state_meets_each_fact() {
-    let facts: [(&str, Friend, Timestamp); 9] = [
+    let facts: [(&str, Friend, Timestamp); 10] = [
         ("nothing", Friend { enroll_time: Some(at(0)), first_purchase: None }, at(100)),
         ("good, in hold", knowing(purchase(1, MINIMUM, MINIMUM)), at(2)),
         ("good, hold just over", knowing(purchase(1, MINIMUM, MINIMUM)), at(15)),
@@ -107,10 +107,11 @@ fn each_state_meets_each_fact() {
         ("all back after the hold", knowing(purchase(1, MINIMUM, 0)), at(50)),
         ("too small", knowing(purchase(1, MINIMUM - 1, MINIMUM - 1)), at(2)),
         ("too late", knowing(purchase(30, MINIMUM, MINIMUM)), at(31)),
-        ("before the enrolment", knowing(purchase(-1, MINIMUM, MINIMUM)), at(2)),
+        ("long before the enrolment", knowing(purchase(-2, MINIMUM, MINIMUM)), at(2)),
+        ("just before the enrolment", knowing(purchase(-1, MINIMUM, MINIMUM)), at(2)),
     ];
     let void = "VOIDED PurchaseReturned";
-    let table: [[&str; 5]; 9] = [
+    let table: [[&str; 5]; 10] = [
         // from PENDING, QUALIFIED, APPROVED, VOIDED Fraud, REJECTED
         ["PENDING", "QUALIFIED", "APPROVED", "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
         ["QUALIFIED", "QUALIFIED", "APPROVED", "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
@@ -120,6 +121,7 @@ fn each_state_meets_each_fact() {
         [void, void, void, "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
         ["REJECTED PurchaseBelowMinimum", void, void, "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
         ["REJECTED PurchaseTooLate", "APPROVED", "APPROVED", "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
+        ["REJECTED PurchaseBeforeAttribution", "QUALIFIED", "APPROVED", "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
         ["QUALIFIED", "QUALIFIED", "APPROVED", "VOIDED Fraud", "REJECTED PurchaseBelowMinimum"],
     ];
     for ((fact, friend, now), expected) in facts.iter().zip(table) {
@@ -222,7 +224,18 @@ fn codes_are_read_as_people_type_them() {
     let code = CodeText::parse("ABCD-EFGH-JKMN").unwrap();
     assert_eq!(CodeText::parse(" abcd efgh jkmn "), Some(code.clone()));
     assert_eq!(code.as_str(), "ABCDEFGHJKMN");
-    for bad in ["", "-", "ABCDEFGHJKM", "ABCDEFGHJKMNP", "ABCDEFGHJKM0", "ABCDEFGHJKMO", "ABCDEFGHJKMI", "ABCDEFGHJKMÑ", "ABCDEFGHJKM\n", "ＡBCDEFGHJKMN"] {
+    for bad in [
+        "",
+        "-",
+        "ABCDEFGHJKM",
+        "ABCDEFGHJKMNP",
+        "ABCDEFGHJKM0",
+        "ABCDEFGHJKMO",
+        "ABCDEFGHJKMI",
+        "ABCDEFGHJKMÑ",
+        "ABCDEFGHJKM\n",
+        "ＡBCDEFGHJKMN",
+    ] {
         assert_eq!(CodeText::parse(bad), None, "{bad:?}");
     }
     assert!(!format!("{:?}", super::Code { text: code, ..self::code() }).contains("ABCDEFGHJKMN"), "a code stays out of logs");
@@ -272,7 +285,7 @@ fn points_feed(day: i64, net: i64, parts: &[i64]) -> Vec<Fact> {
 proptest! {
     #[test]
     fn every_interleaving_and_redelivery_of_the_feeds_ends_the_same(
-        day in -1_i64..35,
+        day in -3_i64..35,
         net in MINIMUM - 1_500..MINIMUM + 1_500,
         parts in prop::collection::vec(1_i64..1_500, 0..4),
         deliveries in prop::collection::vec((any::<bool>(), 0_usize..4), 0..12),
@@ -297,7 +310,9 @@ proptest! {
         }
 
         let left = net - parts.iter().sum::<i64>();
-        let expected = if day >= 30 {
+        let expected = if day < -1 {
+            "REJECTED PurchaseBeforeAttribution"
+        } else if day >= 30 {
             "REJECTED PurchaseTooLate"
         } else if net < MINIMUM {
             "REJECTED PurchaseBelowMinimum"

@@ -49,19 +49,8 @@ pub(super) fn plan(plan: &Plan) -> pb::Plan {
 }
 
 pub(super) fn code(code: &Code, now: Timestamp) -> pb::Code {
-    let Code {
-        program,
-        text,
-        advocate,
-        plan,
-        display_label,
-        use_limit,
-        use_count,
-        reward_count: _,
-        expire_time,
-        create_time,
-        revoke_time,
-    } = code;
+    let Code { program, text, advocate, plan, display_label, use_limit, use_count, reward_count: _, expire_time, create_time, revoke_time } =
+        code;
     let state = match code.state(now) {
         CodeState::Active => pb::code::State::Active,
         CodeState::Expired => pb::code::State::Expired,

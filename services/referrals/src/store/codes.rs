@@ -63,20 +63,23 @@ pub(crate) async fn insert_code(tx: &mut Tx, code: &Code) -> Result<bool, Error>
 
 /// The code with this text.
 pub(crate) async fn code(tx: &mut Tx, program: &ProgramId, text: &CodeText) -> Result<Option<Code>, Error> {
-    let row: Option<CodeRow> = on_engine!(tx, |conn| sqlx::query_as(
+    let row: Option<CodeRow> = on_engine!(tx, |conn| {
+        sqlx::query_as(
         "SELECT program_id, code, advocate, plan_id, display_label, use_limit, use_count, reward_count, expire_time, create_time, revoke_time
            FROM codes WHERE program_id = $1 AND code = $2",
     )
     .bind(program.as_str())
     .bind(text.as_str())
     .fetch_optional(conn)
-    .await)?;
+    .await
+    })?;
     row.map(CodeRow::read).transpose()
 }
 
 /// The code of an advocate for a plan.
 pub(crate) async fn code_of(tx: &mut Tx, program: &ProgramId, advocate: MemberId, plan: &PlanId) -> Result<Option<Code>, Error> {
-    let row: Option<CodeRow> = on_engine!(tx, |conn| sqlx::query_as(
+    let row: Option<CodeRow> = on_engine!(tx, |conn| {
+        sqlx::query_as(
         "SELECT program_id, code, advocate, plan_id, display_label, use_limit, use_count, reward_count, expire_time, create_time, revoke_time
            FROM codes WHERE program_id = $1 AND advocate = $2 AND plan_id = $3",
     )
@@ -84,7 +87,8 @@ pub(crate) async fn code_of(tx: &mut Tx, program: &ProgramId, advocate: MemberId
     .bind(advocate.0)
     .bind(plan.as_str())
     .fetch_optional(conn)
-    .await)?;
+    .await
+    })?;
     row.map(CodeRow::read).transpose()
 }
 

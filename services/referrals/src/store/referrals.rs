@@ -33,35 +33,44 @@ struct ReferralRow {
 
 const SOURCES: Words<Source> = Words("source", &[(Source::Enrolment, "ENROLMENT"), (Source::Call, "CALL")]);
 
-const REJECTIONS: Words<RejectionReason> = Words("reason", &[
-    (RejectionReason::CodeNotFound, "CODE_NOT_FOUND"),
-    (RejectionReason::CodeExpired, "CODE_EXPIRED"),
-    (RejectionReason::CodeRevoked, "CODE_REVOKED"),
-    (RejectionReason::CodeExhausted, "CODE_EXHAUSTED"),
-    (RejectionReason::SelfReferral, "SELF_REFERRAL"),
-    (RejectionReason::AlreadyReferred, "ALREADY_REFERRED"),
-    (RejectionReason::PurchaseBelowMinimum, "PURCHASE_BELOW_MINIMUM"),
-    (RejectionReason::PurchaseTooLate, "PURCHASE_TOO_LATE"),
-    (RejectionReason::PurchaseBeforeAttribution, "PURCHASE_BEFORE_ATTRIBUTION"),
-]);
+const REJECTIONS: Words<RejectionReason> = Words(
+    "reason",
+    &[
+        (RejectionReason::CodeNotFound, "CODE_NOT_FOUND"),
+        (RejectionReason::CodeExpired, "CODE_EXPIRED"),
+        (RejectionReason::CodeRevoked, "CODE_REVOKED"),
+        (RejectionReason::CodeExhausted, "CODE_EXHAUSTED"),
+        (RejectionReason::SelfReferral, "SELF_REFERRAL"),
+        (RejectionReason::AlreadyReferred, "ALREADY_REFERRED"),
+        (RejectionReason::PurchaseBelowMinimum, "PURCHASE_BELOW_MINIMUM"),
+        (RejectionReason::PurchaseTooLate, "PURCHASE_TOO_LATE"),
+        (RejectionReason::PurchaseBeforeAttribution, "PURCHASE_BEFORE_ATTRIBUTION"),
+    ],
+);
 
-const VOIDS: Words<VoidReason> = Words("reason", &[
-    (VoidReason::PurchaseReturned, "PURCHASE_RETURNED"),
-    (VoidReason::Fraud, "FRAUD"),
-    (VoidReason::WrongAdvocate, "WRONG_ADVOCATE"),
-    (VoidReason::MemberRequest, "MEMBER_REQUEST"),
-    (VoidReason::Other, "OTHER"),
-]);
+const VOIDS: Words<VoidReason> = Words(
+    "reason",
+    &[
+        (VoidReason::PurchaseReturned, "PURCHASE_RETURNED"),
+        (VoidReason::Fraud, "FRAUD"),
+        (VoidReason::WrongAdvocate, "WRONG_ADVOCATE"),
+        (VoidReason::MemberRequest, "MEMBER_REQUEST"),
+        (VoidReason::Other, "OTHER"),
+    ],
+);
 
-const LEGS: Words<LegState> = Words("advocate_leg or friend_leg", &[
-    (LegState::Awaiting, "AWAITING"),
-    (LegState::Wanted, "WANTED"),
-    (LegState::Issued, "ISSUED"),
-    (LegState::Revoking, "REVOKING"),
-    (LegState::Revoked, "REVOKED"),
-    (LegState::Cancelled, "CANCELLED"),
-    (LegState::Withheld, "WITHHELD"),
-]);
+const LEGS: Words<LegState> = Words(
+    "advocate_leg or friend_leg",
+    &[
+        (LegState::Awaiting, "AWAITING"),
+        (LegState::Wanted, "WANTED"),
+        (LegState::Issued, "ISSUED"),
+        (LegState::Revoking, "REVOKING"),
+        (LegState::Revoked, "REVOKED"),
+        (LegState::Cancelled, "CANCELLED"),
+        (LegState::Withheld, "WITHHELD"),
+    ],
+);
 
 impl ReferralRow {
     fn write(referral: &Referral) -> ReferralRow {
@@ -128,10 +137,7 @@ impl ReferralRow {
             ("REJECTED", None, Some(reason), Some(time)) => State::Rejected { reason: REJECTIONS.read(&reason)?, time: time.into() },
             _ => return Err(corrupt("state")),
         };
-        let legs = [
-            (Role::Advocate, self.advocate_points, self.advocate_leg),
-            (Role::Friend, self.friend_points, self.friend_leg),
-        ];
+        let legs = [(Role::Advocate, self.advocate_points, self.advocate_leg), (Role::Friend, self.friend_points, self.friend_leg)];
         let legs = legs.into_iter().filter_map(|(role, points, word)| Some((role, points?, word?)));
         Ok(Referral {
             id: self.referral_id,
@@ -273,14 +279,14 @@ pub(crate) async fn referrals_before(
         narrowed(filter.state.is_some(), "state = $5", "$5 IS NULL"),
     );
     let rows: Vec<ReferralRow> = on_engine!(tx, |conn| sqlx::query_as(AssertSqlSafe(sql))
-    .bind(program.as_str())
-    .bind(before)
-    .bind(filter.advocate.map(|member| member.0))
-    .bind(filter.friend.map(|member| member.0))
-    .bind(filter.state)
-    .bind(limit)
-    .fetch_all(conn)
-    .await)?;
+        .bind(program.as_str())
+        .bind(before)
+        .bind(filter.advocate.map(|member| member.0))
+        .bind(filter.friend.map(|member| member.0))
+        .bind(filter.state)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)?;
     rows.into_iter().map(ReferralRow::read).collect()
 }
 

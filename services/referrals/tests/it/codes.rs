@@ -110,7 +110,10 @@ async fn every_bad_code_gets_the_same_answer(engine: TestEngine) {
     let unknown = whole(page.resolve_code(resolve("ABCDEFGHJKMN")).await.unwrap_err());
     assert_eq!(unknown.0, Code::NotFound);
     let mut typed: Vec<String> = vec![revoked.code, expired.code, exhausted.code];
-    typed.extend(["A", "-", "' OR 1=1 --", "ABCDEFGHJKM0", "ABCDEFGHJKMN2", "ＡＢＣＤＥＦＧＨＪＫＭＮ", "☕☕☕☕☕☕☕☕☕☕☕☕", "%", "../codes"].map(str::to_owned));
+    typed.extend(
+        ["A", "-", "' OR 1=1 --", "ABCDEFGHJKM0", "ABCDEFGHJKMN2", "ＡＢＣＤＥＦＧＨＪＫＭＮ", "☕☕☕☕☕☕☕☕☕☕☕☕", "%", "../codes"]
+            .map(str::to_owned),
+    );
     // Neighbours of a good code: one character other, left out, or swapped.
     for place in 0..good.len() {
         let other = if good.as_bytes()[place] == b'A' { 'B' } else { 'A' };

@@ -11,7 +11,8 @@ pub(crate) static MEMBERS: &[Migration] = &[];
 /// `calls` counts every call, `grants` and `revokes` what really changed. A fault is a call that fails, before or after its work.
 pub(crate) static POINTS: &[Migration] = &[Migration {
     file: "0001_points.sql",
-    sql: "CREATE TABLE rewards (reward_key {key} NOT NULL PRIMARY KEY, member {key} NOT NULL, points {int} NOT NULL, version {int} NOT NULL,
+    sql:
+        "CREATE TABLE rewards (reward_key {key} NOT NULL PRIMARY KEY, member {key} NOT NULL, points {int} NOT NULL, version {int} NOT NULL,
               granted {int} NOT NULL, grants {int} NOT NULL, revokes {int} NOT NULL, calls {int} NOT NULL) {strict};
           CREATE TABLE faults (id {int} NOT NULL PRIMARY KEY, remaining {int} NOT NULL, after_work {int} NOT NULL) {strict};",
 }];
@@ -96,7 +97,8 @@ impl Points {
             return Ok(lost());
         }
         // The newest version wins; what changes nothing is not counted.
-        let (granted, version): (i64, i64) = on_engine!(tx, |conn| sqlx::query_as(
+        let (granted, version): (i64, i64) = on_engine!(tx, |conn| {
+            sqlx::query_as(
             "INSERT INTO rewards (reward_key, member, points, version, granted, grants, revokes, calls) VALUES ($1, $2, $3, $4, $5, $5, 0, 1)
              ON CONFLICT (reward_key) DO UPDATE SET calls = rewards.calls + 1,
                  grants = rewards.grants + CASE WHEN excluded.version > rewards.version AND excluded.granted > rewards.granted THEN 1 ELSE 0 END,
@@ -111,7 +113,8 @@ impl Points {
         .bind(wish.version)
         .bind(i64::from(wish.wanted))
         .fetch_one(conn)
-        .await)?;
+        .await
+        })?;
         tx.commit().await?;
         Ok(if fault.is_some() { lost() } else { Ok(pb::EnsureRewardResponse { version, granted: granted == 1 }) })
     }

@@ -74,7 +74,10 @@ async fn bad_plans_are_refused_by_field(engine: TestEngine) {
             Box::new(first_purchase(|deed| deed.within = Some(prost_types::Duration { seconds: 0, nanos: 1 }))),
         ),
         ("plan.hold", Box::new(|plan| plan.hold = Some(prost_types::Duration { seconds: -1, nanos: 0 }))),
-        ("plan.attribution_window", Box::new(|plan| plan.attribution_window = Some(prost_types::Duration { seconds: 400_000_000, nanos: 0 }))),
+        (
+            "plan.attribution_window",
+            Box::new(|plan| plan.attribution_window = Some(prost_types::Duration { seconds: 400_000_000, nanos: 0 })),
+        ),
         ("plan.advocate_reward_limit", Box::new(|plan| plan.advocate_reward_limit = -1)),
         ("plan.advocate_reward.points", Box::new(|plan| plan.advocate_reward = Some(crate::suite::points(0)))),
         ("plan.friend_reward.kind", Box::new(|plan| plan.friend_reward = Some(pb::Reward { kind: None }))),

@@ -10,16 +10,8 @@ use crate::suite::{Client, Suite, issue, list, plan};
 
 on_each_engine!(roles_are_admitted_as_written_here, a_key_of_another_program_is_refused);
 
-const ROLES: [Role; 8] = [
-    Role::Terminal,
-    Role::Platform,
-    Role::LandingPage,
-    Role::Service,
-    Role::Support,
-    Role::Analyst,
-    Role::Administrator,
-    Role::Auditor,
-];
+const ROLES: [Role; 8] =
+    [Role::Terminal, Role::Platform, Role::LandingPage, Role::Service, Role::Support, Role::Analyst, Role::Administrator, Role::Auditor];
 
 /// Each RPC, and whether each of the roles above is admitted.
 const TABLE: [(&str, [u8; 8]); 11] = [

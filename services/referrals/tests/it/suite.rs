@@ -304,4 +304,3 @@ pub(crate) fn bad_fields<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, 
     let details = status.get_details_bad_request().expect("it tells which fields");
     details.field_violations.into_iter().map(|violation| violation.field).collect()
 }
-

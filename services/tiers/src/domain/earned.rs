@@ -13,13 +13,13 @@ use super::scheme::{Downgrade, Level, NEVER, Scheme, yesterday};
 pub enum Moment {
     /// At the start of the day: a validity, or its grace, has ended.
     DayStart,
-    /// When a version of the scheme began.
-    Version(Timestamp),
     /// With the purchase by which the points bought on the day reach so many.
     Purchase {
         /// What was missing when the day began, and at least 1.
         points: i64,
     },
+    /// When a version of the scheme began.
+    Version(Timestamp),
 }
 
 /// From some moment on a member earns another level, or the same one for longer.
@@ -57,11 +57,12 @@ pub fn walk(versions: &[Scheme], points: &Points, last: Date, zone: &Zone) -> Wa
         let due = walker.next_due().filter(|day| *day <= last);
         let Some(day) = [purchase, update, due].into_iter().flatten().min() else { break };
         walker.begin(day);
-        while let Some((_, scheme)) = updates.next_if(|(start, _)| *start == day) {
-            walker.change_scheme(scheme, day);
-        }
         if purchases.next_if_eq(&day).is_some() {
             walker.buy(day);
+        }
+        // After the purchases: what was bought on the day of the change counts under whichever version gives more.
+        while let Some((_, scheme)) = updates.next_if(|(start, _)| *start == day) {
+            walker.change_scheme(scheme, day);
         }
     }
     let next = walker.next_due();
@@ -111,7 +112,8 @@ impl<'a> Walker<'a> {
 
     /// Goes on under another version: what is held stays held, and whoever has what a lowered threshold asks for rises.
     fn change_scheme(&mut self, scheme: &'a Scheme, day: Date) {
-        let multiplier = |scheme: &Scheme, level: &Option<String>| level.as_ref().and_then(|id| scheme.level(id)).map(|level| level.multiplier);
+        let multiplier =
+            |scheme: &Scheme, level: &Option<String>| level.as_ref().and_then(|id| scheme.level(id)).map(|level| level.multiplier);
         let before = multiplier(self.scheme, &self.level);
         self.scheme = scheme;
         self.valid.retain(|id, _| scheme.level(id).is_some());

@@ -52,8 +52,7 @@ impl Points {
     /// The points of the days `first` to `last`, as they stood on the day `known`.
     pub fn between(&self, first: Date, last: Date, known: Date) -> i64 {
         let up_to = |end: usize| end.checked_sub(1).map_or(0, |index| self.sums[index].1);
-        let bought =
-            up_to(self.sums.partition_point(|(day, _)| *day <= last)) - up_to(self.sums.partition_point(|(day, _)| *day < first));
+        let bought = up_to(self.sums.partition_point(|(day, _)| *day <= last)) - up_to(self.sums.partition_point(|(day, _)| *day < first));
         let returned: i64 =
             self.returns.iter().filter(|item| item.known <= known && first <= item.day && item.day <= last).map(|item| item.points).sum();
         bought.saturating_add(returned)

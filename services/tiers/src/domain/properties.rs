@@ -10,7 +10,7 @@ use super::points::{Counted, Points};
 use super::progress::progress;
 use super::scheme::{Downgrade, Level, OnReturn, QualifyingPeriod, Scheme, Validity};
 use super::tests::{airline, bought, level};
-use super::timeline::{Purchases, at, correct, corrections, moments, overlay};
+use super::timeline::{Purchases, Since, Span, at, correct, corrections, merge, moments, overlay};
 
 const FIRST: Date = date(2023, 11, 20);
 const DAYS: i64 = 900;
@@ -68,7 +68,8 @@ fn history() -> impl Strategy<Value = Vec<Counted>> {
     let returns = prop::collection::vec((0_i64..200, 1_i64..5), 0..3);
     prop::collection::vec((0..DAYS, 5_i64..400, returns), 0..20).prop_map(|purchases| {
         let returned = |offset: i64, points: i64, returns: Vec<(i64, i64)>| {
-            let part = move |(later, share): (i64, i64)| Counted { day: day(offset), known: day(offset + later), points: -points * share / 10 };
+            let part =
+                move |(later, share): (i64, i64)| Counted { day: day(offset), known: day(offset + later), points: -points * share / 10 };
             std::iter::once(bought(day(offset), points)).chain(returns.into_iter().map(part))
         };
         purchases.into_iter().flat_map(|(offset, points, returns)| returned(offset, points, returns)).collect()
@@ -183,25 +184,75 @@ proptest! {
         counted in purchases().prop_shuffle(),
         now in 0..2 * DAYS,
     ) {
-        // The first purchase of a day is at noon, so that the moments of a day differ from its start.
         let now = Zone::UTC.noon_of(day(now));
-        let find = |counted: &[Counted]| {
-            let purchases = counted.iter().map(|item| (item.day, vec![(Zone::UTC.noon_of(item.day), i64::MAX)])).collect::<Purchases>();
-            let last = counted.iter().map(|item| item.day).max().unwrap_or(FIRST).max(now.date_in(&Zone::UTC));
-            let walk = run(&scheme, counted, last);
-            let moments = moments(&walk.steps, &purchases, &Zone::UTC);
-            let next = walk.next.map_or(Timestamp::MAX, |day| Zone::UTC.start_of(day));
-            (overlay(std::slice::from_ref(&scheme), &walk.steps, &moments, &[], now, &Zone::UTC), next)
-        };
-        let (mut known, mut due) = (vec![], Timestamp::MAX);
-        for index in 0..counted.len() {
-            let (found, next) = find(&counted[..=index]);
-            let from = Zone::UTC.noon_of(counted[index].day).min(due);
-            let news = corrections(&known, &found, from);
-            correct(&mut known, &news);
-            prop_assert_eq!(at(&known, now), at(&found, now));
-            due = next;
+        let mut learner = Learner::new(&scheme, now);
+        for item in &counted {
+            learner.learn(*item);
+            let found = learner.find().0;
+            prop_assert_eq!(at(&learner.known, now), at(&found, now));
         }
-        prop_assert_eq!(known, find(&counted).0);
+        prop_assert_eq!(&learner.known, &learner.find().0);
+    }
+
+    #[test]
+    fn a_return_takes_nothing_from_the_time_before_it_and_late_purchases_take_nothing_at_all(
+        scheme in schemes(),
+        counted in history().prop_shuffle(),
+        now in 0..2 * DAYS,
+    ) {
+        // Whoever gives back has bought, and there is no news from the future.
+        let past = counted.into_iter().filter(|item| item.known <= day(now));
+        let (mut news, returns): (Vec<Counted>, Vec<Counted>) = past.partition(|item| item.points > 0);
+        news.extend(returns);
+        let now = Zone::UTC.noon_of(day(now));
+        let mut learner = Learner::new(&scheme, now);
+        for item in news {
+            let (before, due) = (learner.known.clone(), learner.due);
+            learner.learn(item);
+            let found = learner.find().0;
+            prop_assert_eq!(at(&learner.known, now), at(&found, now));
+            let lowered = if item.points < 0 { Zone::UTC.noon_of(item.known) } else { now };
+            let rank = |spans: &[Span], offset| at(spans, Zone::UTC.noon_of(day(offset))).map(|held| scheme.rank(&held.level));
+            for offset in (0..2 * DAYS).filter(|offset| Zone::UTC.noon_of(day(*offset)) < lowered.min(due)) {
+                prop_assert!(rank(&before, offset) <= rank(&learner.known, offset), "on {}", day(offset));
+            }
+        }
+    }
+}
+
+/// Who learns of one purchase or return after the other, as the service does.
+struct Learner<'a> {
+    scheme: &'a Scheme,
+    now: Timestamp,
+    counted: Vec<Counted>,
+    known: Vec<Span>,
+    due: Timestamp,
+}
+
+impl<'a> Learner<'a> {
+    fn new(scheme: &'a Scheme, now: Timestamp) -> Learner<'a> {
+        Learner { scheme, now, counted: Vec::new(), known: Vec::new(), due: Timestamp::MAX }
+    }
+
+    fn learn(&mut self, item: Counted) {
+        self.counted.push(item);
+        let versions = std::slice::from_ref(self.scheme);
+        let (found, next) = self.find();
+        let lowered = if item.points < 0 { Zone::UTC.noon_of(item.known) } else { self.now };
+        let lowered = lowered.min(self.due);
+        let since = Since { raised: Zone::UTC.noon_of(item.known).min(lowered), lowered };
+        let news = corrections(&self.known, &merge(versions, &self.known, &found, since), since.raised);
+        correct(&mut self.known, &news);
+        self.due = next;
+    }
+
+    /// What holds by all that is known, and when something falls due. Everything happens at noon.
+    fn find(&self) -> (Vec<Span>, Timestamp) {
+        let purchases = self.counted.iter().map(|item| (item.day, vec![(Zone::UTC.noon_of(item.day), i64::MAX)])).collect::<Purchases>();
+        let last = self.counted.iter().map(|item| item.day).max().unwrap_or(FIRST).max(self.now.date_in(&Zone::UTC));
+        let walk = run(self.scheme, &self.counted, last);
+        let moments = moments(&walk.steps, &purchases, &Zone::UTC);
+        let next = walk.next.map_or(Timestamp::MAX, |day| Zone::UTC.start_of(day));
+        (overlay(std::slice::from_ref(self.scheme), &walk.steps, &moments, &[], self.now, &Zone::UTC), next)
     }
 }

@@ -101,7 +101,9 @@ fn a_rolling_period_forgets_day_by_day() {
     let missed = run(&scheme, &[bought(date(2024, 1, 10), 60), bought(date(2025, 1, 10), 40)], date(2025, 1, 10));
     assert!(missed.steps.is_empty());
     // What counts on a day leaves on the day that `leaves` names, also where month ends clamp.
-    for (day, leaves) in [(date(2024, 1, 10), date(2025, 1, 10)), (date(2024, 2, 29), date(2025, 3, 1)), (date(2023, 8, 31), date(2024, 8, 31))] {
+    for (day, leaves) in
+        [(date(2024, 1, 10), date(2025, 1, 10)), (date(2024, 2, 29), date(2025, 3, 1)), (date(2023, 8, 31), date(2024, 8, 31))]
+    {
         assert_eq!(scheme.period.leaves(day), leaves);
         assert!(scheme.period.first_day(leaves) > day);
         assert!(scheme.period.first_day(super::scheme::yesterday(leaves)) <= day);
@@ -140,6 +142,10 @@ fn a_new_version_takes_nothing_before_its_time_and_raises_at_once() {
     assert_eq!(story(&lowered)[..2], ["2024-05-02 silver 2026-01-01", "2024-08-01 gold 2026-01-01"]);
     let left_out = go(vec![level("gold", Some(500), "1.5")]);
     assert_eq!(story(&left_out), ["2024-05-02 silver 2026-01-01", "2024-08-01 - 9999-12-31"]);
+    let same_day = Scheme { levels: vec![level("gold", Some(900), "1.5")], ..second(vec![]) };
+    let counted = [bought(date(2024, 8, 1), 500)];
+    let same_day = walk(&[airline(), same_day], &Points::new(&counted, OnReturn::Reevaluate), date(2024, 12, 31), &Zone::UTC);
+    assert_eq!(story(&same_day), ["2024-08-01 gold 2026-01-01"], "what was reached on the day of the change is held");
     let other_multiplier = go(vec![level("silver", Some(100), "2"), level("gold", Some(500), "3")]);
     assert_eq!(story(&other_multiplier)[..2], ["2024-05-02 silver 2026-01-01", "2024-08-01 silver 2026-01-01"]);
 }
@@ -162,7 +168,8 @@ fn a_level_begins_with_the_purchase_that_reaches_it() {
     let day = date(2025, 1, 1);
     let points = Points::new(&[bought(date(2024, 12, 31), 400), bought(day, 130)], OnReturn::Reevaluate);
     let walk = walk(&[Scheme { period: QualifyingPeriod::Lifetime, ..airline() }], &points, day, &shanghai);
-    let purchases = [(day, vec![(moment("2025-01-01T03:00:00Z"), 30), (moment("2024-12-31T16:30:00Z"), 70), (moment("2025-01-01T02:00:00Z"), 30)])];
+    let purchases =
+        [(day, vec![(moment("2025-01-01T03:00:00Z"), 30), (moment("2024-12-31T16:30:00Z"), 70), (moment("2025-01-01T02:00:00Z"), 30)])];
     assert_eq!(moments(&walk.steps, &purchases.into(), &shanghai), [moment("2024-12-30T16:00:00Z"), moment("2025-01-01T02:00:00Z")]);
     assert_eq!(walk.steps[1].moment, Moment::Purchase { points: 100 });
 }
@@ -199,7 +206,9 @@ fn the_higher_of_earned_and_granted_holds() {
 
 #[test]
 fn corrections_replace_only_what_differs_after_the_moment() {
-    let held = |level: &str| Some(super::timeline::Held { level: level.to_owned(), source: Source::Earned, until: None, multiplier: Decimal::ONE });
+    let held = |level: &str| {
+        Some(super::timeline::Held { level: level.to_owned(), source: Source::Earned, until: None, multiplier: Decimal::ONE })
+    };
     let span = |day: i64, level: &str| Span { start: Timestamp::from_micros(day), held: held(level) };
     let known = vec![span(1, "silver"), span(5, "gold")];
     let check = |found: &[Span], from: i64, expected: &[Span]| {

@@ -85,7 +85,7 @@ pub fn moments(steps: &[Step], purchases: &Purchases, zone: &Zone) -> Vec<Timest
                 Moment::Version(start) => start,
                 Moment::Purchase { points } => reached(purchases.get(&step.day), points).unwrap_or_else(|| zone.start_of(step.day)),
             };
-            // A version holds for all of the day that it begins on, also for purchases before it.
+            // Purchases of the day on which a version begins come before it in the walk, whatever their time.
             last = last.max(moment);
             last
         })
@@ -148,6 +148,45 @@ pub fn at(spans: &[Span], moment: Timestamp) -> Option<&Held> {
     spans[index].held.as_ref()
 }
 
+/// What may be said anew of the past.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Since {
+    /// From when on somebody may hold more than was known: since the purchase that became known.
+    pub raised: Timestamp,
+    /// From when on somebody may hold less, not before `raised`: since the return, or since something fell due. What was held until
+    /// then was held.
+    pub lowered: Timestamp,
+}
+
+impl From<Timestamp> for Since {
+    /// Only what is from a moment on, besides what has fallen due.
+    fn from(moment: Timestamp) -> Since {
+        Since { raised: moment, lowered: moment }
+    }
+}
+
+/// What is to be known: what was found, but for the time in which nothing may be lowered the higher of both.
+pub fn merge(versions: &[Scheme], known: &[Span], found: &[Span], since: Since) -> Vec<Span> {
+    let rank = |held: Option<&Held>| held.map(|held| rank(versions, &held.level));
+    let Since { raised, lowered } = since;
+    let starts = known.iter().chain(found).map(|span| span.start).filter(|start| raised < *start && *start < lowered);
+    let starts: BTreeSet<Timestamp> = starts.chain([raised]).filter(|start| *start < lowered).collect();
+    let mut merged: Vec<Span> = Vec::new();
+    for start in starts {
+        let (known, found) = (at(known, start), at(found, start));
+        let held = if rank(known) > rank(found) { known } else { found };
+        if merged.last().is_none_or(|last| last.held.as_ref() != held) {
+            merged.push(Span { start, held: held.cloned() });
+        }
+    }
+    for span in clip(found, lowered) {
+        if merged.last().is_none_or(|last| last.held != span.held) {
+            merged.push(span);
+        }
+    }
+    merged
+}
+
 /// The spans that must replace all that `known` says from the first of them on, so that it agrees with `found` from `from` on.
 /// Empty when there is no news.
 pub fn corrections(known: &[Span], found: &[Span], from: Timestamp) -> Vec<Span> {
@@ -182,14 +221,18 @@ pub fn since(spans: &[Span]) -> Option<Timestamp> {
     spans.iter().rev().take_while(|span| level(span).as_ref() == Some(&current)).last().map(|span| span.start)
 }
 
-/// What became of the level, by its place in the newest version that knows it.
+/// What became of the level.
 pub fn change(versions: &[Scheme], from: Option<&str>, to: Option<&str>) -> Change {
-    let rank = |id: &str| versions.iter().rev().find_map(|version| version.rank(id));
     match (from, to) {
         (_, None) => Change::Left,
         (None, Some(_)) => Change::Joined,
         (Some(from), Some(to)) if from == to => Change::Prolonged,
-        (Some(from), Some(to)) if rank(from) < rank(to) => Change::Upgraded,
+        (Some(from), Some(to)) if rank(versions, from) < rank(versions, to) => Change::Upgraded,
         (Some(_), Some(_)) => Change::Downgraded,
     }
+}
+
+/// The place of a level in the newest version that knows it.
+fn rank(versions: &[Scheme], id: &str) -> Option<usize> {
+    versions.iter().rev().find_map(|version| version.rank(id))
 }

@@ -5,13 +5,13 @@ use persistence::{DbTime, RequestKey, Tx, retry};
 use prost::Message;
 use proto::tiers as pb;
 use proto::tiers::tier_transition::Cause;
-use rpc::wire::{Page, moment, timestamp};
 use rpc::Answer;
+use rpc::wire::{Page, moment, timestamp};
 use tonic::Status;
 
 use super::{Rpcs, TierName, read};
 use crate::error::Error;
-use crate::evaluation::{Reason, evaluate};
+use crate::evaluation::{Known, Reason, evaluate};
 use crate::store::{self, StoredGrant};
 
 impl Rpcs {
@@ -36,10 +36,10 @@ impl Rpcs {
     async fn evaluate_for(&self, tx: &mut Tx, name: &TierName, cause: Cause, cause_name: &str) -> Result<pb::MemberTier, Error> {
         let program = self.program(&name.member.program).await?;
         store::lock_member(tx, &name.member).await?;
-        store::lock_schemes(tx, &name.member.program, Some(&name.scheme)).await?;
-        let known = self.known(tx, name).await?;
+        let versions = self.locked_versions(tx, &name.member.program, Some(&name.scheme)).await?.remove(&name.scheme);
+        let known = Known::read(tx, &name.member, &name.scheme, versions.ok_or(Error::SchemeNotFound)?).await?;
         let now = self.context.now();
-        let reason = Reason { from: now, cause, name: cause_name, event_id: "", historical: false };
+        let reason = Reason { since: now.into(), cause, name: cause_name, event_id: "", historical: false };
         let found = evaluate(tx, &self.context, &program.zone, &name.member, &name.scheme, &known, &reason).await?;
         read::answer(tx, name, &known, &found, now, &program.zone).await
     }

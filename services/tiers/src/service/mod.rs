@@ -4,6 +4,7 @@ mod grants;
 mod read;
 mod schemes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernel::{Context, MemberId, ProgramId, name};
@@ -80,10 +81,7 @@ impl TiersService for Rpcs {
         Ok(self.revoke(request.into_inner()).await?.into_response())
     }
 
-    async fn list_tier_grants(
-        &self,
-        request: Request<pb::ListTierGrantsRequest>,
-    ) -> Result<Response<pb::ListTierGrantsResponse>, Status> {
+    async fn list_tier_grants(&self, request: Request<pb::ListTierGrantsRequest>) -> Result<Response<pb::ListTierGrantsResponse>, Status> {
         Ok(Response::new(self.grants(request.into_inner()).await?))
     }
 }
@@ -92,6 +90,20 @@ impl Rpcs {
     /// Every version of a scheme in order; empty without such a scheme.
     pub(crate) async fn versions(&self, tx: &mut Tx, program: &ProgramId, scheme: &str) -> Result<Vec<Scheme>, persistence::Error> {
         store::scheme_versions(tx, program, scheme).await?.iter().map(|bytes| stored(bytes).map(|(_, scheme)| scheme)).collect()
+    }
+
+    /// The same for the schemes of a program, or one of them, which stay as they are until the end of the transaction.
+    pub(crate) async fn locked_versions(
+        &self,
+        tx: &mut Tx,
+        program: &ProgramId,
+        scheme: Option<&str>,
+    ) -> Result<BTreeMap<String, Vec<Scheme>>, persistence::Error> {
+        let mut schemes: BTreeMap<String, Vec<Scheme>> = BTreeMap::new();
+        for (id, bytes) in store::lock_schemes(tx, program, scheme).await? {
+            schemes.entry(id).or_default().push(stored(&bytes)?.1);
+        }
+        Ok(schemes)
     }
 
     async fn program(&self, id: &ProgramId) -> Result<Arc<Program>, Error> {

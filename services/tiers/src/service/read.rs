@@ -22,19 +22,14 @@ impl Rpcs {
         let name = TierName::parse("name", &name)?;
         let program = self.program(&name.member.program).await?;
         let mut tx = self.database.read().await?;
-        let known = self.known(&mut tx, &name).await?;
-        let now = self.context.now();
-        let found = known.find(&mut tx, &name.member, now, now, &program.zone).await?;
-        answer(&mut tx, &name, &known, &found, now, &program.zone).await
-    }
-
-    /// All that is known of a member in a scheme that exists.
-    pub(super) async fn known(&self, tx: &mut Tx, name: &TierName) -> Result<Known, Error> {
-        let versions = self.versions(tx, &name.member.program, &name.scheme).await?;
+        let versions = self.versions(&mut tx, &name.member.program, &name.scheme).await?;
         if versions.is_empty() {
             return Err(Error::SchemeNotFound);
         }
-        Ok(Known::read(tx, &name.member, &name.scheme, versions).await?)
+        let known = Known::read(&mut tx, &name.member, &name.scheme, versions).await?;
+        let now = self.context.now();
+        let found = known.find(&mut tx, &name.member, now.into(), now, &program.zone).await?;
+        answer(&mut tx, &name, &known, &found, now, &program.zone).await
     }
 
     pub(super) async fn holdings(&self, message: pb::ListTierHoldingsRequest) -> Result<pb::ListTierHoldingsResponse, Status> {
@@ -63,10 +58,7 @@ impl Rpcs {
         Ok(pb::ListTierHoldingsResponse { holdings, next_page_token })
     }
 
-    pub(super) async fn transitions(
-        &self,
-        message: pb::ListTierTransitionsRequest,
-    ) -> Result<pb::ListTierTransitionsResponse, Status> {
+    pub(super) async fn transitions(&self, message: pb::ListTierTransitionsRequest) -> Result<pb::ListTierTransitionsResponse, Status> {
         let pb::ListTierTransitionsRequest { parent, page_size, page_token } = message;
         let name = TierName::parse("parent", &parent)?;
         let filter = ["transitions", &parent];
@@ -137,7 +129,7 @@ pub(super) async fn answer(
     };
     let risk = match (held, end) {
         (Some(held), Some(end)) if held.source == Source::Granted => {
-            let after = known.find(tx, &name.member, now, end, zone).await?;
+            let after = known.find(tx, &name.member, now.into(), end, zone).await?;
             let next = after.spans.last().and_then(|span| span.held.as_ref());
             Some(pb::Risk {
                 level: held.level.clone(),

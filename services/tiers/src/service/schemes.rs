@@ -4,8 +4,8 @@ use kernel::{ProgramId, Timestamp};
 use persistence::{RequestKey, Tx, retry};
 use prost::Message;
 use proto::tiers as pb;
-use rpc::wire::{Page, timestamp};
 use rpc::Answer;
+use rpc::wire::{Page, timestamp};
 use tonic::Status;
 
 use super::{Rpcs, program_of, scheme_of, stored};

@@ -23,7 +23,11 @@ pub(crate) struct StoredGrant {
 impl From<&StoredGrant> for Grant {
     fn from(stored: &StoredGrant) -> Grant {
         let ends = [stored.end_time, stored.revoke_time];
-        Grant { level: stored.level_id.clone(), start: stored.start_time.into(), end: ends.into_iter().flatten().min().map(Timestamp::from) }
+        Grant {
+            level: stored.level_id.clone(),
+            start: stored.start_time.into(),
+            end: ends.into_iter().flatten().min().map(Timestamp::from),
+        }
     }
 }
 
@@ -90,9 +94,9 @@ pub(crate) async fn grant(tx: &mut Tx, member: &Member, scheme: &str, grant: Uui
     .await)?)
 }
 
-/// What all grants of a member in a scheme give.
-pub(crate) async fn grants(tx: &mut Tx, member: &Member, scheme: &str) -> Result<Vec<Grant>, Error> {
-    Ok(list_grants(tx, member, scheme, Uuid::nil(), i64::MAX).await?.iter().map(Grant::from).collect())
+/// All grants of a member in a scheme.
+pub(crate) async fn grants(tx: &mut Tx, member: &Member, scheme: &str) -> Result<Vec<StoredGrant>, Error> {
+    list_grants(tx, member, scheme, Uuid::nil(), i64::MAX).await
 }
 
 /// The grants of a member in a scheme after an id, by id.

@@ -16,8 +16,8 @@ pub(crate) use schemes::{
     sweeps,
 };
 pub(crate) use tiers::{
-    Due, Standing, StoredTransition, due, holdings, insert_transition, list_transitions, members_after, source_number, standing, transitions,
-    write_standing,
+    Due, Standing, StoredTransition, due, holdings, insert_transition, list_transitions, members_after, source_number, standing,
+    transitions, write_standing,
 };
 
 /// A member of a program: what every key of a member's rows begins with.

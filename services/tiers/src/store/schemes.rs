@@ -48,17 +48,22 @@ pub(crate) async fn insert_version(
     Ok(())
 }
 
-/// Keeps the schemes of a program (or one of them) as they are until the end of the transaction: a new version waits for the
-/// evaluations that have not seen it, so that the sweep which follows it misses nobody. Returns their ids in order.
-pub(crate) async fn lock_schemes(tx: &mut Tx, program: &ProgramId, scheme: Option<&str>) -> Result<Vec<String>, Error> {
-    const SQL: &str = "SELECT scheme_id FROM schemes WHERE program_id = $1 AND ($2 IS NULL OR scheme_id = $2) ORDER BY scheme_id";
-    const LOCKING: &str = "SELECT scheme_id FROM schemes WHERE program_id = $1 AND ($2::TEXT IS NULL OR scheme_id = $2) ORDER BY scheme_id FOR SHARE";
+/// The schemes of a program (or one of them) by id, with every version in order, encoded. They stay as they are until the end of the
+/// transaction: a new version waits for the evaluations that have not seen it, so that the sweep which follows it misses nobody.
+pub(crate) async fn lock_schemes(tx: &mut Tx, program: &ProgramId, scheme: Option<&str>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    const SQL: &str = "SELECT scheme_id, scheme FROM scheme_versions WHERE program_id = $1 AND scheme_id = COALESCE($2, scheme_id)
+                        ORDER BY scheme_id, version";
     // SQLite has one writer, which is lock enough.
+    const LOCKING: &str = "SELECT version.scheme_id, version.scheme
+           FROM schemes JOIN scheme_versions AS version USING (program_id, scheme_id)
+          WHERE program_id = $1 AND scheme_id = COALESCE($2, scheme_id)
+          ORDER BY scheme_id, version.version
+            FOR SHARE OF schemes";
     let sql = match tx.engine() {
         Engine::Postgres => LOCKING,
         Engine::Sqlite => SQL,
     };
-    Ok(on_engine!(tx, |conn| sqlx::query_scalar(sql).bind(program.as_str()).bind(scheme).fetch_all(conn).await)?)
+    Ok(on_engine!(tx, |conn| sqlx::query_as(sql).bind(program.as_str()).bind(scheme).fetch_all(conn).await)?)
 }
 
 /// Every version of a scheme in order, encoded; empty without such a scheme.
@@ -126,16 +131,14 @@ pub(crate) async fn sweeps(tx: &mut Tx) -> Result<Vec<Sweep>, Error> {
 
 /// Remembers up to whom it is done. Another version that began meanwhile is left alone.
 pub(crate) async fn advance_sweep(tx: &mut Tx, sweep: &Sweep, after: MemberId) -> Result<(), Error> {
-    on_engine!(tx, |conn| sqlx::query(
-        "UPDATE sweeps SET after_member = $4 WHERE program_id = $1 AND scheme_id = $2 AND version = $3",
-    )
-    .bind(&sweep.program_id)
-    .bind(&sweep.scheme_id)
-    .bind(sweep.version)
-    .bind(after.0)
-    .execute(conn)
-    .await?
-    .rows_affected());
+    on_engine!(tx, |conn| sqlx::query("UPDATE sweeps SET after_member = $4 WHERE program_id = $1 AND scheme_id = $2 AND version = $3",)
+        .bind(&sweep.program_id)
+        .bind(&sweep.scheme_id)
+        .bind(sweep.version)
+        .bind(after.0)
+        .execute(conn)
+        .await?
+        .rows_affected());
     Ok(())
 }
 

@@ -128,16 +128,20 @@ pub(crate) struct Standing {
     pub(crate) start_time: Option<DbTime>,
     pub(crate) end_time: Option<DbTime>,
     pub(crate) next_evaluation_time: Option<DbTime>,
+    /// Version of the scheme that this was found with.
+    pub(crate) scheme_version: i64,
 }
 
 /// Writes what a member holds.
 pub(crate) async fn write_standing(tx: &mut Tx, member: &Member, scheme: &str, standing: &Standing) -> Result<(), Error> {
     on_engine!(tx, |conn| sqlx::query(
-        "INSERT INTO member_tiers (member_id, program_id, scheme_id, level_id, source, start_time, end_time, next_evaluation_time)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO member_tiers
+                (member_id, program_id, scheme_id, level_id, source, start_time, end_time, next_evaluation_time, scheme_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (member_id, program_id, scheme_id) DO UPDATE
             SET level_id = excluded.level_id, source = excluded.source, start_time = excluded.start_time,
-                end_time = excluded.end_time, next_evaluation_time = excluded.next_evaluation_time",
+                end_time = excluded.end_time, next_evaluation_time = excluded.next_evaluation_time,
+                scheme_version = excluded.scheme_version",
     )
     .bind(member.id.0)
     .bind(member.program.as_str())
@@ -147,6 +151,7 @@ pub(crate) async fn write_standing(tx: &mut Tx, member: &Member, scheme: &str, s
     .bind(standing.start_time)
     .bind(standing.end_time)
     .bind(standing.next_evaluation_time)
+    .bind(standing.scheme_version)
     .execute(conn)
     .await?
     .rows_affected());
@@ -156,7 +161,7 @@ pub(crate) async fn write_standing(tx: &mut Tx, member: &Member, scheme: &str, s
 /// What a member holds; `None` for one who has never been evaluated in the scheme.
 pub(crate) async fn standing(tx: &mut Tx, member: &Member, scheme: &str) -> Result<Option<Standing>, Error> {
     Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT level_id, source, start_time, end_time, next_evaluation_time FROM member_tiers
+        "SELECT level_id, source, start_time, end_time, next_evaluation_time, scheme_version FROM member_tiers
           WHERE member_id = $1 AND program_id = $2 AND scheme_id = $3",
     )
     .bind(member.id.0)
@@ -175,9 +180,8 @@ pub(crate) async fn holdings(
     after: MemberId,
     limit: i64,
 ) -> Result<Vec<(MemberId, Standing)>, Error> {
-    type Row = (Uuid, Option<String>, Option<i64>, Option<DbTime>, Option<DbTime>, Option<DbTime>);
-    let rows: Vec<Row> = on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT member_id, level_id, source, start_time, end_time, next_evaluation_time FROM member_tiers
+    let rows: Vec<HoldingRow> = on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT member_id, level_id, source, start_time, end_time, next_evaluation_time, scheme_version FROM member_tiers
           WHERE program_id = $1 AND scheme_id = $2 AND member_id > $3 AND level_id IS NOT NULL AND level_id = COALESCE($4, level_id)
           ORDER BY member_id
           LIMIT $5",
@@ -189,10 +193,14 @@ pub(crate) async fn holdings(
     .bind(limit)
     .fetch_all(conn)
     .await)?;
-    let standing = |(member, level_id, source, start_time, end_time, next_evaluation_time): Row| {
-        (MemberId(member), Standing { level_id, source, start_time, end_time, next_evaluation_time })
-    };
-    Ok(rows.into_iter().map(standing).collect())
+    Ok(rows.into_iter().map(|HoldingRow { member_id, standing }| (MemberId(member_id), standing)).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct HoldingRow {
+    member_id: Uuid,
+    #[sqlx(flatten)]
+    standing: Standing,
 }
 
 /// Somebody whose evaluation is due.

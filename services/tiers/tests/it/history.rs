@@ -23,7 +23,9 @@ fn interval((_, changed): &(Event, TierChanged)) -> String {
 
 async fn an_import_tells_when_the_level_was_reached(engine: TestEngine) {
     let suite = Suite::with_scheme(engine, scheme()).await;
-    for (id, points, time) in [("p1", 400, "1997-03-01T04:00:00Z"), ("p2", 150, "1997-06-01T04:00:00Z"), ("p3", 700, "1998-01-05T04:00:00Z")] {
+    for (id, points, time) in
+        [("p1", 400, "1997-03-01T04:00:00Z"), ("p2", 150, "1997-06-01T04:00:00Z"), ("p3", 700, "1998-01-05T04:00:00Z")]
+    {
         suite.tell(1, suite.version(), at(time), true, bought(id, points)).await;
         suite.settled().await;
     }

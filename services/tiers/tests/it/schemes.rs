@@ -33,7 +33,7 @@ async fn a_scheme_is_made_once(engine: TestEngine) {
     let other = pb::CreateSchemeRequest { scheme_id: "other".to_owned(), ..request };
     assert_eq!(refused(client.create_scheme(other).await), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()));
     assert_eq!(refused(client.create_scheme(create(scheme())).await), (Code::AlreadyExists, "SCHEME_EXISTS".to_owned()));
-    let elsewhere = pb::CreateSchemeRequest { parent: "programs/coffee".to_owned(), ..create(scheme()) };
+    let elsewhere = pb::CreateSchemeRequest { parent: "programs/mate".to_owned(), ..create(scheme()) };
     assert_eq!(refused(client.create_scheme(elsewhere).await), (Code::NotFound, "PROGRAM_NOT_FOUND".to_owned()));
     let read = client.get_scheme(pb::GetSchemeRequest { name: SCHEME.to_owned(), version: 0 }).await.unwrap().into_inner();
     assert_eq!(read, made);
@@ -50,12 +50,16 @@ async fn bad_schemes_are_refused_by_field(engine: TestEngine) {
     let rolling = |months| Some(pb::QualifyingPeriod { kind: Some(qualifying_period::Kind::RollingMonths(months)) });
     let held = |length| Some(pb::Validity { kind: Some(validity::Kind::Length(length)) });
     let days = |count| CalendarPeriod { count, unit: Unit::Day.into() };
-    let levels = |levels: &[(&str, Option<i64>, &str)]| levels.iter().map(|&(id, threshold, multiplier)| level(id, threshold, multiplier)).collect();
+    let levels =
+        |levels: &[(&str, Option<i64>, &str)]| levels.iter().map(|&(id, threshold, multiplier)| level(id, threshold, multiplier)).collect();
     let cases: Vec<(&str, pb::Scheme)> = vec![
         ("scheme.levels", pb::Scheme { levels: vec![], ..scheme() }),
         ("scheme.levels", pb::Scheme { levels: vec![level("a", None, "1"); 21], ..scheme() }),
         ("scheme.levels[1].threshold", pb::Scheme { levels: levels(&[("a", Some(5), "1"), ("b", Some(5), "1")]), ..scheme() }),
-        ("scheme.levels[2].threshold", pb::Scheme { levels: levels(&[("a", Some(5), "1"), ("b", None, "1"), ("c", Some(4), "1")]), ..scheme() }),
+        (
+            "scheme.levels[2].threshold",
+            pb::Scheme { levels: levels(&[("a", Some(5), "1"), ("b", None, "1"), ("c", Some(4), "1")]), ..scheme() },
+        ),
         ("scheme.levels[0].threshold", pb::Scheme { levels: levels(&[("a", Some(-1), "1")]), ..scheme() }),
         ("scheme.levels[1].id", pb::Scheme { levels: levels(&[("a", Some(5), "1"), ("a", Some(6), "1")]), ..scheme() }),
         ("scheme.levels[0].id", pb::Scheme { levels: levels(&[("Gold", Some(5), "1")]), ..scheme() }),
@@ -64,7 +68,10 @@ async fn bad_schemes_are_refused_by_field(engine: TestEngine) {
         ("scheme.levels[0].multiplier", pb::Scheme { levels: levels(&[("a", Some(5), "-1")]), ..scheme() }),
         ("scheme.levels[0].multiplier", pb::Scheme { levels: levels(&[("a", Some(5), "1e1")]), ..scheme() }),
         ("scheme.levels[0].multiplier", pb::Scheme { levels: levels(&[("a", Some(5), "")]), ..scheme() }),
-        ("scheme.levels[0].display_name", pb::Scheme { levels: vec![pb::Level { display_name: String::new(), ..level("a", None, "1") }], ..scheme() }),
+        (
+            "scheme.levels[0].display_name",
+            pb::Scheme { levels: vec![pb::Level { display_name: String::new(), ..level("a", None, "1") }], ..scheme() },
+        ),
         ("scheme.display_name", pb::Scheme { display_name: String::new(), ..scheme() }),
         ("scheme.basis", pb::Scheme { basis: 0, ..scheme() }),
         ("scheme.basis", pb::Scheme { basis: 99, ..scheme() }),
@@ -94,7 +101,15 @@ async fn bad_schemes_are_refused_by_field(engine: TestEngine) {
     // Several faults are told at once.
     let bad = pb::Scheme { levels: levels(&[("a", Some(5), "11"), ("a", Some(5), "12")]), ..scheme() };
     assert_eq!(wrong_fields(client.create_scheme(create(bad)).await).len(), 4);
-    assert!(client.list_schemes(pb::ListSchemesRequest { parent: PROGRAM.to_owned(), ..Default::default() }).await.unwrap().into_inner().schemes.is_empty());
+    assert!(
+        client
+            .list_schemes(pb::ListSchemesRequest { parent: PROGRAM.to_owned(), ..Default::default() })
+            .await
+            .unwrap()
+            .into_inner()
+            .schemes
+            .is_empty()
+    );
 }
 
 fn update(scheme: pb::Scheme, paths: &[&str]) -> pb::UpdateSchemeRequest {
@@ -107,7 +122,8 @@ async fn an_update_is_a_new_version(engine: TestEngine) {
     let mut client = suite.client(Role::Administrator).await;
     let first = suite.create_scheme(scheme()).await;
     suite.clock.advance(DAY);
-    let change = pb::Scheme { display_name: "New".to_owned(), levels: vec![], grace: Some(months(1)), ..first.clone() };
+    let others = vec![level("a", Some(5), "1")];
+    let change = pb::Scheme { display_name: "New".to_owned(), levels: others, grace: Some(months(1)), ..first.clone() };
     let request = update(change.clone(), &["display_name", "grace"]);
     let second = client.update_scheme(request.clone()).await.unwrap().into_inner();
     assert_eq!((second.version, second.display_name.as_str(), second.grace), (2, "New", Some(months(1))));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kernel::{Clock, Context, FixedClock, RandomIds, Timestamp, Zone};
+use kernel::{Context, FixedClock, RandomIds, Timestamp, Zone};
 use persistence::feed::PARTITIONS;
 use persistence::{Database, FeedReader, Position};
 use proto::common::{CalendarPeriod, Role, calendar_period::Unit};
@@ -55,7 +55,7 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// With the program tea, in Shanghai.
+    /// With the programs tea and coffee, in Shanghai.
     pub(crate) async fn start(engine: TestEngine) -> Suite {
         let (context, clock) = testkit::context();
         let running = start(&engine, &context).await;
@@ -63,14 +63,17 @@ impl Suite {
         let tiers = engine.open("tiers", tiers::MIGRATIONS).await;
         let suite = Suite { clock, engine, running, points, tiers, told: AtomicU64::new(0) };
         let administrator = channel(&suite.running, &suite.running.first_administrator().unwrap());
-        let request = CreateProgramRequest {
-            program_id: "tea".to_owned(),
-            display_name: "Tea".to_owned(),
-            time_zone: "Asia/Shanghai".to_owned(),
-            currency_code: "CNY".to_owned(),
-            request_id: request_id(),
-        };
-        DirectoryServiceClient::new(administrator).create_program(request).await.unwrap();
+        let directory = DirectoryServiceClient::new(administrator);
+        for program_id in ["tea", "coffee"] {
+            let request = CreateProgramRequest {
+                program_id: program_id.to_owned(),
+                display_name: program_id.to_owned(),
+                time_zone: "Asia/Shanghai".to_owned(),
+                currency_code: "CNY".to_owned(),
+                request_id: request_id(),
+            };
+            directory.clone().create_program(request).await.unwrap();
+        }
         suite
     }
 
@@ -89,10 +92,6 @@ impl Suite {
 
     pub(crate) async fn stop(self) {
         self.running.stop().await;
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     pub(crate) async fn client(&self, role: Role) -> Client {
@@ -144,12 +143,13 @@ impl Suite {
 
     /// Tells of many purchases of one point, in one transaction.
     pub(crate) async fn tell_many(&self, member: u128, count: u64, at: Timestamp) {
-        let events = (0..count).map(|number| {
+        let first = self.told.load(Ordering::Relaxed) + 1;
+        let events = (first..first + count).map(|number| {
             let about = About {
                 program: PROGRAM.to_owned(),
                 aggregate: member_name(member),
                 member: member_name(member),
-                aggregate_version: i64::try_from(number).unwrap() + 1,
+                aggregate_version: i64::try_from(number).unwrap(),
                 occur_time: at,
                 historical: false,
             };
@@ -210,7 +210,8 @@ impl Suite {
     pub(crate) async fn story(&self, member: u128) -> Vec<String> {
         let line = |entry: pb::TierTransition| {
             let change = entry.change().as_str_name().trim_start_matches("CHANGE_").to_owned();
-            let day = |time: Option<prost_types::Timestamp>| time.map_or("-".to_owned(), |time| moment(&time).date_in(&shanghai()).to_string());
+            let day =
+                |time: Option<prost_types::Timestamp>| time.map_or("-".to_owned(), |time| moment(&time).date_in(&shanghai()).to_string());
             format!("{change} {}>{} {} {}", entry.from_level, entry.to_level, day(entry.start_time), day(entry.end_time))
         };
         self.log(member).await.into_iter().map(line).collect()
@@ -292,12 +293,7 @@ pub(crate) fn months(count: i32) -> CalendarPeriod {
 }
 
 pub(crate) fn create(scheme: pb::Scheme) -> pb::CreateSchemeRequest {
-    pb::CreateSchemeRequest {
-        parent: PROGRAM.to_owned(),
-        scheme_id: "status".to_owned(),
-        scheme: Some(scheme),
-        request_id: request_id(),
-    }
+    pb::CreateSchemeRequest { parent: PROGRAM.to_owned(), scheme_id: "status".to_owned(), scheme: Some(scheme), request_id: request_id() }
 }
 
 pub(crate) fn grant(member: u128, level: &str, end: Option<Timestamp>) -> pb::GrantTierRequest {

@@ -1,0 +1,237 @@
+//! Requests as tests write them, and what tests read in answers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proto::common::{CalendarPeriod, Money, calendar_period::Unit};
+use proto::points as pb;
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+pub(crate) const TEA: &str = "programs/tea";
+pub(crate) const TILL: &str = "programs/tea/stores/s1/terminals/till-1";
+
+/// Something good with one thing changed.
+pub(crate) fn with<M>(mut message: M, change: impl FnOnce(&mut M)) -> M {
+    change(&mut message);
+    message
+}
+
+/// An id that no other request of this run has.
+pub(crate) fn request_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("request-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) fn member(number: u128) -> String {
+    if number == 0 { String::new() } else { format!("{TEA}/members/{}", Uuid::from_u128(number)) }
+}
+
+pub(crate) fn purchase(id: &str) -> String {
+    format!("{TEA}/purchases/{id}")
+}
+
+pub(crate) fn yuan(minor_units: i64) -> Option<Money> {
+    Some(Money { currency_code: "CNY".to_owned(), minor_units })
+}
+
+pub(crate) fn days(count: i32) -> Option<CalendarPeriod> {
+    Some(CalendarPeriod { count, unit: Unit::Day.into() })
+}
+
+/// One point for a yuan, fractions dropped, spendable at once and for ever; what is missing at a return becomes a deficit.
+pub(crate) fn terms() -> pb::Terms {
+    pb::Terms {
+        points_per_unit: "1".to_owned(),
+        rounding: pb::terms::PointRounding::Down.into(),
+        return_policy: pb::terms::ReturnPolicy::Unlimited.into(),
+        ..pb::Terms::default()
+    }
+}
+
+/// A purchase of so many fen by a member; member 0 is a stranger.
+pub(crate) fn award(buyer: u128, id: &str, fen: i64) -> pb::AwardRequest {
+    pb::AwardRequest {
+        parent: TEA.to_owned(),
+        member: member(buyer),
+        purchase: Some(pb::PurchaseInput { purchase_id: id.to_owned(), net: yuan(fen), ..pb::PurchaseInput::default() }),
+        historical: false,
+        request_id: request_id(),
+    }
+}
+
+/// The same with lines: id, pieces, fen of the whole line.
+pub(crate) fn award_lines(buyer: u128, id: &str, lines: &[(&str, i64, i64)]) -> pb::AwardRequest {
+    let line = |&(line_id, quantity, net_minor_units): &(&str, i64, i64)| pb::PurchaseLine {
+        line_id: line_id.to_owned(),
+        quantity,
+        net_minor_units,
+        ..pb::PurchaseLine::default()
+    };
+    with(award(buyer, id, lines.iter().map(|line| line.2).sum()), |request| {
+        input(request).lines = lines.iter().map(line).collect();
+    })
+}
+
+pub(crate) fn input(request: &mut pb::AwardRequest) -> &mut pb::PurchaseInput {
+    request.purchase.as_mut().unwrap()
+}
+
+pub(crate) fn preview(request: &pb::AwardRequest) -> pb::PreviewAwardRequest {
+    pb::PreviewAwardRequest { parent: request.parent.clone(), member: request.member.clone(), purchase: request.purchase.clone() }
+}
+
+pub(crate) fn redeem(owner: u128, points: i64) -> pb::RedeemRequest {
+    pb::RedeemRequest { member: member(owner), points, request_id: request_id(), ..pb::RedeemRequest::default() }
+}
+
+pub(crate) fn up_to(owner: u128, points: i64) -> pb::RedeemRequest {
+    pb::RedeemRequest { mode: pb::redeem_request::Mode::UpTo.into(), ..redeem(owner, points) }
+}
+
+pub(crate) fn reserve(owner: u128, points: i64) -> pb::ReserveRequest {
+    pb::ReserveRequest { member: member(owner), points, request_id: request_id(), ..pb::ReserveRequest::default() }
+}
+
+pub(crate) fn capture(reservation: &str, points: Option<i64>) -> pb::CaptureRequest {
+    pb::CaptureRequest { name: reservation.to_owned(), points, request_id: request_id(), ..pb::CaptureRequest::default() }
+}
+
+pub(crate) fn release(reservation: &str) -> pb::ReleaseRequest {
+    pb::ReleaseRequest { name: reservation.to_owned(), request_id: request_id() }
+}
+
+/// A return after which so many fen are left.
+pub(crate) fn down_to(id: &str, fen: i64) -> pb::ReturnPurchaseRequest {
+    pb::ReturnPurchaseRequest {
+        purchase: purchase(id),
+        what: yuan(fen).map(pb::return_purchase_request::What::RemainingNet),
+        request_id: request_id(),
+        ..pb::ReturnPurchaseRequest::default()
+    }
+}
+
+/// A return of pieces of lines.
+pub(crate) fn give_back(id: &str, lines: &[(&str, i64)]) -> pb::ReturnPurchaseRequest {
+    let lines = lines.iter().map(|&(line, quantity)| pb::ReturnLine { line_id: line.to_owned(), quantity }).collect();
+    let what = Some(pb::return_purchase_request::What::Lines(pb::ReturnLines { lines }));
+    pb::ReturnPurchaseRequest { what, ..down_to(id, 0) }
+}
+
+pub(crate) fn adjust(owner: u128, points: i64) -> pb::AdjustRequest {
+    pb::AdjustRequest {
+        member: member(owner),
+        points,
+        reason: "a cold tea".to_owned(),
+        approver: "employees/17".to_owned(),
+        request_id: request_id(),
+        ..pb::AdjustRequest::default()
+    }
+}
+
+pub(crate) fn ensure(owner: u128, key: &str, points: i64, wanted: bool, version: i64) -> pb::EnsureRewardRequest {
+    pb::EnsureRewardRequest {
+        member: member(owner),
+        reward_key: key.to_owned(),
+        points,
+        wanted,
+        version,
+        reason: "referral".to_owned(),
+        request_id: request_id(),
+    }
+}
+
+pub(crate) fn settle(accounts_max: i32) -> pb::SettleDueRequest {
+    pb::SettleDueRequest { parent: TEA.to_owned(), accounts_max, request_id: request_id() }
+}
+
+pub(crate) fn answer_to(request_id: &str) -> pb::GetOperationRequest {
+    pb::GetOperationRequest { parent: TEA.to_owned(), request_id: request_id.to_owned() }
+}
+
+pub(crate) fn new_version(terms: pb::Terms) -> pb::CreateProgramVersionRequest {
+    pb::CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, request_id: request_id() }
+}
+
+/// Spendable, pending, reserved and owed points of the main wallet.
+pub(crate) fn figures(balance: &pb::Balance) -> (i64, i64, i64, i64) {
+    let main = &balance.wallets[0];
+    assert_eq!(main.wallet, "points");
+    (main.active_points, main.pending_points, main.reserved_points, main.deficit_points)
+}
+
+/// The name of the reservation that an operation made.
+pub(crate) fn hold(operation: &pb::Operation) -> String {
+    operation.reservation.as_ref().unwrap().name.clone()
+}
+
+/// Kinds and points of entries: `AWARD 100`.
+pub(crate) fn story(entries: &[pb::Entry]) -> Vec<String> {
+    entries.iter().map(|entry| format!("{} {}", entry.kind().as_str_name().trim_start_matches("ENTRY_KIND_"), entry.points)).collect()
+}
+
+pub(crate) fn replayed<T>(response: &Response<T>) -> bool {
+    response.metadata().get("regulars-replayed").is_some_and(|value| value == "true")
+}
+
+/// Code and reason of a refusal.
+#[track_caller]
+pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    code_and_reason(&result.expect_err("it must be refused"))
+}
+
+pub(crate) fn code_and_reason(status: &Status) -> (Code, String) {
+    (status.code(), status.get_details_error_info().map_or_else(String::new, |info| info.reason))
+}
+
+/// Reason of a refusal by the state of things.
+#[track_caller]
+pub(crate) fn precondition<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
+    let (code, reason) = refusal(result);
+    assert_eq!(code, Code::FailedPrecondition, "{reason}");
+    reason
+}
+
+/// A value in the metadata of a refusal.
+#[track_caller]
+pub(crate) fn metadata<T: std::fmt::Debug>(result: Result<T, Status>, key: &str) -> String {
+    result.expect_err("it must be refused").get_details_error_info().unwrap().metadata[key].clone()
+}
+
+/// The fields that an INVALID_ARGUMENT names.
+#[track_caller]
+pub(crate) fn wrong_fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    let status = result.expect_err("it must be refused");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let details = status.get_details_bad_request().unwrap_or_else(|| panic!("it names no field: {status:?}"));
+    details.field_violations.into_iter().map(|violation| violation.field).collect()
+}
+
+/// Every RPC of the service with a good request in a program, encoded.
+pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
+    use prost::Message;
+    let owner = format!("{program}/members/{}", Uuid::from_u128(1));
+    let bought = format!("{program}/purchases/p1");
+    let held = format!("{owner}/reservations/{}", Uuid::from_u128(1));
+    let parent = program.to_owned();
+    let awarded = pb::AwardRequest { parent: parent.clone(), member: owner.clone(), ..award(1, "p1", 100) };
+    vec![
+        ("PreviewAward", preview(&awarded).encode_to_vec()),
+        ("Award", awarded.encode_to_vec()),
+        ("Redeem", pb::RedeemRequest { member: owner.clone(), ..redeem(1, 1) }.encode_to_vec()),
+        ("Reserve", pb::ReserveRequest { member: owner.clone(), ..reserve(1, 1) }.encode_to_vec()),
+        ("Capture", capture(&held, None).encode_to_vec()),
+        ("Release", release(&held).encode_to_vec()),
+        ("ReturnPurchase", pb::ReturnPurchaseRequest { purchase: bought.clone(), ..down_to("p1", 0) }.encode_to_vec()),
+        ("Adjust", pb::AdjustRequest { member: owner.clone(), ..adjust(1, 1) }.encode_to_vec()),
+        ("EnsureReward", pb::EnsureRewardRequest { member: owner.clone(), ..ensure(1, "r", 1, true, 1) }.encode_to_vec()),
+        ("SettleDue", pb::SettleDueRequest { parent: parent.clone(), ..settle(0) }.encode_to_vec()),
+        ("GetBalance", pb::GetBalanceRequest { member: owner.clone() }.encode_to_vec()),
+        ("ListEntries", pb::ListEntriesRequest { parent: owner, ..pb::ListEntriesRequest::default() }.encode_to_vec()),
+        ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
+        ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
+        ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),
+        ("GetProgramVersion", pb::GetProgramVersionRequest { name: format!("{program}/versions/1") }.encode_to_vec()),
+        ("ListProgramVersions", pb::ListProgramVersionsRequest { parent, ..pb::ListProgramVersionsRequest::default() }.encode_to_vec()),
+    ]
+}
