@@ -1,5 +1,7 @@
 //! What is done to the workspace rather than in it: tests, checks, generated files. `cargo xtask --help` lists it.
 
+mod accept;
+mod bench;
 mod ci;
 mod contracts;
 mod foreign;
@@ -27,6 +29,8 @@ struct Arguments {
 enum Task {
     /// Run the tests, on SQLite and on a private PostgreSQL server that is started for them.
     Test(test::Options),
+    /// Put a log of purchases through the suite on both engines, with crashes, and check every figure.
+    Accept(accept::Options),
     /// Check the contracts: lint, format, nothing broken since the main branch, reference up to date.
     Proto(contracts::Options),
     /// Write the API reference under docs/api from the contracts.
@@ -37,6 +41,9 @@ enum Task {
     K8s,
     /// Run the clients in Python against a server started for them.
     Foreign,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(bench::Benchmark),
     /// Do all that must pass before a change lands.
     Ci,
 }
@@ -44,11 +51,13 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(options) => test::run(&options),
+        Task::Accept(options) => accept::run(&options),
         Task::Proto(options) => contracts::run(&options),
         Task::Docs(options) => reference::run(&options),
         Task::Lint => lint::run(),
         Task::K8s => kubernetes::run(),
         Task::Foreign => foreign::run(),
+        Task::Bench(benchmark) => bench::run(&benchmark),
         Task::Ci => ci::run(),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::postgres;
+use crate::postgres::{self, Durability};
 use crate::shell::{self, cargo};
 
 #[derive(Args, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let (_server, url) = postgres::start()?;
+    let (_server, url) = postgres::start(Durability::None)?;
     let mut command = cargo(["test"]);
     if options.packages.is_empty() {
         command.arg("--workspace");

@@ -48,6 +48,7 @@ impl Context {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
     fn now(&self) -> Timestamp {
         jiff::Timestamp::now().into()
     }
@@ -83,6 +84,7 @@ impl Clock for FixedClock {
 pub struct RandomIds;
 
 impl Ids for RandomIds {
+    #[expect(clippy::disallowed_methods, reason = "this is where ids come from")]
     fn uuid(&self) -> Uuid {
         Uuid::now_v7()
     }

@@ -160,9 +160,12 @@ pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb:
     let (mut purchase, mut reservation, mut reason, mut approver) = Default::default();
     match &entry.source {
         Source::Purchase(id) => purchase = purchase_name(program, &id.0),
-        Source::Reservation { id, .. } => reservation = format!("{member_name}/reservations/{id}"),
+        Source::Reservation { id, hold_until: _, reference } => {
+            reservation = format!("{member_name}/reservations/{id}");
+            reason = reference.to_string();
+        }
         Source::Reference(reference) => reason = reference.clone(),
-        Source::Reward(key) => reason = key.clone(),
+        Source::Reward { key, reason: why } => reason = format!("{why} ({key})"),
         Source::Correction { reason: why, approver: who } => (reason, approver) = (why.clone(), who.clone()),
         Source::Due => {}
     }

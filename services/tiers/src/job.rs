@@ -14,9 +14,14 @@ use crate::store::{self, Due, Member, Sweep};
 const BATCH: usize = 200;
 
 impl Rpcs {
-    /// Does all that is due. What fails for one member is reported at the end of the batch, and is due again.
-    pub(crate) async fn run_due(&self) -> Result<(), Error> {
-        self.sweep().await?;
+    /// Does all that is due. A sweep that fails keeps nobody else waiting.
+    pub(crate) async fn run(&self) -> Result<(), Error> {
+        let swept = self.sweep().await;
+        self.evaluate_due().await.and(swept)
+    }
+
+    /// Evaluates everybody whose time has come. What fails for one member is reported at the end of the batch, and is due again.
+    async fn evaluate_due(&self) -> Result<(), Error> {
         while !self.shutdown.is_cancelled() {
             let now = self.context.now();
             let due = store::due(&mut self.database.read().await?, now, limit()).await?;

@@ -44,7 +44,7 @@ impl rpc::Service for Tiers {
         let job = rpcs.clone();
         host.every("evaluate due members", JOB_PAUSE, move || {
             let job = job.clone();
-            async move { job.run_due().await }
+            async move { job.run().await }
         });
         Ok(Started::new().with(TiersServiceServer::new(rpcs)))
     }

@@ -144,8 +144,7 @@ async fn a_small_purchase_rewards_nobody(engine: TestEngine) {
     let other = suite.enrols(&mut diary, "+8613800138003", &code.code).await.name;
     suite.buys(&mut diary, &other, "third", 2000).await;
     suite.referral_reaches(&other, State::Qualified, [LegState::Awaiting; 2]).await;
-    // The feed of points has been heard beyond the second purchase by now only if it lies on the same partition; the rewards
-    // of the other referral are given by the same job that would have given those of the first.
+    // What was told before has been dealt with by now, and the job that gives these rewards would have given the others.
     suite.clock.advance(HOLD);
     suite.referral_reaches(&other, State::Approved, [LegState::Issued; 2]).await;
     assert_eq!(suite.books(&advocate).await, [(Reward, ADVOCATE_REWARD)], "for the other friend");

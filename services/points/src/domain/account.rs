@@ -91,6 +91,8 @@ pub struct Reservation {
     pub points: i64,
     /// When it ends by itself.
     pub expires_at: Timestamp,
+    /// The caller's reference: an order number.
+    pub reference: Arc<str>,
     /// The lots it pins.
     pub lots: Vec<(LotKey, i64)>,
 }
@@ -240,12 +242,20 @@ impl Account {
     }
 
     fn evolve_reservations(&mut self, entry: &Entry) {
-        let Source::Reservation { id, hold_until } = entry.source else { return };
+        let Source::Reservation { id, hold_until, reference } = &entry.source else { return };
+        let id = *id;
         match entry.kind {
             EntryKind::Reserve => {
                 let lots: Vec<_> = entry.lots.iter().map(|change| (change.key.clone(), change.reserved)).collect();
                 let points = lots.iter().map(|(_, points)| points).sum();
-                self.reservations.push(Reservation { id, wallet: entry.wallet.clone(), points, expires_at: hold_until, lots });
+                self.reservations.push(Reservation {
+                    id,
+                    wallet: entry.wallet.clone(),
+                    points,
+                    expires_at: *hold_until,
+                    reference: reference.clone(),
+                    lots,
+                });
             }
             _ => self.reservations.retain(|reservation| reservation.id != id),
         }

@@ -60,6 +60,8 @@ pub struct Reserve {
     pub points: i64,
     /// For how long; the terms say when absent.
     pub ttl: Option<Duration>,
+    /// What for.
+    pub reference: Arc<str>,
 }
 
 /// A reservation to spend.

@@ -53,11 +53,18 @@ pub enum Source {
         id: Uuid,
         /// When it ends by itself.
         hold_until: Timestamp,
+        /// The caller's reference: an order number.
+        reference: Arc<str>,
     },
     /// A caller's reference: an order number.
     Reference(String),
-    /// A reward of another service, by its key.
-    Reward(String),
+    /// A reward of another service.
+    Reward {
+        /// Its key.
+        key: String,
+        /// Why, in words that may be shown to the member.
+        reason: String,
+    },
     /// A correction.
     Correction {
         /// Why.

@@ -114,7 +114,8 @@ impl<'a> Ledger<'a> {
             return Err(Refusal::InsufficientPoints { missing: reserve.points - active });
         }
         let ttl = reserve.ttl.unwrap_or(self.versions.at(self.stamp.now).terms.reservation_ttl);
-        let source = Source::Reservation { id: self.stamp.operation, hold_until: self.stamp.now + ttl };
+        let source =
+            Source::Reservation { id: self.stamp.operation, hold_until: self.stamp.now + ttl, reference: reserve.reference.clone() };
         let lots = self.spend(&reserve.wallet, reserve.points, |points| (0, points));
         self.post_now(EntryKind::Reserve, &reserve.wallet, lots, source);
         let reservation = self.account.reservations.last().expect("it was just opened").clone();
@@ -164,7 +165,7 @@ impl<'a> Ledger<'a> {
         if ensure.version <= state.version {
             return Ok(Outcome::Ensured(state));
         }
-        let source = Source::Reward(ensure.key.clone());
+        let source = Source::Reward { key: ensure.key.clone(), reason: ensure.reason.clone() };
         let version = self.versions.at(self.stamp.now);
         let (granted, lot) = match (ensure.wanted, state.granted > 0) {
             (true, false) => {
@@ -242,7 +243,8 @@ impl<'a> Ledger<'a> {
                 _ => lots.push(LotChange { key: key.clone(), points: -taken, reserved: -held }),
             }
         }
-        let source = Source::Reservation { id: reservation.id, hold_until: reservation.expires_at };
+        let source =
+            Source::Reservation { id: reservation.id, hold_until: reservation.expires_at, reference: reservation.reference.clone() };
         let wallet = reservation.wallet.clone();
         self.post(Posting { kind, wallet, lots, deficit: 0, source, program_version: version.number, effective_at: ended_at });
     }

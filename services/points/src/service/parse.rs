@@ -12,6 +12,7 @@ use super::{Call, Parsed, Rpcs};
 use crate::domain::{
     Adjust, Award, Capture, Command, Ensure, Line, MAIN_WALLET, PurchaseId, PurchaseInput, Redeem, Release, Reserve, Return, ReturnWhat,
 };
+use crate::error;
 use crate::executor::{Origin, Target};
 use crate::message;
 use crate::program::Program;
@@ -43,8 +44,9 @@ fn parse_reservation(text: &str) -> Result<(ProgramId, MemberId, Uuid), Status> 
     Ok((program, member, name::uuid(reservation, RESERVATION).map_err(bad_name("name"))?))
 }
 
-fn wallet(given: &str) -> Arc<str> {
-    if given.is_empty() { MAIN_WALLET.into() } else { given.into() }
+/// The wallet that is meant. Programs have only the main one so far; another must not come into being by a slip of the pen.
+fn wallet(given: &str) -> Result<Arc<str>, Status> {
+    if given.is_empty() || given == MAIN_WALLET { Ok(MAIN_WALLET.into()) } else { Err(error::not_found("WALLET_NOT_FOUND", "wallet")) }
 }
 
 /// Where and when something happened, and who says so. A terminal's key tells store and terminal by itself.
@@ -125,15 +127,15 @@ impl Rpcs {
     pub(super) async fn parse_redeem(&self, call: &Call, message: &pb::RedeemRequest) -> Result<Parsed, Status> {
         let pb::RedeemRequest { member, points, mode: _, wallet: name, reference, store, terminal, request_id: _ } = message;
         let up_to = message.mode() == pb::redeem_request::Mode::UpTo;
-        let command = Command::Redeem(Redeem { wallet: wallet(name), points: *points, up_to, reference: reference.clone() });
+        let command = Command::Redeem(Redeem { wallet: wallet(name)?, points: *points, up_to, reference: reference.clone() });
         self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
             .await
     }
 
     pub(super) async fn parse_reserve(&self, call: &Call, message: &pb::ReserveRequest) -> Result<Parsed, Status> {
-        let pb::ReserveRequest { member, points, wallet: name, ttl, reference: _, store, terminal, request_id: _ } = message;
+        let pb::ReserveRequest { member, points, wallet: name, ttl, reference, store, terminal, request_id: _ } = message;
         let ttl = ttl.map(std::time::Duration::try_from).transpose().map_err(|_| status::bad_request([("ttl", "must be positive")]))?;
-        let command = Command::Reserve(Reserve { wallet: wallet(name), points: *points, ttl });
+        let command = Command::Reserve(Reserve { wallet: wallet(name)?, points: *points, ttl, reference: reference.as_str().into() });
         self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
             .await
     }
@@ -179,7 +181,7 @@ impl Rpcs {
         if *points == 0 {
             return Err(status::bad_request([("points", "must not be zero")]));
         }
-        let adjust = Adjust { wallet: wallet(name), points: *points, reason: reason.clone(), approver: approver.clone() };
+        let adjust = Adjust { wallet: wallet(name)?, points: *points, reason: reason.clone(), approver: approver.clone() };
         self.of_member(call, "member", member, Command::Adjust(adjust), Target::Account, &Circumstances::default()).await
     }
 

@@ -66,6 +66,8 @@ struct StoredReservation {
     expires_at: i64,
     #[prost(message, repeated, tag = "4")]
     lots: Vec<StoredLot>,
+    #[prost(string, tag = "5")]
+    reference: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -98,8 +100,8 @@ enum StoredSource {
     Reservation(StoredHold),
     #[prost(string, tag = "5")]
     Reference(String),
-    #[prost(string, tag = "6")]
-    Reward(String),
+    #[prost(message, tag = "6")]
+    Reward(StoredReward),
     #[prost(message, tag = "7")]
     Correction(StoredCorrection),
 }
@@ -110,6 +112,16 @@ struct StoredHold {
     id: Vec<u8>,
     #[prost(int64, tag = "2")]
     hold_until: i64,
+    #[prost(string, tag = "3")]
+    reference: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredReward {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    reason: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -254,6 +266,7 @@ pub(super) fn encode_state(account: &Account) -> Vec<u8> {
         id: reservation.id.as_bytes().to_vec(),
         wallet: reservation.wallet.to_string(),
         expires_at: reservation.expires_at.as_micros(),
+        reference: reservation.reference.to_string(),
         lots: reservation.lots.iter().map(|(key, points)| lot(key, 0, *points)).collect(),
     });
     let state = StoredState {
@@ -288,6 +301,7 @@ pub(super) fn decode_account(version: i64, state: &[u8]) -> Result<Account, Erro
             wallet: stored.wallet.into(),
             points: lots.iter().map(|(_, points)| points).sum(),
             expires_at: time(stored.expires_at),
+            reference: stored.reference.into(),
             lots,
         })
     };
@@ -305,11 +319,13 @@ impl StoredEntry {
     pub(super) fn of(entry: &crate::domain::Entry) -> StoredEntry {
         let source = match &entry.source {
             Source::Purchase(id) => Some(StoredSource::Purchase(id.0.to_string())),
-            Source::Reservation { id, hold_until } => {
-                Some(StoredSource::Reservation(StoredHold { id: id.as_bytes().to_vec(), hold_until: hold_until.as_micros() }))
-            }
+            Source::Reservation { id, hold_until, reference } => Some(StoredSource::Reservation(StoredHold {
+                id: id.as_bytes().to_vec(),
+                hold_until: hold_until.as_micros(),
+                reference: reference.to_string(),
+            })),
             Source::Reference(reference) => Some(StoredSource::Reference(reference.clone())),
-            Source::Reward(key) => Some(StoredSource::Reward(key.clone())),
+            Source::Reward { key, reason } => Some(StoredSource::Reward(StoredReward { key: key.clone(), reason: reason.clone() })),
             Source::Correction { reason, approver } => {
                 Some(StoredSource::Correction(StoredCorrection { reason: reason.clone(), approver: approver.clone() }))
             }
@@ -340,11 +356,13 @@ impl StoredEntry {
         Ok(match &self.source {
             None => Source::Due,
             Some(StoredSource::Purchase(id)) => Source::Purchase(PurchaseId(id.as_str().into())),
-            Some(StoredSource::Reservation(hold)) => {
-                Source::Reservation { id: uuid(&hold.id, "reservation of an entry")?, hold_until: time(hold.hold_until) }
-            }
+            Some(StoredSource::Reservation(hold)) => Source::Reservation {
+                id: uuid(&hold.id, "reservation of an entry")?,
+                hold_until: time(hold.hold_until),
+                reference: hold.reference.as_str().into(),
+            },
             Some(StoredSource::Reference(reference)) => Source::Reference(reference.clone()),
-            Some(StoredSource::Reward(key)) => Source::Reward(key.clone()),
+            Some(StoredSource::Reward(reward)) => Source::Reward { key: reward.key.clone(), reason: reward.reason.clone() },
             Some(StoredSource::Correction(correction)) => {
                 Source::Correction { reason: correction.reason.clone(), approver: correction.approver.clone() }
             }

@@ -67,8 +67,24 @@ fn day_number(day: Date) -> i64 {
 }
 
 fn day_of(number: i64) -> Result<Date, Error> {
-    let part = |value: i64| i8::try_from(value % 100).ok();
-    let parts = i16::try_from(number / 10_000).ok().zip(part(number / 100)).zip(part(number));
+    let part = |value: i64| i8::try_from(value.rem_euclid(100)).ok();
+    let parts = i16::try_from(number.div_euclid(10_000)).ok().zip(part(number.div_euclid(100))).zip(part(number));
     let day = parts.and_then(|((year, month), day)| Date::new(year, month, day).ok());
     day.ok_or_else(|| Error::Corrupt(format!("{number} is not a day")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_a_number_and_back() {
+        for day in [Date::MIN, Date::constant(-5, 3, 2), Date::constant(0, 12, 31), Date::constant(2026, 1, 15), Date::MAX] {
+            assert_eq!(day_of(day_number(day)).unwrap(), day);
+        }
+        assert_eq!(day_number(Date::constant(2026, 1, 15)), 20_260_115);
+        for number in [0, 20_261_301, 20_260_230, i64::MAX, i64::MIN] {
+            assert!(day_of(number).is_err());
+        }
+    }
 }

@@ -98,16 +98,15 @@ pub(crate) async fn add_day_points(tx: &mut Tx, member: &Member, counted: Counte
 
 /// All that counts, by day.
 pub(crate) async fn day_points(tx: &mut Tx, member: &Member) -> Result<Vec<Counted>, Error> {
-    let rows: Vec<(i64, i64, i64)> =
-        on_engine!(tx, |conn| {
-            sqlx::query_as(
+    let rows: Vec<(i64, i64, i64)> = on_engine!(tx, |conn| {
+        sqlx::query_as(
         "SELECT counted_day, known_day, points FROM day_points WHERE member_id = $1 AND program_id = $2 ORDER BY counted_day, known_day",
     )
     .bind(member.id.0)
     .bind(member.program.as_str())
     .fetch_all(conn)
     .await
-        })?;
+    })?;
     rows.into_iter().map(|(day, known, points)| Ok(Counted { day: day_of(day)?, known: day_of(known)?, points })).collect()
 }
 

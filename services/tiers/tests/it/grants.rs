@@ -14,6 +14,7 @@ testkit::on_each_engine!(
     a_grant_is_revoked_once,
     bad_grants_are_refused,
     an_invitation_only_level_is_never_earned,
+    concurrent_grants_and_purchases_all_count_once,
 );
 
 async fn the_higher_of_granted_and_earned_holds(engine: TestEngine) {
@@ -106,4 +107,30 @@ async fn an_invitation_only_level_is_never_earned(engine: TestEngine) {
     suite.client(Role::Administrator).await.grant_tier(grant(1, "black", None)).await.unwrap();
     let black = suite.tier(1).await;
     assert_eq!((black.level.as_str(), black.multiplier.as_str(), black.source()), ("black", "3", pb::TierSource::Granted));
+}
+
+async fn concurrent_grants_and_purchases_all_count_once(engine: TestEngine) {
+    let suite = Suite::with_scheme(engine, scheme()).await;
+    let support = suite.client(Role::Support).await;
+    let (silver, gold) = (grant(1, "silver", None), grant(1, "gold", None));
+    let mut calls = tokio::task::JoinSet::new();
+    for request in [&silver, &gold].repeat(8) {
+        let (mut support, request) = (support.clone(), request.clone());
+        calls.spawn(async move { support.grant_tier(request).await.unwrap().into_inner().name });
+    }
+    for number in 0..20 {
+        suite.tell(1, suite.version(), START, false, bought(&format!("p{number}"), 30)).await;
+    }
+    let names: std::collections::BTreeSet<String> = calls.join_all().await.into_iter().collect();
+    assert_eq!(names.len(), 2);
+    suite.settled().await;
+    let tier = suite.tier(1).await;
+    assert_eq!((tier.qualifying_points, tier.level.as_str(), tier.source()), (600, "gold", pb::TierSource::Earned));
+    // The log has no gap, ends with what holds, and the feed tells every entry once, in order.
+    let log = suite.log(1).await;
+    assert_eq!(log.iter().map(|entry| entry.version).collect::<Vec<_>>(), (1..).take(log.len()).collect::<Vec<i64>>());
+    assert_eq!(log.last().map(|entry| (entry.to_level.as_str(), entry.source())), Some(("gold", pb::TierSource::Earned)));
+    let told = suite.announced(1, log.len()).await;
+    let told: Vec<_> = told.iter().map(|(event, changed)| (event.aggregate_version, changed.tier.as_str())).collect();
+    assert_eq!(told, log.iter().map(|entry| (entry.version, entry.to_level.as_str())).collect::<Vec<_>>());
 }

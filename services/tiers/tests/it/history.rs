@@ -13,6 +13,7 @@ testkit::on_each_engine!(
     an_import_tells_when_the_level_was_reached,
     late_news_corrects_what_was_told,
     a_refunded_upgrade_was_held_until_the_refund,
+    what_was_told_while_it_was_down_counts_once,
     the_log_pages,
 );
 
@@ -88,6 +89,18 @@ async fn a_refunded_upgrade_was_held_until_the_refund(engine: TestEngine) {
         ]
     );
     assert_eq!(suite.tier(1).await.qualifying_points, 110);
+}
+
+async fn what_was_told_while_it_was_down_counts_once(engine: TestEngine) {
+    let suite = Suite::with_scheme(engine, scheme()).await;
+    suite.buy(1, "p1", 60, START).await;
+    let down = async |suite: &Suite| suite.tell(1, suite.version(), START + DAY, false, bought("p2", 60)).await;
+    let suite = suite.restart(down).await;
+    suite.settled().await;
+    let suite = suite.restart(async |suite: &Suite| suite.clock.set(at("2029-01-01T00:00:00Z"))).await;
+    testkit::eventually(async || suite.log(1).await.len() == 2).await;
+    assert_eq!(suite.story(1).await, ["JOINED >silver 2026-01-16 2028-01-01", "LEFT silver> 2028-01-01 -"]);
+    assert_eq!(suite.announced(1, 2).await.len(), 2);
 }
 
 async fn the_log_pages(engine: TestEngine) {

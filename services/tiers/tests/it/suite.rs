@@ -90,6 +90,17 @@ impl Suite {
         start(&self.engine, &context).await
     }
 
+    /// Stops, lets a caller write to the points feed meanwhile, and starts again on the same databases.
+    pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Suite)) -> Suite {
+        self.running.host().shutdown().cancel();
+        meanwhile(&self).await;
+        let Suite { clock, engine, running, points, tiers, told } = self;
+        let context = Context { ids: Arc::new(RandomIds), ..running.host().context().clone() };
+        running.stop().await;
+        let running = start(&engine, &context).await;
+        Suite { clock, engine, running, points, tiers, told }
+    }
+
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }

@@ -168,7 +168,7 @@ pub(super) fn redeem(points: i64) -> Command {
 }
 
 pub(super) fn reserve(points: i64) -> Command {
-    Command::Reserve(Reserve { wallet: wallet(), points, ttl: None })
+    Command::Reserve(Reserve { wallet: wallet(), points, ttl: None, reference: "order 1".into() })
 }
 
 pub(super) fn remaining(id: &str, net: i64) -> Command {

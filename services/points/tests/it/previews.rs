@@ -1,0 +1,90 @@
+//! A preview tells what an award would.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use proto::events::TierChanged;
+use proto::events::event::Payload;
+use proto::points as pb;
+use rpc::wire::timestamp;
+use testkit::{START, TestEngine};
+
+use super::requests::*;
+use super::suite::*;
+
+testkit::on_each_engine!(a_preview_is_what_the_award_will_be, a_preview_changes_nothing, a_preview_is_refused_as_the_award_would_be);
+
+/// Member, fen, days back, days that pass before, points spent before.
+type Step = (u128, i64, u32, u32, i64);
+
+fn steps() -> Vec<Step> {
+    let step = (0..4_u128, prop_oneof![Just(0), 0..200_000_i64], 0..20_u32, 0..6_u32, 0..300_i64);
+    let mut runner = TestRunner::new_with_rng(Config::default(), proptest::test_runner::TestRng::deterministic_rng(Default::default()));
+    let tree = proptest::collection::vec(step, 60).new_tree(&mut runner).unwrap();
+    proptest::strategy::ValueTree::current(&tree)
+}
+
+async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
+    let varied = pb::Terms {
+        points_per_unit: "1.37".to_owned(),
+        rounding: pb::terms::PointRounding::HalfUp.into(),
+        activate_after: days(7),
+        expire_after: days(20),
+        expiry_rounding: pb::terms::ExpiryRounding::Day.into(),
+        ..terms()
+    };
+    let suite = Suite::with_terms(engine, varied).await;
+    suite.new_terms(pb::Terms { points_per_unit: "0.75".to_owned(), ..terms() }, START + 90 * DAY).await;
+    let gold = TierChanged {
+        scheme: format!("{TEA}/schemes/status"),
+        tier: "gold".to_owned(),
+        multiplier: "1.25".to_owned(),
+        start_time: Some(timestamp(START + 30 * DAY)),
+        ..TierChanged::default()
+    };
+    suite.tell(&suite.tiers, 1, Payload::TierChanged(gold), 1).await;
+    let mut platform = suite.platform();
+    for (number, (buyer, fen, back, passed, spent)) in steps().into_iter().enumerate() {
+        suite.clock.advance(passed * DAY);
+        if spent > 0 && buyer > 0 {
+            let _perhaps = platform.redeem(up_to(buyer, spent)).await;
+        }
+        let id = format!("p{number}");
+        let request = with(award(buyer, &id, fen), |request| {
+            input(request).occur_time = (back > 0).then(|| timestamp(suite.now() - back * DAY));
+        });
+        let told = platform.preview_award(preview(&request)).await.unwrap().into_inner();
+        let done = platform.award(request).await.unwrap().into_inner();
+        let due = done.entries.iter().filter(|entry| entry.actor == "clock").map(|entry| entry.points).sum::<i64>();
+        assert_eq!((told.award, told.points, told.balance), (done.award, done.actual_points, done.balance), "step {number}, {due} lapsed");
+        if number % 3 == 0 {
+            platform.return_purchase(down_to(&id, fen / 3)).await.map_or((), |_| ());
+        }
+    }
+    suite.verified().await;
+}
+
+async fn a_preview_changes_nothing(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    suite.award(1, "p1", 10_000).await;
+    let (balance, books) = (suite.balance(1).await, suite.entries(1).await);
+    for buyer in [0, 1, 2] {
+        for _ in 0..3 {
+            suite.platform().preview_award(preview(&award(buyer, "p2", 10_000))).await.unwrap();
+        }
+    }
+    assert_eq!((suite.balance(1).await, suite.entries(1).await), (balance, books));
+    assert_eq!((suite.balance(2).await.version, suite.verified().await.accounts), (0, 1));
+    suite.platform().get_purchase(pb::GetPurchaseRequest { name: purchase("p2") }).await.unwrap_err();
+    // The id of a purchase may be any, also one that counts already.
+    assert_eq!(suite.platform().preview_award(preview(&award(1, "p1", 700))).await.unwrap().into_inner().points, 7);
+}
+
+async fn a_preview_is_refused_as_the_award_would_be(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    for at in [START + DAY, START - 31 * DAY] {
+        let request = with(award(1, "p1", 100), |request| input(request).occur_time = Some(timestamp(at)));
+        let told = platform.preview_award(preview(&request)).await;
+        assert_eq!(refusal(told), refusal(platform.award(request).await));
+    }
+}

@@ -1,0 +1,91 @@
+//! Two servers on one database.
+
+use futures::future::join_all;
+use testkit::TestEngine;
+
+use super::requests::*;
+use super::suite::*;
+
+testkit::on_each_engine!(one_member_at_two_servers, one_request_at_two_servers, strangers_at_two_servers, new_members_at_two_servers);
+
+async fn one_member_at_two_servers(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    let calls = (0..120_i64).map(|number| {
+        let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+        async move {
+            match number % 3 {
+                0 | 1 => server.award(award(1, &format!("p{number}"), 1_000)).await.map(|_| 10),
+                _ => server.redeem(redeem(1, 7)).await.map(|_| -7).or(Ok(0)),
+            }
+        }
+    });
+    let moved: i64 = join_all(calls).await.into_iter().map(|moved: Result<i64, tonic::Status>| moved.unwrap()).sum();
+    assert_eq!(suite.figures(1).await, (moved, 0, 0, 0));
+    let versions: Vec<i64> = suite.entries(1).await.iter().map(|entry| entry.version).collect();
+    assert_eq!(versions, (1..=i64::try_from(versions.len()).unwrap()).collect::<Vec<_>>());
+    assert_eq!(suite.verified().await.points["tea"], moved);
+    let told: Vec<i64> = suite.events(versions.len()).await.iter().map(|event| event.aggregate_version).collect();
+    assert_eq!(told, versions);
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn one_request_at_two_servers(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    for round in 0..10_u128 {
+        let (request, contested) = (award(1, &format!("p{round}"), 1_000), format!("contested-{round}"));
+        let calls = (0..10).map(|number| {
+            let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+            let request = request.clone();
+            async move { server.award(request).await.unwrap() }
+        });
+        let answers = join_all(calls).await;
+        assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
+        assert!(answers.iter().all(|answer| answer.get_ref() == answers[0].get_ref()));
+        // One purchase id by buyers whose accounts no lock has in common.
+        let calls = (1..=10).map(|buyer| {
+            let mut server = if buyer % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+            let request = award(10 + buyer, &contested, 1_000);
+            async move { server.award(request).await }
+        });
+        let (bought, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(Result::is_ok);
+        assert_eq!(bought.len(), 1);
+        assert!(refused.into_iter().all(|answer| refusal(answer).1 == "PURCHASE_EXISTS"));
+    }
+    assert_eq!(suite.verified().await.points["tea"], 200);
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn strangers_at_two_servers(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    suite.platform().award(award_lines(0, "p1", &[("a", 40, 4_000)])).await.unwrap();
+    let calls = (0..40).map(|number| {
+        let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+        async move { server.return_purchase(give_back("p1", &[("a", 1)])).await.unwrap() }
+    });
+    join_all(calls).await;
+    let kept = suite.purchase("p1").await;
+    assert_eq!((kept.remaining_net, kept.returns, kept.returned_quantities), (yuan(0), 40, vec![40]));
+    let told: Vec<i64> = suite.events(41).await.iter().map(|event| event.aggregate_version).collect();
+    assert_eq!(told, (1..=41).collect::<Vec<_>>());
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn new_members_at_two_servers(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    let calls = (0..160_u128).map(|number| {
+        let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+        async move { server.award(award(1 + number % 40, &format!("p{number}"), 1_000)).await.unwrap() }
+    });
+    join_all(calls).await;
+    let report = suite.verified().await;
+    assert_eq!((report.accounts, report.entries, report.points["tea"]), (40, 160, 1_600));
+    replica.stop().await;
+    suite.stop().await;
+}
