@@ -22,7 +22,18 @@ pub(crate) struct Options {
 
 pub(crate) fn run(benchmark: &Benchmark) -> Result<()> {
     let Benchmark::Award(options) = benchmark;
-    shell::run(&mut cargo(["build", "--release", "--package", "regulars", "--package", "journeys", "--bin", "regulars", "--bin", "bench"]))?;
+    shell::run(&mut cargo([
+        "build",
+        "--release",
+        "--package",
+        "regulars",
+        "--package",
+        "journeys",
+        "--bin",
+        "regulars",
+        "--bin",
+        "bench",
+    ]))?;
     let programs = postgres::programs()?;
     let (_server, url) = postgres::start(Durability::Full)?;
     let mut bench = command(target("release/bench"), &options.rest);

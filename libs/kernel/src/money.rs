@@ -103,10 +103,22 @@ mod tests {
     fn amounts_are_read_exactly() {
         let usd = Currency::parse("USD").unwrap();
         let jpy = Currency::parse("JPY").unwrap();
-        for (currency, text, minor) in [(usd, "29.33", 2933), (usd, "0.00", 0), (usd, "7", 700), (usd, "7.5", 750), (usd, "-0.05", -5), (jpy, "120", 120)] {
+        for (currency, text, minor) in
+            [(usd, "29.33", 2933), (usd, "0.00", 0), (usd, "7", 700), (usd, "7.5", 750), (usd, "-0.05", -5), (jpy, "120", 120)]
+        {
             assert_eq!(Money::parse(currency, text), Ok(Money { currency, minor }), "{text}");
         }
-        for (currency, text) in [(usd, ""), (usd, "1.234"), (usd, "1."), (usd, ".5"), (usd, "1e3"), (usd, "+1"), (usd, "--1"), (jpy, "1.0"), (usd, "99999999999999999999")] {
+        for (currency, text) in [
+            (usd, ""),
+            (usd, "1.234"),
+            (usd, "1."),
+            (usd, ".5"),
+            (usd, "1e3"),
+            (usd, "+1"),
+            (usd, "--1"),
+            (jpy, "1.0"),
+            (usd, "99999999999999999999"),
+        ] {
             assert_eq!(Money::parse(currency, text), Err(MoneyError::Amount), "{text}");
         }
         assert_eq!(Money { currency: usd, minor: -5 }.to_string(), "-0.05 USD");

@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     match rpc::run(&flags, &[rpc::entry::<feedback::Feedback>()], announce).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -31,6 +31,6 @@ fn announce(running: &rpc::Running) {
     println!("feedback serves on {}", running.address());
     // It is shown this one time: whichever process is the first on a new database makes it.
     if let Some(key) = running.first_administrator() {
-        println!("first administrator key: {key}");
+        println!("administrator key: {key}");
     }
 }

@@ -1,5 +1,7 @@
 //! The members service in a process of its own.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[global_allocator]
@@ -14,14 +16,21 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), rpc::StartError> {
+async fn main() -> ExitCode {
     let Arguments { flags } = Arguments::parse();
-    rpc::run(&flags, &[rpc::entry::<members::Members>()], |running| {
-        println!("members serves on {}", running.address());
-        // It is shown this one time: whichever process is the first on a new database makes it.
-        if let Some(key) = running.first_administrator() {
-            println!("first administrator key: {key}");
+    match rpc::run(&flags, &[rpc::entry::<members::Members>()], announce).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
-    })
-    .await
+    }
+}
+
+fn announce(running: &rpc::Running) {
+    println!("members serves on {}", running.address());
+    // It is shown this one time: whichever process is the first on a new database makes it.
+    if let Some(key) = running.first_administrator() {
+        println!("administrator key: {key}");
+    }
 }

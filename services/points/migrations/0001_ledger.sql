@@ -41,10 +41,12 @@ CREATE TABLE entries (
 ) {strict};
 
 -- Answers by request, found before every business check. Successes stay for ever, refusals until `forget_at`.
+-- The request ids of all RPCs live here, so that an id belongs to one of them.
 CREATE TABLE operations (
     operation_id {uuid} NOT NULL PRIMARY KEY,
     fingerprint {bytes} NOT NULL,
-    refused {bool} NOT NULL,
+    -- 1 an operation, 2 a refusal, 3 the answer of an RPC that moves no points by itself.
+    kind {int} NOT NULL,
     answer {bytes} NOT NULL,
     recorded_at {time} NOT NULL,
     forget_at {time}

@@ -98,6 +98,17 @@ pub(crate) fn request_id_reused(field: &str) -> Status {
     rpc::status::from_store(StoreError::RequestIdReused { field: field.to_owned() })
 }
 
+/// The reward key came with another member.
+pub(crate) fn reward_exists() -> Status {
+    let text = "the reward key was used before for another member";
+    with_reason(Code::AlreadyExists, "REWARD_EXISTS", text, [("field", "member")])
+}
+
+/// The time of an event is not believed.
+pub(crate) fn untimely(field: &str, reason: &'static str, text: &str) -> Status {
+    with_reason(Code::InvalidArgument, reason, format!("{field} {text}"), [("field", field)])
+}
+
 /// The purchase id came with another purchase.
 pub(crate) fn purchase_exists(field: &str) -> Status {
     let text = format!("the purchase id was used before for a purchase with another {field}");

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much was settled.
 #[derive(Default)]
 pub(crate) struct Done {
+    /// Accounts in which something was due when they were looked up.
+    pub(crate) found: i64,
+    /// Those of them that were settled here; another process may have been faster.
     pub(crate) accounts: i64,
     pub(crate) activated: i64,
     pub(crate) expired: i64,
@@ -86,8 +89,9 @@ async fn submit(executor: &Executor<LedgerHandler>, jobs: Vec<Job>, deadline: In
     });
     let mut done = Done::default();
     for reply in join_all(submitted).await {
+        done.found += 1;
         if let Reply::Settled(settled) = reply.map_err(JobError::Ledger)? {
-            done.accounts += 1;
+            done.accounts += i64::from(!settled.entries.is_empty());
             done.activated += settled.activated;
             done.expired += settled.expired;
         }

@@ -33,7 +33,8 @@ impl rpc::Service for Points {
 
     async fn start(host: &Host) -> Result<Started, StartError> {
         let database = host.database(Self::NAME, MIGRATIONS).await?;
-        let handler = executor::LedgerHandler { database: database.clone(), context: host.context().clone() };
+        let clock = host.config().clock.clone();
+        let handler = executor::LedgerHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
         let executor = Arc::new(Executor::start(handler, ExecutorOptions::new("ledger")));
         host.consume("members", &database, consumer::MemberFacts)?;
         host.consume("tiers", &database, consumer::TierFacts)?;
@@ -46,7 +47,7 @@ impl rpc::Service for Points {
             executor,
             context: host.context().clone(),
             keyring: host.keyring().clone(),
-            clock: host.config().clock.clone(),
+            clock,
         };
         Ok(Started::new().with(PointsServiceServer::new(rpcs)))
     }

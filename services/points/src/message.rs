@@ -1,6 +1,7 @@
 //! The domain as messages and events.
 
 use kernel::{MemberId, ProgramId, Rounding, Timestamp, Uuid};
+use prost::{DecodeError, Message};
 use proto::events;
 use proto::points as pb;
 use rpc::wire::timestamp;
@@ -19,6 +20,9 @@ pub(crate) struct AnswerParts<'a> {
     /// The account afterwards.
     pub(crate) account: Option<&'a Account>,
     pub(crate) stamp: &'a Stamp,
+    /// What had fallen due before the command.
+    pub(crate) due: &'a [Entry],
+    /// What the command posted.
     pub(crate) entries: &'a [Entry],
 }
 
@@ -42,14 +46,15 @@ fn money(program: &Program, minor_units: i64) -> proto::common::Money {
 /// The answer of everything that moves points, but of EnsureReward.
 pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Operation {
     use pb::operation::Kind;
-    let AnswerParts { program, member, account, stamp, entries } = *parts;
+    let AnswerParts { program, member, account, stamp, due, entries } = *parts;
+    let written = due.iter().chain(entries);
     let posted: i64 = entries.iter().map(|entry| entry.points).sum();
     let mut operation = pb::Operation {
         name: operation_name(&program.id, stamp.operation),
         request_id: stamp.request_id.to_string(),
         kind: Kind::Unspecified.into(),
         member: member.map(|member| member.name(&program.id)).unwrap_or_default(),
-        entries: member.map(|member| entries.iter().map(|posted| entry(&program.id, member, posted)).collect()).unwrap_or_default(),
+        entries: member.map(|member| written.map(|posted| entry(&program.id, member, posted)).collect()).unwrap_or_default(),
         balance: member.zip(account).map(|(member, account)| balance(&program.id, member, account, stamp.now, Detail::Figures)),
         requested_points: 0,
         actual_points: posted,
@@ -149,9 +154,28 @@ pub(crate) fn ensured(state: &RewardState) -> pb::EnsureRewardResponse {
     pb::EnsureRewardResponse { version: state.version, granted: state.granted > 0 }
 }
 
+/// The answer of EnsureReward as it is remembered: fields beyond those of the operation that it also is, so that either can be read
+/// from the same bytes.
+#[derive(Clone, PartialEq, Message)]
+struct RememberedReward {
+    #[prost(int64, tag = "1001")]
+    version: i64,
+    #[prost(bool, tag = "1002")]
+    granted: bool,
+}
+
+/// What is remembered of EnsureReward.
+pub(crate) fn remembered_reward(operation: &pb::Operation, state: &RewardState) -> Vec<u8> {
+    let pb::EnsureRewardResponse { version, granted } = ensured(state);
+    let mut bytes = operation.encode_to_vec();
+    bytes.extend(RememberedReward { version, granted }.encode_to_vec());
+    bytes
+}
+
 /// What a remembered answer of EnsureReward says.
-pub(crate) fn ensured_state(answer: &pb::EnsureRewardResponse) -> RewardState {
-    RewardState { version: answer.version, granted: i64::from(answer.granted), lot: None }
+pub(crate) fn reward_state(answer: &[u8]) -> Result<RewardState, DecodeError> {
+    let RememberedReward { version, granted } = RememberedReward::decode(answer)?;
+    Ok(RewardState { version, granted: i64::from(granted), lot: None })
 }
 
 /// One entry of a member's account.
@@ -323,35 +347,36 @@ pub(crate) fn version(program: &ProgramId, record: VersionRecord) -> pb::Program
 }
 
 /// Reads terms; the error is the field that is wrong and what it must be.
-pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, &'static str> {
-    let period = |period: &proto::common::CalendarPeriod| {
+pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'static str)> {
+    let period = |field: &'static str, period: Option<&proto::common::CalendarPeriod>| {
         use proto::common::calendar_period::Unit;
+        let Some(period) = period else { return Ok(None) };
         let unit = match period.unit() {
             Unit::Day => kernel::CalendarUnit::Day,
             Unit::Week => kernel::CalendarUnit::Week,
             Unit::Month => kernel::CalendarUnit::Month,
             Unit::Year => kernel::CalendarUnit::Year,
-            Unit::Unspecified => return Err("a period needs a unit"),
+            Unit::Unspecified => return Err((field, "needs a unit")),
         };
-        Ok(kernel::Period { count: period.count, unit })
+        Ok(Some(kernel::Period { count: period.count, unit }))
     };
-    let points_per_unit: Decimal = message.points_per_unit.parse().map_err(|_| "points_per_unit must be a decimal")?;
+    let points_per_unit: Decimal = message.points_per_unit.parse().map_err(|_| ("points_per_unit", "must be a decimal"))?;
     if points_per_unit > Decimal::from(1_000_000) {
-        return Err("points_per_unit must be at most 1000000");
+        return Err(("points_per_unit", "must be at most 1000000"));
     }
     let ttl = message.reservation_ttl.as_ref();
     let ttl =
-        ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| "reservation_ttl must be positive"))?;
+        ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| ("reservation_ttl", "must be positive")))?;
     Ok(Terms {
         points_per_unit,
         rounding: match message.rounding() {
             pb::terms::PointRounding::Down => PointRounding::Down,
             pb::terms::PointRounding::HalfUp => PointRounding::HalfUp,
             pb::terms::PointRounding::Up => PointRounding::Up,
-            pb::terms::PointRounding::Unspecified => return Err("rounding must be told"),
+            pb::terms::PointRounding::Unspecified => return Err(("rounding", "must be set")),
         },
-        activate_after: message.activate_after.as_ref().map(period).transpose()?,
-        expire_after: message.expire_after.as_ref().map(period).transpose()?,
+        activate_after: period("activate_after", message.activate_after.as_ref())?,
+        expire_after: period("expire_after", message.expire_after.as_ref())?,
         expiry_rounding: match message.expiry_rounding() {
             pb::terms::ExpiryRounding::Unspecified => Rounding::None,
             pb::terms::ExpiryRounding::Day => Rounding::EndOfDay,
@@ -364,10 +389,10 @@ pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, &'static str> {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,
             pb::terms::ReturnPolicy::Unlimited => ReturnPolicy::Unlimited,
-            pb::terms::ReturnPolicy::Unspecified => return Err("return_policy must be told"),
+            pb::terms::ReturnPolicy::Unspecified => return Err(("return_policy", "must be set")),
         },
         deficit_cap: (message.deficit_cap > 0).then_some(message.deficit_cap),
-        restore_grace: message.restore_grace.as_ref().map(period).transpose()?,
+        restore_grace: period("restore_grace", message.restore_grace.as_ref())?,
         reservation_ttl: ttl,
     })
 }
@@ -375,7 +400,7 @@ pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, &'static str> {
 /// The event of a command; `None` for one that changed nothing.
 pub(crate) fn event(parts: &AnswerParts<'_>, outcome: &Outcome, historical: bool) -> Option<events::Event> {
     use events::event::Payload;
-    let AnswerParts { program, member, account, stamp, entries } = *parts;
+    let AnswerParts { program, member, account, stamp, due: _, entries } = *parts;
     let postings: Vec<events::Posting> = entries.iter().map(posting).collect();
     let posted = |operation: &str| {
         (!postings.is_empty())

@@ -92,5 +92,5 @@ impl Programs {
 }
 
 fn terms(stored: &pb::Terms) -> Result<Terms, Error> {
-    message::terms(stored).map_err(|what| Error::Corrupt(format!("terms of a program: {what}")))
+    message::terms(stored).map_err(|(field, what)| Error::Corrupt(format!("terms of a program: {field} {what}")))
 }

@@ -27,7 +27,7 @@ pub struct Report {
 /// Something that does not agree with the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `programs/{program}/members/{member}`.
+    /// `programs/{program}/members/{member}`, or `accounts/{key}` where no row tells whose it is.
     pub member: String,
     /// What is wrong.
     pub what: String,
@@ -42,13 +42,17 @@ pub async fn verify(database: &Database, mut progress: impl FnMut(u64)) -> Resul
     loop {
         let mut tx = database.read().await?;
         let page = store::accounts_page(&mut tx, after, ACCOUNTS_PER_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(report) };
+        let Some(last) = page.last() else { break };
         after = last.account_id;
         for row in &page {
             verify_account(database, row, &mut report).await?;
         }
         progress(report.accounts);
     }
+    for (account,) in store::orphans(&mut database.read().await?).await? {
+        report.differences.push(Difference { member: format!("accounts/{account}"), what: "there are entries and no account".to_owned() });
+    }
+    Ok(report)
 }
 
 /// An account is compared as it was when its row was read: entries after that version belong to a later moment.
@@ -66,10 +70,14 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
             break;
         }
         for entry in rows {
-            let entry = store::entry_from_row(entry)?;
-            if entry.version > row.version {
+            if derived.version == row.version {
                 break 'all;
             }
+            let version = entry.version;
+            let Some(entry) = readable(store::entry_from_row(entry), |what| differ(format!("entry {version}: cannot be read: {what}")))?
+            else {
+                break 'all;
+            };
             if let Some(what) = fault(&derived, &entry) {
                 differ(format!("entry {}: {what}", entry.version));
                 break 'all;
@@ -91,6 +99,18 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
     report.entries += entries;
     *report.points.entry(row.program.clone()).or_default() += points;
     Ok(())
+}
+
+/// What a row holds, or `None` after telling that it cannot be read: damage is a finding, and the other books are looked at.
+fn readable<T>(row: Result<T, Error>, tell: impl FnOnce(&str)) -> Result<Option<T>, Error> {
+    match row {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Corrupt(what)) => {
+            tell(&what);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What would keep an entry from being taken into the fold.
@@ -117,14 +137,14 @@ fn disagreement(account: &Account, entry: &Entry) -> Option<String> {
 }
 
 fn compare(row: &AccountRow, derived: &Account, differ: &mut impl FnMut(String)) -> Result<(), Error> {
-    let stored = row.account()?;
     let main = derived.wallet(MAIN_WALLET);
     let balances = main.map_or((0, 0, 0, 0), |wallet| (wallet.active, wallet.pending, wallet.reserved, wallet.deficit));
     let columns = (row.active, row.pending, row.reserved, row.deficit);
     if columns != balances {
         differ(format!("the account has balances {columns:?}, its entries derive {balances:?}"));
     }
-    if stored != *derived {
+    let stored = readable(row.account(), |what| differ(format!("the account cannot be read: {what}")))?;
+    if stored.is_some_and(|stored| stored != *derived) {
         differ("the account's lots, reservations or counters are not those that its entries derive".to_owned());
     }
     let due = row.next_due_at.map(kernel::Timestamp::from);

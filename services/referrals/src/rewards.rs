@@ -24,7 +24,9 @@ pub(crate) struct Rewards {
 impl EffectTarget for Rewards {
     async fn ensure(&self, due: &DueEffect) -> Result<(), Status> {
         let stored = EnsureRewardRequest::decode(&due.effect.payload[..]).map_err(|_| damaged("payload"))?;
-        let request_id = format!("{}/{}", due.effect.key, due.version);
+        // A new id for each attempt: the ledger remembers a refusal under its id, and a member who is blocked today may be unblocked
+        // tomorrow. What was done under an earlier id is known by the reward's key and version.
+        let request_id = format!("{}/{}/{}", due.effect.key, due.version, due.attempt);
         let request = EnsureRewardRequest { version: due.version, request_id, ..stored };
         let leg = Leg::of(&request).ok_or_else(|| damaged("effect_key"))?;
         self.points.clone().ensure_reward(request).await?;

@@ -102,7 +102,8 @@ where
 
 /// Whether the same call may get another answer later. A status with a source was made on this side of the connection: it broke.
 pub(crate) fn is_transient(status: &Status) -> bool {
-    let code = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled);
+    let code =
+        matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled);
     code || status.source().is_some()
 }
 

@@ -25,8 +25,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { only, flags } = options;
     let config = Config::load(&flags)?;
-    let services: Vec<Entry> =
-        SERVICES.into_iter().filter(|entry| only.is_empty() || only.iter().any(|name| name == entry.name)).collect();
+    let services: Vec<Entry> = SERVICES.into_iter().filter(|entry| only.is_empty() || only.iter().any(|name| name == entry.name)).collect();
     let _locks = match sqlite_folder(&config) {
         Some(folder) => lock(&folder, &services)?,
         None => Vec::new(),
@@ -52,10 +51,9 @@ fn lock(folder: &Path, services: &[Entry]) -> anyhow::Result<Vec<File>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).with_context(cannot_use)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => bail!(
-                "another server uses {} already: stop it, or keep this suite elsewhere with --data",
-                folder.display()
-            ),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another server uses {} already: stop it, or keep this suite elsewhere with --data", folder.display())
+            }
             Err(TryLockError::Error(error)) => Err(error).with_context(cannot_use),
         }
     };

@@ -105,8 +105,7 @@ async fn a_reward_waits_for_a_blocked_advocate(engine: TestEngine) {
 
 impl Suite {
     async fn blocks(&self, diary: &mut Diary, member: &str) {
-        let request =
-            BlockMemberRequest { name: member.to_owned(), reason: "FRAUD_SUSPECTED".to_owned(), request_id: self.request_id() };
+        let request = BlockMemberRequest { name: member.to_owned(), reason: "FRAUD_SUSPECTED".to_owned(), request_id: self.request_id() };
         let support = self.members(Role::Support);
         diary.does(support, request, |mut members, request| async move { members.block_member(request).await }).await;
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
-use proto::access::{RPCS, Rpc};
 use prost_reflect::MessageDescriptor;
+use proto::access::{RPCS, Rpc};
 use testkit::TestEngine;
 use tonic::{Code, Status};
 
@@ -59,14 +59,8 @@ async fn no_input_is_a_fault_of_the_server(engine: TestEngine) {
 }
 
 fn is_callers_matter<T>(answer: &Result<T, Status>) -> bool {
-    let of_callers = [
-        Code::InvalidArgument,
-        Code::NotFound,
-        Code::AlreadyExists,
-        Code::PermissionDenied,
-        Code::FailedPrecondition,
-        Code::OutOfRange,
-    ];
+    let of_callers =
+        [Code::InvalidArgument, Code::NotFound, Code::AlreadyExists, Code::PermissionDenied, Code::FailedPrecondition, Code::OutOfRange];
     answer.as_ref().err().is_none_or(|status| of_callers.contains(&status.code()))
 }
 

@@ -14,7 +14,11 @@ use super::diary::Diary;
 use super::suite::{Suite, TEA, counted, refused};
 use super::tea::{ADVOCATE_REWARD, FRIEND_REWARD, HOLD, PLAN, purchase_name};
 
-testkit::on_each_engine!(both_sides_are_rewarded_once_and_a_refund_takes_it_back, services_apart_do_the_same, a_small_purchase_rewards_nobody);
+testkit::on_each_engine!(
+    both_sides_are_rewarded_once_and_a_refund_takes_it_back,
+    services_apart_do_the_same,
+    a_small_purchase_rewards_nobody
+);
 
 async fn both_sides_are_rewarded_once_and_a_refund_takes_it_back(engine: TestEngine) {
     journey(Suite::start(engine).await).await;
@@ -163,7 +167,9 @@ impl Suite {
             expire_time: None,
             request_id: self.request_id(),
         };
-        diary.does(self.referrals(Role::Terminal), request, |mut referrals, request| async move { referrals.issue_code(request).await }).await
+        diary
+            .does(self.referrals(Role::Terminal), request, |mut referrals, request| async move { referrals.issue_code(request).await })
+            .await
     }
 
     pub(crate) async fn referrals_of(&self, friend: &str) -> Vec<Referral> {

@@ -29,20 +29,20 @@ pub(crate) fn watch(word: &str) {
             .with_writer(|| Searching)
             .init();
     });
-    WATCHED.lock().unwrap_or_else(PoisonError::into_inner).push(Watched { word: word.to_lowercase(), lines: Vec::new() });
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner).push(Watched { word: word.to_ascii_lowercase(), lines: Vec::new() });
 }
 
 /// The lines in which a word was logged.
 pub(crate) fn lines_with(word: &str) -> Vec<String> {
     let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    watched.iter().filter(|watched| watched.word == word.to_lowercase()).flat_map(|watched| watched.lines.clone()).collect()
+    watched.iter().filter(|watched| watched.word == word.to_ascii_lowercase()).flat_map(|watched| watched.lines.clone()).collect()
 }
 
 struct Searching;
 
 impl io::Write for Searching {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line).to_lowercase();
+        let text = searchable(line);
         for watched in WATCHED.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             if text.contains(&watched.word) {
                 watched.lines.push(text.clone());
@@ -56,10 +56,14 @@ impl io::Write for Searching {
     }
 }
 
-/// Whether bytes hold a word, in whatever case, as they are or as hexadecimal digits.
-pub(crate) fn hold(haystack: &[u8], word: &str) -> bool {
-    let haystack = haystack.to_ascii_lowercase();
-    let word = word.to_lowercase();
+/// Bytes as text to be searched.
+pub(crate) fn searchable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).to_ascii_lowercase()
+}
+
+/// Whether text holds a word, in whatever case, as it is or as hexadecimal digits.
+pub(crate) fn holds(searchable: &str, word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
     let digits: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
-    [word.as_bytes(), digits.as_bytes()].into_iter().any(|needle| haystack.windows(needle.len()).any(|window| window == needle))
+    searchable.contains(&word) || searchable.contains(&digits)
 }

@@ -23,6 +23,7 @@ async fn gold(suite: &Suite, diary: &mut Diary, on_return: OnReturn) -> (String,
     let tier = suite.tier(&member).await;
     assert_eq!((&*tier.next_level, tier.points_to_next), ("gold", GOLD - 600));
     assert_eq!(tier.opportunities.len(), 1);
+    suite.points_know(&member, "silver").await;
 
     suite.clock.advance(HOUR);
     let crossing = suite.now();
@@ -68,8 +69,7 @@ async fn gold_multiplies_from_its_moment_on_and_is_lost_with_the_goods(engine: T
     let log = suite.tier_log(&member).await;
     let changes: Vec<_> = log.iter().map(|entry| (entry.change(), &*entry.to_level, entry.cause())).collect();
     let bought = Cause::Purchase;
-    let expected =
-        [(Change::Joined, "silver", bought), (Change::Upgraded, "gold", bought), (Change::Downgraded, "silver", Cause::Return)];
+    let expected = [(Change::Joined, "silver", bought), (Change::Upgraded, "gold", bought), (Change::Downgraded, "silver", Cause::Return)];
     assert_eq!(changes, expected);
     assert_eq!(log[1].cause_name, purchase_name("p2"));
     assert_eq!(log[2].cause_name, purchase_name("p2"));

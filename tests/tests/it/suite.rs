@@ -38,31 +38,16 @@ pub(crate) const TILL: &str = "programs/tea/stores/bund/terminals/1";
 pub(crate) const PAGE: &str = "https://join.tea.example";
 
 pub(crate) const SOURCES: [&str; 6] = ["directory", "members", "points", "tiers", "referrals", "feedback"];
-pub(crate) const ROLES: [Role; 8] = [
-    Role::Terminal,
-    Role::Platform,
-    Role::LandingPage,
-    Role::Service,
-    Role::Support,
-    Role::Analyst,
-    Role::Administrator,
-    Role::Auditor,
-];
+pub(crate) const ROLES: [Role; 8] =
+    [Role::Terminal, Role::Platform, Role::LandingPage, Role::Service, Role::Support, Role::Analyst, Role::Administrator, Role::Auditor];
 
 /// Servers and the services in each.
 type Placement = &'static [&'static [Entry]];
 
-static TOGETHER: Placement = &[&[
-    rpc::entry::<Members>(),
-    rpc::entry::<Points>(),
-    rpc::entry::<Tiers>(),
-    rpc::entry::<Referrals>(),
-    rpc::entry::<Feedback>(),
-]];
-static POINTS_APART: Placement = &[
-    &[rpc::entry::<Points>()],
-    &[rpc::entry::<Members>(), rpc::entry::<Tiers>(), rpc::entry::<Referrals>(), rpc::entry::<Feedback>()],
-];
+static TOGETHER: Placement =
+    &[&[rpc::entry::<Members>(), rpc::entry::<Points>(), rpc::entry::<Tiers>(), rpc::entry::<Referrals>(), rpc::entry::<Feedback>()]];
+static POINTS_APART: Placement =
+    &[&[rpc::entry::<Points>()], &[rpc::entry::<Members>(), rpc::entry::<Tiers>(), rpc::entry::<Referrals>(), rpc::entry::<Feedback>()]];
 
 pub(crate) struct Suite {
     pub(crate) clock: Arc<FixedClock>,

@@ -54,12 +54,8 @@ impl Suite {
             restore_grace: None,
             reservation_ttl: None,
         };
-        let request = CreateProgramVersionRequest {
-            parent: TEA.to_owned(),
-            terms: Some(terms),
-            start_time: None,
-            request_id: self.request_id(),
-        };
+        let request =
+            CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, request_id: self.request_id() };
         let administrator = self.points(Role::Administrator);
         diary.does(administrator, request, |mut points, request| async move { points.create_program_version(request).await }).await;
     }

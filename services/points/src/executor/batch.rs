@@ -6,12 +6,13 @@ use kernel::{Context, MemberId, ProgramId, Timestamp, Uuid};
 use persistence::{Error, NewEvent, RequestKey, Tx};
 use prost::Message;
 use proto::points as pb;
+use rpc::config::ClockConfig;
 
 use super::job::{Done, Job, Reply, Target, Work};
 use crate::domain::{AccountId, ClosedReservation, Command, Entry, Known, Ledger, Outcome, Purchase, RewardState, Settled, Stamp};
 use crate::error::{self, StoredRefusal};
 use crate::message::{self, AnswerParts};
-use crate::store::{self, Locked, NewAnswer, NewReturn, StoredAnswer};
+use crate::store::{self, AnswerKind, Locked, NewAnswer, NewReturn, StoredAnswer};
 
 /// How long a refusal is remembered.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
@@ -19,13 +20,14 @@ const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
 /// What a batch has read, and what it is going to write. Commands see what those before them in the batch have done.
 pub(super) struct Batch<'a> {
     context: &'a Context,
+    clock: &'a ClockConfig,
     now: Timestamp,
     accounts: HashMap<AccountId, Locked>,
     owners: BTreeMap<AccountId, (ProgramId, MemberId)>,
     answers: HashMap<Uuid, StoredAnswer>,
     purchases: HashMap<Uuid, Purchase>,
-    ended: HashMap<Uuid, ClosedReservation>,
-    rewards: HashMap<Uuid, RewardState>,
+    ended: HashMap<Uuid, (AccountId, ClosedReservation)>,
+    rewards: HashMap<Uuid, (AccountId, RewardState)>,
     changed: HashSet<AccountId>,
     entries: Vec<(AccountId, Entry)>,
     new_answers: Vec<NewAnswer>,
@@ -39,7 +41,13 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Locks the accounts in key order, then reads everything else: a read after the lock is fresh.
-    pub(super) async fn load(tx: &mut Tx, jobs: &[Job], context: &'a Context, now: Timestamp) -> Result<Batch<'a>, Error> {
+    pub(super) async fn load(
+        tx: &mut Tx,
+        jobs: &[Job],
+        context: &'a Context,
+        clock: &'a ClockConfig,
+        now: Timestamp,
+    ) -> Result<Batch<'a>, Error> {
         let owners: BTreeMap<AccountId, (ProgramId, MemberId)> =
             jobs.iter().filter_map(|job| job.account.map(|(id, member)| (id, (job.program.id.clone(), member)))).collect();
         let wanted: Vec<_> = owners.iter().map(|(id, (program, member))| (*id, program.clone(), *member)).collect();
@@ -59,6 +67,7 @@ impl<'a> Batch<'a> {
         let rewards = if keys.rewards.is_empty() { HashMap::new() } else { store::rewards(tx, &keys.rewards).await? };
         Ok(Batch {
             context,
+            clock,
             now,
             accounts,
             owners,
@@ -92,32 +101,42 @@ impl<'a> Batch<'a> {
                 self.answers.get(&recorded.operation).ok_or_else(|| Error::Corrupt("a purchase without its operation".to_owned()))?;
             return replay(key, stored, command, error::purchase_exists);
         }
+        if let Target::Reward(reward) = target
+            && let Some((owner, _)) = self.rewards.get(reward)
+            && job.account.is_none_or(|(id, _)| id != *owner)
+        {
+            return Ok(Reply::Refused(Box::new(error::reward_exists())));
+        }
+        // After the lookups: a till may ask for its first answer long after the time of the event has ceased to be believed.
+        if let Err(untimely) = job.origin.check_time(self.clock, self.now) {
+            return Ok(Reply::Refused(Box::new(untimely)));
+        }
         let Some(versions) = &job.program.versions else {
             return Ok(Reply::Refused(Box::new(error::version_missing(&job.program.id))));
         };
-        self.settle(job);
+        let due = self.settle(job).entries;
         let stamp = Stamp {
             operation: key.id(),
             request_id: request_id.clone(),
             actor: job.origin.actor.clone(),
             terminal: job.origin.terminal.clone(),
             store: job.origin.store.clone(),
-            occurred_at: job.origin.occurred_at.unwrap_or(self.now),
+            occurred_at: job.origin.occurred_at(self.now),
             now: self.now,
         };
-        let known = self.known(target);
+        let known = self.known(job, target);
         let mut stranger = Locked { account: Default::default(), facts: Default::default() };
         let held = match job.account {
             Some((id, _)) => self.accounts.get_mut(&id).ok_or_else(|| Error::Corrupt("an account that was not locked".to_owned()))?,
             None => &mut stranger,
         };
         match Ledger::open(&mut held.account, versions, &held.facts, &stamp).apply(command, &known) {
-            Ok((outcome, entries)) => self.keep(job, key, &stamp, *target, request, outcome, entries),
+            Ok((outcome, entries)) => self.keep(job, key, &stamp, *target, request, outcome, &due, entries),
             Err(refusal) => {
                 let status = error::refused(&refusal);
                 telemetry::metrics().rejected(error::reason(&refusal));
                 if error::is_remembered(&refusal) {
-                    self.remember(key, true, StoredRefusal::of(&status).encode_to_vec());
+                    self.remember(key, AnswerKind::Refusal, StoredRefusal::of(&status).encode_to_vec());
                 }
                 Ok(Reply::Refused(Box::new(status)))
             }
@@ -171,18 +190,27 @@ impl<'a> Batch<'a> {
             self.push_event(event);
             self.entries.extend(settled.entries.iter().map(|entry| (id, entry.clone())));
             for (reservation, ended) in &settled.ended {
-                self.ended.insert(*reservation, *ended);
+                self.ended.insert(*reservation, (id, *ended));
             }
         }
         settled
     }
 
-    fn known(&self, target: &Target) -> Known {
+    /// What the store has of the thing that a command names. Of another account's things it has nothing: a reservation may be named
+    /// under the wrong member, and a purchase may have been recorded after it was looked up whose account to lock.
+    fn known(&self, job: &Job, target: &Target) -> Known {
+        let account = job.account.map(|(id, _)| id);
+        let member = job.account.map(|(_, member)| member);
         match target {
             Target::Account => Known::default(),
-            Target::Purchase(key) => Known { purchase: self.purchases.get(key).cloned(), ..Known::default() },
-            Target::Reservation(key) => Known { closed_reservation: self.ended.get(key).copied(), ..Known::default() },
-            Target::Reward(key) => Known { reward: self.rewards.get(key).cloned(), ..Known::default() },
+            Target::Purchase(key) => {
+                Known { purchase: self.purchases.get(key).filter(|purchase| purchase.member == member).cloned(), ..Known::default() }
+            }
+            Target::Reservation(key) => {
+                let ended = self.ended.get(key).filter(|(owner, _)| Some(*owner) == account);
+                Known { closed_reservation: ended.map(|(_, how)| *how), ..Known::default() }
+            }
+            Target::Reward(key) => Known { reward: self.rewards.get(key).map(|(_, state)| state.clone()), ..Known::default() },
         }
     }
 
@@ -196,6 +224,7 @@ impl<'a> Batch<'a> {
         target: Target,
         request: &[u8],
         outcome: Outcome,
+        due: &[Entry],
         entries: Vec<Entry>,
     ) -> Result<Reply, Error> {
         let account = job.account.map(|(id, _)| id);
@@ -204,13 +233,13 @@ impl<'a> Batch<'a> {
         }
         self.keep_outcome(account, stamp, target, request, &outcome);
         let held = account.and_then(|id| self.accounts.get(&id)).map(|held| &held.account);
-        let parts =
-            AnswerParts { program: &job.program, member: job.account.map(|(_, member)| member), account: held, stamp, entries: &entries };
+        let member = job.account.map(|(_, member)| member);
+        let parts = AnswerParts { program: &job.program, member, account: held, stamp, due, entries: &entries };
         let event = message::event(&parts, &outcome, job.origin.historical);
+        let operation = message::operation(&parts, &outcome);
         let (done, bytes) = match &outcome {
-            Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::ensured(state).encode_to_vec()),
+            Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::remembered_reward(&operation, state)),
             _ => {
-                let operation = message::operation(&parts, &outcome);
                 let bytes = operation.encode_to_vec();
                 (Done::Operation(Box::new(operation)), bytes)
             }
@@ -221,7 +250,7 @@ impl<'a> Batch<'a> {
         if let Some(id) = account {
             self.entries.extend(entries.into_iter().map(|entry| (id, entry)));
         }
-        self.remember(key, false, bytes);
+        self.remember(key, AnswerKind::Operation, bytes);
         Ok(Reply::Done { done, replayed: false })
     }
 
@@ -249,7 +278,7 @@ impl<'a> Batch<'a> {
             (Outcome::Captured { reservation, .. }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Captured),
             (Outcome::Released { reservation }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Released),
             (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
-                self.rewards.insert(key, state.clone());
+                self.rewards.insert(key, (account, state.clone()));
                 self.written_rewards.insert(key, (account, state.clone()));
             }
             _ => {}
@@ -257,15 +286,15 @@ impl<'a> Batch<'a> {
     }
 
     fn end(&mut self, reservation: Uuid, account: AccountId, how: ClosedReservation) {
-        self.ended.insert(reservation, how);
+        self.ended.insert(reservation, (account, how));
         self.reservations.push((reservation, account, Some(how)));
     }
 
-    fn remember(&mut self, key: &RequestKey, refused: bool, answer: Vec<u8>) {
-        let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), refused, answer };
+    fn remember(&mut self, key: &RequestKey, kind: AnswerKind, answer: Vec<u8>) {
+        let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind, answer };
         if let MapEntry::Vacant(free) = self.answers.entry(key.id()) {
             free.insert(stored.clone());
-            let forget_at = refused.then(|| self.now + REFUSAL_MEMORY);
+            let forget_at = (kind == AnswerKind::Refusal).then(|| self.now + REFUSAL_MEMORY);
             self.new_answers.push(NewAnswer { operation: key.id(), stored, recorded_at: self.now, forget_at });
         }
     }
@@ -321,14 +350,12 @@ fn replay(key: &RequestKey, stored: &StoredAnswer, command: &Command, reused: fn
         Err(Error::RequestIdReused { field }) => return Ok(Reply::Refused(Box::new(reused(&field)))),
         checked => checked?,
     }
-    if stored.refused {
+    if stored.kind == AnswerKind::Refusal {
         return Ok(Reply::Refused(Box::new(StoredRefusal::read(&stored.answer)?.replayed())));
     }
     let corrupt = |_| Error::Corrupt("a remembered answer".to_owned());
     let done = match command {
-        Command::Ensure(_) => {
-            Done::Ensured(message::ensured_state(&pb::EnsureRewardResponse::decode(&stored.answer[..]).map_err(corrupt)?))
-        }
+        Command::Ensure(_) => Done::Ensured(message::reward_state(&stored.answer).map_err(corrupt)?),
         _ => Done::Operation(Box::new(pb::Operation::decode(&stored.answer[..]).map_err(corrupt)?)),
     };
     Ok(Reply::Done { done, replayed: true })

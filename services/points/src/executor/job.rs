@@ -3,9 +3,11 @@ use std::sync::Arc;
 use kernel::{MemberId, Timestamp, Uuid};
 use persistence::RequestKey;
 use proto::points as pb;
+use rpc::config::ClockConfig;
 use tonic::Status;
 
 use crate::domain::{AccountId, Command, RewardState, Settled};
+use crate::error;
 use crate::program::Program;
 
 /// One command on its way to the ledger.
@@ -23,9 +25,38 @@ pub(crate) struct Origin {
     pub(crate) store: Arc<str>,
     pub(crate) terminal: Arc<str>,
     /// `None` for now.
-    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) occurred_at: Option<ToldTime>,
     /// Old data: nobody is to be told.
     pub(crate) historical: bool,
+}
+
+/// A time that a caller told.
+#[derive(Clone, Copy)]
+pub(crate) struct ToldTime {
+    pub(crate) at: Timestamp,
+    /// The field that it stood in.
+    pub(crate) field: &'static str,
+}
+
+impl Origin {
+    /// When it happened.
+    pub(crate) fn occurred_at(&self, now: Timestamp) -> Timestamp {
+        self.occurred_at.map_or(now, |told| told.at)
+    }
+
+    /// Refuses a time that is not believed: only old data may lie further back than a till can have been offline.
+    pub(crate) fn check_time(&self, clock: &ClockConfig, now: Timestamp) -> Result<(), Status> {
+        let Some(ToldTime { at, field }) = self.occurred_at else { return Ok(()) };
+        let believed = clock.believed(now);
+        if at > *believed.end() {
+            return Err(error::untimely(field, "OCCUR_TIME_IN_FUTURE", "lies further ahead of the server's clock than is believed"));
+        }
+        if !self.historical && at < *believed.start() {
+            let text = "lies further back than is believed of anything but historical data";
+            return Err(error::untimely(field, "OCCUR_TIME_TOO_OLD", text));
+        }
+        Ok(())
+    }
 }
 
 /// What is to be done.

@@ -5,8 +5,9 @@ mod job;
 
 use kernel::Context;
 use persistence::{Database, Error, Handler, retry};
+use rpc::config::ClockConfig;
 
-pub(crate) use job::{Done, Job, Origin, Reply, Target, Work};
+pub(crate) use job::{Done, Job, Origin, Reply, Target, ToldTime, Work};
 
 use batch::Batch;
 
@@ -14,6 +15,8 @@ use batch::Batch;
 pub(crate) struct LedgerHandler {
     pub(crate) database: Database,
     pub(crate) context: Context,
+    /// What is believed of a till's clock.
+    pub(crate) clock: ClockConfig,
 }
 
 impl Handler for LedgerHandler {
@@ -35,7 +38,7 @@ impl LedgerHandler {
     async fn try_execute(&self, jobs: &[Job]) -> Result<Vec<Reply>, Error> {
         let now = self.context.now();
         let mut tx = self.database.begin().await?;
-        let mut batch = Batch::load(&mut tx, jobs, &self.context, now).await?;
+        let mut batch = Batch::load(&mut tx, jobs, &self.context, &self.clock, now).await?;
         let replies = jobs.iter().map(|job| batch.run(job)).collect::<Result<Vec<_>, Error>>()?;
         batch.write(&mut tx).await?;
         tx.commit().await?;

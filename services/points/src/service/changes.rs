@@ -1,4 +1,5 @@
-use persistence::{RequestKey, retry};
+use kernel::Timestamp;
+use persistence::{Error, RequestKey, Tx, retry};
 use prost::Message;
 use proto::points as pb;
 use rpc::{Answer, status};
@@ -7,6 +8,7 @@ use tonic::Status;
 use super::parse::parse_program;
 use super::{Call, Rpcs};
 use crate::job;
+use crate::store::{self, AnswerKind, NewAnswer, StoredAnswer};
 
 /// Accounts looked at when the caller does not say.
 const ACCOUNTS_DEFAULT: i64 = 1000;
@@ -17,8 +19,8 @@ impl Rpcs {
         let program = self.program(&parse_program("parent", &message.parent)?).await?;
         let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);
         let mut tx = self.database.read().await.map_err(status::from_store)?;
-        if let Some(first) = tx.remembered(&key).await.map_err(status::from_store)? {
-            return Ok(Answer::replay(first.message(None).map_err(status::from_store)?));
+        if let Some(first) = remembered(&mut tx, &key, self.now()).await.map_err(status::from_store)? {
+            return Ok(Answer::replay(first));
         }
         drop(tx);
         let limit = if message.accounts_max == 0 { ACCOUNTS_DEFAULT } else { i64::from(message.accounts_max) };
@@ -27,18 +29,35 @@ impl Rpcs {
             accounts: done.accounts,
             activated_points: done.activated,
             expired_points: done.expired,
-            more: done.accounts == limit,
+            more: done.found == limit,
         };
         // What was settled is settled, whether or not this is remembered: doing it again finds nothing due.
-        retry(|| self.try_remember(&key, &answer)).await.map_err(status::from_store)?;
-        Ok(Answer::first(answer))
+        retry(|| self.try_remember(&key, answer)).await.map_err(status::from_store)
     }
 
-    async fn try_remember(&self, key: &RequestKey, answer: &impl Message) -> Result<(), persistence::Error> {
+    /// The same request, sent twice at once, is answered twice what is remembered first.
+    async fn try_remember(&self, key: &RequestKey, answer: pb::SettleDueResponse) -> Result<Answer<pb::SettleDueResponse>, Error> {
+        let now = self.now();
         let mut tx = self.database.begin().await?;
-        if tx.remembered(key).await?.is_none() {
-            tx.remember(key, &answer.encode_to_vec(), None, None, self.now()).await?;
+        if let Some(first) = remembered(&mut tx, key, now).await? {
+            return Ok(Answer::replay(first));
         }
-        tx.commit().await
+        remember(&mut tx, key, &answer, now).await?;
+        tx.commit().await?;
+        Ok(Answer::first(answer))
     }
+}
+
+/// The first answer to a request that moves no points by itself. REQUEST_ID_REUSED when the id came with another one, also
+/// with one that the ledger has answered.
+pub(super) async fn remembered<M: Message + Default>(tx: &mut Tx, key: &RequestKey, now: Timestamp) -> Result<Option<M>, Error> {
+    let Some(stored) = store::read_operation(tx, key.id(), now).await? else { return Ok(None) };
+    key.check(&stored.fingerprint)?;
+    M::decode(&stored.answer[..]).map(Some).map_err(|_| Error::Corrupt("a remembered answer".to_owned()))
+}
+
+/// Remembers such an answer for ever. `Conflict` when the same request has been answered meanwhile.
+pub(super) async fn remember(tx: &mut Tx, key: &RequestKey, answer: &impl Message, now: Timestamp) -> Result<(), Error> {
+    let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind: AnswerKind::Other, answer: answer.encode_to_vec() };
+    store::insert_operations(tx, &[NewAnswer { operation: key.id(), stored, recorded_at: now, forget_at: None }]).await
 }

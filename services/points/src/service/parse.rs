@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kernel::{MemberId, NameError, ProgramId, Timestamp, Uuid, name};
+use kernel::{MemberId, NameError, ProgramId, Uuid, name};
 use proto::common::Role;
 use proto::points as pb;
 use rpc::status;
@@ -13,7 +13,7 @@ use crate::domain::{
     Adjust, Award, Capture, Command, Ensure, Line, MAIN_WALLET, PurchaseId, PurchaseInput, Redeem, Release, Reserve, Return, ReturnWhat,
 };
 use crate::error;
-use crate::executor::{Origin, Target};
+use crate::executor::{Origin, Target, ToldTime};
 use crate::message;
 use crate::program::Program;
 
@@ -53,7 +53,7 @@ fn wallet(given: &str) -> Result<Arc<str>, Status> {
 struct Circumstances<'a> {
     store: &'a str,
     terminal: &'a str,
-    occurred_at: Option<Timestamp>,
+    occurred_at: Option<ToldTime>,
     historical: bool,
 }
 
@@ -63,11 +63,15 @@ impl Default for Circumstances<'_> {
     }
 }
 
-fn origin(call: &Call, at: &Circumstances<'_>) -> Result<Origin, Status> {
+/// `within` is the path of the message that holds store and terminal: empty, or "purchase.".
+fn origin(call: &Call, within: &str, at: &Circumstances<'_>) -> Result<Origin, Status> {
     let caller = &call.caller;
-    let own = |given: &str, own: Option<&String>, field: &'static str| match own {
+    let own = |given: &str, own: Option<&String>, field: &str| match own {
         Some(own) if given.is_empty() || given == own => Ok(own.as_str().into()),
-        Some(_) => Err(status::bad_request([(field, "must be the one that the caller's key belongs to, or empty")])),
+        Some(_) => {
+            let text = "must be the one that the caller's key belongs to, or empty";
+            Err(status::bad_request([(format!("{within}{field}"), text)]))
+        }
         None => Ok(given.into()),
     };
     Ok(Origin {
@@ -80,20 +84,6 @@ fn origin(call: &Call, at: &Circumstances<'_>) -> Result<Origin, Status> {
 }
 
 impl Rpcs {
-    /// The time of an event that a caller tells. Only old data may lie further back than a till can have been offline.
-    fn occurred_at(&self, field: &str, given: Option<&prost_types::Timestamp>, historical: bool) -> Result<Option<Timestamp>, Status> {
-        let Some(given) = given else { return Ok(None) };
-        let at = moment(field, given)?;
-        let believed = self.clock.believed(self.now());
-        if at > *believed.end() {
-            return Err(untimely(field, "OCCUR_TIME_IN_FUTURE", "lies further ahead of the server's clock than is believed"));
-        }
-        if !historical && at < *believed.start() {
-            return Err(untimely(field, "OCCUR_TIME_TOO_OLD", "lies further back than is believed of anything but historical data"));
-        }
-        Ok(Some(at))
-    }
-
     pub(super) async fn parse_award(&self, call: &Call, message: &pb::AwardRequest) -> Result<Parsed, Status> {
         let pb::AwardRequest { parent, member, purchase, historical, request_id: _ } = message;
         refuse_history(call, *historical)?;
@@ -115,8 +105,8 @@ impl Rpcs {
         let member = if member.is_empty() { None } else { Some(parse_member("member", member)?.1) };
         let net = money(&program, "purchase.net", net.as_ref())?;
         let lines = parse_lines(lines, net)?;
-        let occurred_at = self.occurred_at("purchase.occur_time", occur_time.as_ref(), historical)?;
-        let origin = origin(call, &Circumstances { store, terminal, occurred_at, historical })?;
+        let occurred_at = told_time("purchase.occur_time", occur_time.as_ref())?;
+        let origin = origin(call, "purchase.", &Circumstances { store, terminal, occurred_at, historical })?;
         let target = Target::purchase(&program.id, purchase_id);
         let purchase =
             PurchaseInput { id: PurchaseId(purchase_id.as_str().into()), net, lines, channel: channel.clone(), offer: offer.clone() };
@@ -168,8 +158,8 @@ impl Rpcs {
             None => return Err(status::bad_request([("what", "one of lines and remaining_net must be set")])),
         };
         let target = Target::purchase(&program.id, &id);
-        let occurred_at = self.occurred_at("occur_time", occur_time.as_ref(), *historical)?;
-        let origin = origin(call, &Circumstances { store, terminal, occurred_at, historical: *historical })?;
+        let occurred_at = told_time("occur_time", occur_time.as_ref())?;
+        let origin = origin(call, "", &Circumstances { store, terminal, occurred_at, historical: *historical })?;
         // Whose purchase it is never changes, so it may be read ahead; everything else is read under the account's lock.
         let member = self.stored_purchase(target).await?.and_then(|purchase| purchase.member);
         let command = Command::Return(Return { purchase: PurchaseId(id.into()), what });
@@ -204,7 +194,7 @@ impl Rpcs {
     ) -> Result<Parsed, Status> {
         let (program, member) = parse_member(field, member)?;
         let program = self.program(&program).await?;
-        Ok(Parsed { program, member: Some(member), command, target, origin: origin(call, at)? })
+        Ok(Parsed { program, member: Some(member), command, target, origin: origin(call, "", at)? })
     }
 }
 
@@ -216,8 +206,9 @@ fn refuse_history(call: &Call, historical: bool) -> Result<(), Status> {
     Ok(())
 }
 
-fn untimely(field: &str, reason: &'static str, text: &str) -> Status {
-    status::with_reason(tonic::Code::InvalidArgument, reason, format!("{field} {text}"), [("field", field)])
+/// The time of an event that a caller tells. Whether it is believed is judged once no first answer has been found.
+fn told_time(field: &'static str, given: Option<&prost_types::Timestamp>) -> Result<Option<ToldTime>, Status> {
+    given.map(|given| Ok(ToldTime { at: moment(field, given)?, field })).transpose()
 }
 
 fn money(program: &Program, field: &'static str, given: Option<&proto::common::Money>) -> Result<i64, Status> {

@@ -6,6 +6,7 @@ use rpc::wire::{Page, moment};
 use rpc::{Answer, status};
 use tonic::{Code, Status};
 
+use super::changes::{remember, remembered};
 use super::parse::parse_program;
 use super::{Call, Rpcs};
 use crate::error;
@@ -55,7 +56,7 @@ impl Rpcs {
     ) -> Result<Answer<pb::ProgramVersion>, Status> {
         let program = self.program(&parse_program("parent", &message.parent)?).await?;
         let terms = message.terms.clone().ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
-        message::terms(&terms).map_err(|what| status::bad_request([("terms", what)]))?;
+        message::terms(&terms).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
         let start_at = message.start_time.as_ref().map(|start| moment("start_time", start)).transpose()?.unwrap_or_else(|| self.now());
         let new = NewVersion { program: program.id.clone(), terms, start_at, author: call.caller.actor() };
         let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);
@@ -67,8 +68,8 @@ impl Rpcs {
     async fn try_create_version(&self, key: &RequestKey, new: &NewVersion) -> Result<Answer<pb::ProgramVersion>, NewVersionError> {
         let now = self.now();
         let mut tx = self.database.begin().await?;
-        if let Some(first) = tx.remembered(key).await? {
-            return Ok(Answer::replay(first.message(None)?));
+        if let Some(first) = remembered(&mut tx, key, now).await? {
+            return Ok(Answer::replay(first));
         }
         let last = store::program_versions(&mut tx, &new.program).await?.pop();
         let number = last.as_ref().map_or(1, |(number, ..)| number + 1);
@@ -79,7 +80,7 @@ impl Rpcs {
         let record =
             VersionRecord { number, start_at: new.start_at, created_at: now, author: new.author.clone(), terms: new.terms.clone() };
         let answer = message::version(&new.program, record);
-        tx.remember(key, &answer.encode_to_vec(), None, None, now).await?;
+        remember(&mut tx, key, &answer, now).await?;
         tx.commit().await?;
         Ok(Answer::first(answer))
     }

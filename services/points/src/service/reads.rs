@@ -12,24 +12,25 @@ use crate::domain::{AccountId, Command, Known, Ledger, Outcome, Purchase, Stamp}
 use crate::error::{self, StoredRefusal};
 use crate::executor::Target;
 use crate::message::{self, Detail};
-use crate::store;
+use crate::store::{self, AnswerKind};
 
 impl Rpcs {
     /// The same functions as an award, on a copy that is thrown away.
     pub(super) async fn preview(&self, call: &Call, message: pb::PreviewAwardRequest) -> Result<pb::AwardPreview, Status> {
         let pb::PreviewAwardRequest { parent, member, purchase } = message;
         let purchase = purchase.ok_or_else(|| status::bad_request([("purchase", "must be set")]))?;
-        let parsed = self.parse_purchase_input(call, &parent, &member, &purchase, true).await?;
+        let parsed = self.parse_purchase_input(call, &parent, &member, &purchase, false).await?;
         let program = &parsed.program;
         let versions = program.versions.as_ref().ok_or_else(|| error::version_missing(&program.id))?;
         let now = self.now();
+        parsed.origin.check_time(&self.clock, now)?;
         let stamp = Stamp {
             operation: Uuid::nil(),
             request_id: "".into(),
+            occurred_at: parsed.origin.occurred_at(now),
             actor: parsed.origin.actor,
             terminal: parsed.origin.terminal,
             store: parsed.origin.store,
-            occurred_at: parsed.origin.occurred_at.unwrap_or(now),
             now,
         };
         let mut held = match parsed.member {
@@ -76,6 +77,7 @@ impl Rpcs {
     pub(super) async fn entries(&self, message: pb::ListEntriesRequest) -> Result<pb::ListEntriesResponse, Status> {
         let pb::ListEntriesRequest { parent, page_size, page_token } = message;
         let (program, member) = parse_member("parent", &parent)?;
+        let program = self.program(&program).await?.id.clone();
         let filter = ["entries", &parent];
         let page = Page::<1>::parse(&filter, page_size, &page_token)?;
         let before = match &page.after {
@@ -108,12 +110,13 @@ impl Rpcs {
         let key = RequestKey::new(&self.keyring, &program, &message.request_id, &message);
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         let stored = store::read_operation(&mut tx, key.id(), self.now()).await.map_err(status::from_store)?;
-        let stored = stored.ok_or_else(|| error::not_found("OPERATION_NOT_FOUND", "operation"))?;
-        if stored.refused {
-            return Err(StoredRefusal::read(&stored.answer).map_err(status::from_store)?.replayed());
+        let not_found = || error::not_found("OPERATION_NOT_FOUND", "operation");
+        let stored = stored.ok_or_else(not_found)?;
+        match stored.kind {
+            AnswerKind::Operation => Ok(Answer::replay(pb::Operation::decode(&stored.answer[..]).map_err(|_| status::internal())?)),
+            AnswerKind::Refusal => Err(StoredRefusal::read(&stored.answer).map_err(status::from_store)?.replayed()),
+            AnswerKind::Other => Err(not_found()),
         }
-        let operation = pb::Operation::decode(&stored.answer[..]).map_err(|_| status::internal())?;
-        Ok(Answer { message: operation, replayed: true })
     }
 
     pub(super) async fn stored_purchase(&self, target: Target) -> Result<Option<Purchase>, Status> {

@@ -17,7 +17,7 @@ use codec::StoredEntry;
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
     AccountRow, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals, lock_facts,
-    purchase, read_account, read_operation, write_facts,
+    orphans, purchase, read_account, read_operation, write_facts,
 };
 
 /// An account and what is known of its member, locked until the transaction ends.
@@ -30,9 +30,30 @@ pub(crate) struct Locked {
 #[derive(Clone)]
 pub(crate) struct StoredAnswer {
     pub(crate) fingerprint: Vec<u8>,
-    /// The answer is a refusal, encoded as `google.rpc.Status`.
-    pub(crate) refused: bool,
+    pub(crate) kind: AnswerKind,
     pub(crate) answer: Vec<u8>,
+}
+
+/// What a remembered answer is. The numbers are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AnswerKind {
+    /// An `Operation`; that of EnsureReward carries its own answer too.
+    Operation = 1,
+    /// A refusal.
+    Refusal = 2,
+    /// The answer of an RPC that moves no points by itself.
+    Other = 3,
+}
+
+impl AnswerKind {
+    fn read(number: i64) -> Result<AnswerKind, Error> {
+        match number {
+            1 => Ok(AnswerKind::Operation),
+            2 => Ok(AnswerKind::Refusal),
+            3 => Ok(AnswerKind::Other),
+            _ => Err(Error::Corrupt("kind of a remembered answer".to_owned())),
+        }
+    }
 }
 
 /// A remembered answer to be written.
@@ -114,10 +135,10 @@ async fn locked(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Locked>
 
 /// Remembered answers by operation.
 pub(crate) async fn operations(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<HashMap<Uuid, StoredAnswer>, Error> {
-    let rows: Vec<(Uuid, Vec<u8>, bool, Vec<u8>, Option<DbTime>)> =
-        by_keys!(tx, keys, "SELECT operation_id, fingerprint, refused, answer, forget_at FROM operations WHERE operation_id", "")?;
+    let rows: Vec<(Uuid, Vec<u8>, i64, Vec<u8>, Option<DbTime>)> =
+        by_keys!(tx, keys, "SELECT operation_id, fingerprint, kind, answer, forget_at FROM operations WHERE operation_id", "")?;
     let live = rows.into_iter().filter(|row| row.4.is_none_or(|at| at.0 > now));
-    Ok(live.map(|(id, fingerprint, refused, answer, _)| (id, StoredAnswer { fingerprint, refused, answer })).collect())
+    live.map(|(id, fingerprint, kind, answer, _)| Ok((id, StoredAnswer { fingerprint, kind: AnswerKind::read(kind)?, answer }))).collect()
 }
 
 /// Purchases by key.
@@ -135,24 +156,31 @@ pub(crate) async fn lock_purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<(), Err
     Ok(())
 }
 
-/// How reservations that are no longer open ended.
-pub(crate) async fn ended_reservations(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, ClosedReservation>, Error> {
-    let rows: Vec<(Uuid, i64)> = by_keys!(tx, keys, "SELECT reservation_id, state FROM reservations WHERE reservation_id", "")?;
-    let how = |(id, state): (Uuid, i64)| match state {
-        // Still open here and gone from the account: it ended by time.
-        1 => Ok((id, ClosedReservation::Expired)),
-        2 => Ok((id, ClosedReservation::Captured)),
-        3 => Ok((id, ClosedReservation::Released)),
-        _ => Err(Error::Corrupt("state of a reservation".to_owned())),
+/// How reservations that are no longer open in their account ended.
+pub(crate) async fn ended_reservations(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, (AccountId, ClosedReservation)>, Error> {
+    let rows: Vec<(Uuid, Uuid, i64)> =
+        by_keys!(tx, keys, "SELECT reservation_id, account_id, state FROM reservations WHERE reservation_id", "")?;
+    let how = |(id, account, state): (Uuid, Uuid, i64)| {
+        let ended = match state {
+            // Still open here and gone from the account: it ended by time.
+            1 => ClosedReservation::Expired,
+            2 => ClosedReservation::Captured,
+            3 => ClosedReservation::Released,
+            _ => return Err(Error::Corrupt("state of a reservation".to_owned())),
+        };
+        Ok((id, (AccountId(account), ended)))
     };
     rows.into_iter().map(how).collect()
 }
 
-/// Rewards by key.
-pub(crate) async fn rewards(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, RewardState>, Error> {
-    let rows: Vec<(Uuid, i64, i64, Vec<u8>)> =
-        by_keys!(tx, keys, "SELECT reward_key, version, granted, lot FROM rewards WHERE reward_key", "")?;
-    rows.into_iter().map(|(key, version, granted, lot)| Ok((key, codec::decode_reward(version, granted, &lot)?))).collect()
+/// Rewards by key, each with the account that it belongs to.
+pub(crate) async fn rewards(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, (AccountId, RewardState)>, Error> {
+    let rows: Vec<(Uuid, Uuid, i64, i64, Vec<u8>)> =
+        by_keys!(tx, keys, "SELECT reward_key, account_id, version, granted, lot FROM rewards WHERE reward_key", "")?;
+    let state = |(key, account, version, granted, lot): (Uuid, Uuid, i64, i64, Vec<u8>)| {
+        Ok((key, (AccountId(account), codec::decode_reward(version, granted, &lot)?)))
+    };
+    rows.into_iter().map(state).collect()
 }
 
 /// Writes accounts back that this transaction has locked.
@@ -218,14 +246,14 @@ pub(crate) async fn insert_operations(tx: &mut Tx, answers: &[NewAnswer]) -> Res
     let written = insert_rows!(
         tx,
         answers,
-        "operations (operation_id, fingerprint, refused, answer, recorded_at, forget_at)",
+        "operations (operation_id, fingerprint, kind, answer, recorded_at, forget_at)",
         // A refusal that was due to be forgotten makes room.
-        "ON CONFLICT (operation_id) DO UPDATE SET fingerprint = excluded.fingerprint, refused = excluded.refused, answer = excluded.answer,
+        "ON CONFLICT (operation_id) DO UPDATE SET fingerprint = excluded.fingerprint, kind = excluded.kind, answer = excluded.answer,
          recorded_at = excluded.recorded_at, forget_at = excluded.forget_at WHERE operations.forget_at <= excluded.recorded_at",
         |values, row| values
             .push_bind(row.operation)
             .push_bind(&row.stored.fingerprint)
-            .push_bind(row.stored.refused)
+            .push_bind(row.stored.kind as i64)
             .push_bind(&row.stored.answer)
             .push_bind(DbTime(row.recorded_at))
             .push_bind(row.forget_at.map(DbTime))
@@ -315,11 +343,13 @@ pub(crate) async fn write_reservation(tx: &mut Tx, id: Uuid, account: AccountId,
     Ok(())
 }
 
-/// Writes a reward of another service as it stands.
+/// Writes a reward of another service as it stands. When another process has given it to another member meanwhile the batch is run
+/// again, and finds that.
 pub(crate) async fn write_reward(tx: &mut Tx, key: Uuid, account: AccountId, state: &RewardState) -> Result<(), Error> {
-    on_engine!(tx, |conn| sqlx::query(
+    let written = on_engine!(tx, |conn| sqlx::query(
         "INSERT INTO rewards (reward_key, account_id, version, granted, lot) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (reward_key) DO UPDATE SET version = excluded.version, granted = excluded.granted, lot = excluded.lot",
+         ON CONFLICT (reward_key) DO UPDATE SET version = excluded.version, granted = excluded.granted, lot = excluded.lot
+          WHERE rewards.account_id = excluded.account_id",
     )
     .bind(key)
     .bind(account.0)
@@ -329,7 +359,7 @@ pub(crate) async fn write_reward(tx: &mut Tx, key: Uuid, account: AccountId, sta
     .execute(conn)
     .await?
     .rows_affected());
-    Ok(())
+    all_written(written, 1)
 }
 
 fn all_written(written: u64, wanted: usize) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use crate::domain::{Account, AccountId, Entry, EntryKind, Facts, Purchase, Stamp
 /// A row of `entries`.
 #[derive(sqlx::FromRow)]
 pub(crate) struct EntryRow {
-    version: i64,
+    pub(crate) version: i64,
     kind: i64,
     wallet: String,
     points: i64,
@@ -196,6 +196,16 @@ pub(crate) async fn accounts_page(tx: &mut Tx, after: Uuid, limit: i64) -> Resul
     )
     .bind(after)
     .bind(limit)
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// Accounts that have entries and no row.
+pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid,)>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT DISTINCT account_id FROM entries WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = entries.account_id)
+          ORDER BY account_id",
+    )
     .fetch_all(conn)
     .await)?)
 }

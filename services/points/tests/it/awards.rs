@@ -49,7 +49,10 @@ async fn a_member_earns(engine: TestEngine) {
 
     let kept = suite.purchase("p1").await;
     let given = request.purchase.unwrap();
-    assert_eq!((kept.lines, kept.returned_quantities, kept.net, kept.remaining_net), (given.lines, vec![0, 0], given.net.clone(), given.net));
+    assert_eq!(
+        (kept.lines, kept.returned_quantities, kept.net, kept.remaining_net),
+        (given.lines, vec![0, 0], given.net.clone(), given.net)
+    );
     assert_eq!((kept.store, kept.channel, kept.offer, kept.member), (given.store, given.channel, given.offer, member(1)));
     assert_eq!((kept.base_points, kept.due_points, kept.returns, kept.operation), (123, 123, 0, operation.name));
     assert!(!suite.award(1, "p2", 100).await.award.unwrap().first_purchase);
@@ -102,10 +105,10 @@ async fn points_wait_and_lapse_as_the_terms_say(engine: TestEngine) {
     let suite = Suite::with_terms(engine, waiting).await;
     let operation = suite.award(1, "p1", 10_000).await;
     assert_eq!(suite.figures(1).await, (0, 100, 0, 0));
-    let award = operation.award.unwrap();
+    let told = operation.award.unwrap();
     // 15 January 18:00 in Shanghai and 14 days; a year after that, up to the end of the month there.
     let (activate, expire) = (START + 14 * DAY, "2027-01-31T16:00:00Z".parse::<jiff::Timestamp>().unwrap().into());
-    assert_eq!((award.activate_time, award.expire_time), (Some(timestamp(activate)), Some(timestamp(expire))));
+    assert_eq!((told.activate_time, told.expire_time), (Some(timestamp(activate)), Some(timestamp(expire))));
     let wallet = &suite.balance(1).await.wallets[0];
     assert_eq!((wallet.next_activate_time, wallet.next_activate_points), (Some(timestamp(activate)), 100));
     assert_eq!((wallet.next_expire_time, wallet.next_expire_points), (None, 0), "nothing lapses before it has come alive");
@@ -126,12 +129,12 @@ async fn a_tills_clock_is_believed_within_bounds(engine: TestEngine) {
     }
     let ahead = at("p3", START + 301 * second);
     assert_eq!(refusal(platform.award(ahead.clone()).await), (Code::InvalidArgument, "OCCUR_TIME_IN_FUTURE".to_owned()));
-    assert_eq!(metadata(platform.award(ahead.clone()).await, "field"), "purchase.occur_time");
+    assert_eq!(metadata(&platform.award(ahead.clone()).await, "field"), "purchase.occur_time");
     let behind = at("p3", START - 30 * DAY - second);
     assert_eq!(refusal(platform.award(behind).await), (Code::InvalidArgument, "OCCUR_TIME_TOO_OLD".to_owned()));
     let returned = with(down_to("p1", 0), |request| request.occur_time = Some(timestamp(START + DAY)));
     assert_eq!(refusal(platform.return_purchase(returned.clone()).await), (Code::InvalidArgument, "OCCUR_TIME_IN_FUTURE".to_owned()));
-    assert_eq!(metadata(platform.return_purchase(returned).await, "field"), "occur_time");
+    assert_eq!(metadata(&platform.return_purchase(returned).await, "field"), "occur_time");
     // It is not remembered: the server's clock goes on, and the same request passes.
     suite.clock.advance(second);
     assert!(!replayed(&platform.award(ahead).await.unwrap()));

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use prost::Message;
 use proto::common::Role;
 use proto::events::Event;
 use proto::events::event::Payload;
-use prost::Message;
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 
@@ -73,7 +73,9 @@ async fn every_operation_is_told_once(engine: TestEngine) {
         ("ADJUST", "10 ADJUST 50"),
     ];
     assert_eq!(told, expected.map(|(operation, postings)| (operation.to_owned(), postings.to_owned())));
-    assert!(events.iter().all(|event| event.member == member(1) && event.aggregate == member(1) && event.program == TEA && !event.historical));
+    assert!(
+        events.iter().all(|event| event.member == member(1) && event.aggregate == member(1) && event.program == TEA && !event.historical)
+    );
     let Some(Payload::PurchaseRecorded(recorded)) = &events[0].payload else { panic!("{:?}", events[0]) };
     assert_eq!((&recorded.purchase, &recorded.net, recorded.offer.as_str()), (&purchase("p1"), &yuan(10_000), "spring"));
     assert_eq!((recorded.base_points, recorded.awarded_points, recorded.first_purchase), (100, 100, true));

@@ -206,7 +206,7 @@ async fn money_is_of_the_programs_currency(engine: TestEngine) {
     let returned = with(down_to("p1", 50), |r| r.what = dollars.map(pb::return_purchase_request::What::RemainingNet));
     let mismatch = (Code::InvalidArgument, "CURRENCY_MISMATCH".to_owned());
     assert_eq!(refusal(platform.preview_award(preview(&bought)).await), mismatch);
-    assert_eq!(metadata(platform.award(bought.clone()).await, "expected"), "CNY");
+    assert_eq!(metadata(&platform.award(bought.clone()).await, "expected"), "CNY");
     assert_eq!(refusal(platform.award(bought).await), mismatch);
     assert_eq!(refusal(platform.return_purchase(returned).await), mismatch);
     assert_eq!(suite.balance(1).await.version, 1);

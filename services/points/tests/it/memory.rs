@@ -76,7 +76,7 @@ async fn a_reused_id_is_refused_by_the_field_that_differs(engine: TestEngine) {
         ($rpc:ident, $request:expr, $($field:literal: $change:expr;)+) => {
             $(let reused = platform.$rpc(with($request.clone(), $change)).await;
             assert_eq!(code_and_reason(reused.as_ref().unwrap_err()), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()));
-            assert_eq!(metadata(reused, "field"), $field);)+
+            assert_eq!(metadata(&reused, "field"), $field);)+
         };
     }
     let request = with(redeem(1, 10), |request| request.reference = "order-1".to_owned());
@@ -85,7 +85,7 @@ async fn a_reused_id_is_refused_by_the_field_that_differs(engine: TestEngine) {
         "member": |r| r.member = member(2);
         "points": |r| r.points = 11;
         "mode": |r| r.mode = pb::redeem_request::Mode::UpTo.into();
-        "wallet": |r| r.wallet = "stars".to_owned();
+        "wallet": |r| r.wallet = "points".to_owned();
         "reference": |r| r.reference.clear();
         "store": |r| r.store = "programs/tea/stores/s1".to_owned();
         "member": |r| { r.points = 11; r.member = member(2) };
@@ -146,8 +146,8 @@ async fn an_id_belongs_to_one_rpc(engine: TestEngine) {
     for (owner, id) in &ids {
         for (rpc, role, message) in messages.iter().filter(|(rpc, _, _)| rpc != owner) {
             let reused = raw(&suite.wire(*role, Programs::All).await, rpc, with_id(rpc, message, id)).await;
-            assert_eq!(refusal(reused.clone()), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()), "{rpc} with the id of {owner}");
-            assert_eq!(metadata(reused, "field"), "method", "{rpc} with the id of {owner}");
+            assert_eq!(metadata(&reused, "field"), "method", "{rpc} with the id of {owner}");
+            assert_eq!(refusal(reused), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()), "{rpc} with the id of {owner}");
         }
     }
 }
@@ -169,8 +169,8 @@ async fn a_purchase_counts_once_under_any_id(engine: TestEngine) {
     for (field, change) in changes {
         let other = with(with(request.clone(), change), |request| request.request_id = request_id());
         let refused = platform.award(other).await;
-        assert_eq!(refusal(refused.clone()), (Code::AlreadyExists, "PURCHASE_EXISTS".to_owned()));
-        assert_eq!(metadata(refused, "field"), field);
+        assert_eq!(metadata(&refused, "field"), field);
+        assert_eq!(refusal(refused), (Code::AlreadyExists, "PURCHASE_EXISTS".to_owned()));
     }
     assert_eq!((suite.figures(1).await.0, suite.balance(2).await.version), (100, 0));
     // A stranger's purchase is one too.
@@ -213,7 +213,7 @@ async fn a_refusal_is_remembered_for_thirty_days(engine: TestEngine) {
     suite.award(1, "p1", 5_000).await;
     let request = redeem(1, 80);
     let refused = platform.redeem(request.clone()).await;
-    assert_eq!(metadata(refused.clone(), "missing_points"), "30");
+    assert_eq!(metadata(&refused, "missing_points"), "30");
     let first = refused.unwrap_err();
     assert!(!first.metadata().contains_key("regulars-replayed"));
     suite.award(1, "p2", 5_000).await;
@@ -281,7 +281,8 @@ async fn an_answer_can_be_asked_for(engine: TestEngine) {
 
 async fn ids_are_a_programs_own(engine: TestEngine) {
     let suite = Suite::start(engine).await;
-    let coffee = |id: String| pb::CreateProgramVersionRequest { parent: "programs/coffee".to_owned(), request_id: id, ..new_version(terms()) };
+    let coffee =
+        |id: String| pb::CreateProgramVersionRequest { parent: "programs/coffee".to_owned(), request_id: id, ..new_version(terms()) };
     suite.administrator().create_program_version(coffee("same".to_owned())).await.unwrap();
     let request = with(award(1, "p1", 100), |request| request.request_id = "same".to_owned());
     let other = with(request.clone(), |request| {

@@ -38,7 +38,10 @@ async fn versions_follow_each_other(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let mut administrator = suite.administrator();
     let second = suite.new_terms(rate("2"), START + DAY).await;
-    assert_eq!((second.name.as_str(), second.terms, second.start_time), ("programs/tea/versions/2", Some(rate("2")), Some(timestamp(START + DAY))));
+    assert_eq!(
+        (second.name.as_str(), second.terms, second.start_time),
+        ("programs/tea/versions/2", Some(rate("2")), Some(timestamp(START + DAY)))
+    );
     assert!(second.author.starts_with("apiKeys/"));
     let before = with(new_version(rate("3")), |request| request.start_time = Some(timestamp(START)));
     let refused = (Code::InvalidArgument, "START_TIME_NOT_ASCENDING".to_owned());

@@ -17,7 +17,9 @@ testkit::on_each_engine!(
 async fn one_request_many_times_has_one_effect(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let wire = suite.wire(proto::common::Role::Platform, rpc::Programs::All).await;
-    for (rpc, message) in [("Award", prost::Message::encode_to_vec(&award(1, "p1", 10_000))), ("Redeem", prost::Message::encode_to_vec(&redeem(1, 30)))] {
+    for (rpc, message) in
+        [("Award", prost::Message::encode_to_vec(&award(1, "p1", 10_000))), ("Redeem", prost::Message::encode_to_vec(&redeem(1, 30)))]
+    {
         let calls = (0..200).map(|_| raw(&wire, rpc, message.clone()));
         let answers: Vec<_> = join_all(calls).await.into_iter().map(|answer| answer.unwrap()).collect();
         assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
@@ -67,7 +69,7 @@ async fn points_are_spent_once(engine: TestEngine) {
     let (spent, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(Result::is_ok);
     assert_eq!((spent.len(), refused.len()), (1, 19));
     for answer in refused {
-        assert_eq!(metadata(answer.clone(), "missing_points"), "100");
+        assert_eq!(metadata(&answer, "missing_points"), "100");
         assert_eq!(precondition(answer), "INSUFFICIENT_POINTS");
     }
     assert_eq!(suite.story(1).await, ["AWARD 100", "REDEEM -100"]);
@@ -79,12 +81,13 @@ async fn a_hold_ends_one_way(engine: TestEngine) {
     suite.award(1, "p1", 10_000).await;
     for _ in 0..5 {
         let held = hold(&suite.reserve(1, 10).await);
-        let ends = (0..20).map(|number| {
-            let (mut platform, held) = (suite.platform(), held.clone());
-            async move {
-                if number % 2 == 0 { platform.capture(capture(&held, Some(7))).await } else { platform.release(release(&held)).await }
-            }
-        });
+        let ends =
+            (0..20).map(|number| {
+                let (mut platform, held) = (suite.platform(), held.clone());
+                async move {
+                    if number % 2 == 0 { platform.capture(capture(&held, Some(7))).await } else { platform.release(release(&held)).await }
+                }
+            });
         let ended = join_all(ends).await.into_iter().filter(Result::is_ok).count();
         assert_eq!(ended, 1);
     }

@@ -7,14 +7,19 @@ use tonic::Code;
 use super::requests::*;
 use super::suite::*;
 
-testkit::on_each_engine!(nobody_has_nothing, books_are_read_in_pages, a_page_token_belongs_to_its_list, balances_show_their_lots, a_purchase_is_shown_as_it_stands);
+testkit::on_each_engine!(
+    nobody_has_nothing,
+    books_are_read_in_pages,
+    a_page_token_belongs_to_its_list,
+    balances_show_their_lots,
+    a_purchase_is_shown_as_it_stands
+);
 
 async fn nobody_has_nothing(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let balance = suite.balance(1).await;
     let nothing = pb::WalletBalance { wallet: "points".to_owned(), ..Default::default() };
-    let expected =
-        pb::Balance { member: member(1), wallets: vec![nothing], version: 0, as_of_time: Some(rpc::wire::timestamp(START)) };
+    let expected = pb::Balance { member: member(1), wallets: vec![nothing], version: 0, as_of_time: Some(rpc::wire::timestamp(START)) };
     assert_eq!(balance, expected);
     assert!(suite.entries(1).await.is_empty());
     // A refused spender is nobody still.
@@ -74,7 +79,8 @@ async fn balances_show_their_lots(engine: TestEngine) {
     let balance = suite.balance(1).await;
     assert_eq!(figures(&balance), (70, 30, 50, 0));
     let wallet = &balance.wallets[0];
-    let lots: Vec<_> = wallet.lots.iter().map(|lot| (lot.points, lot.reserved_points, lot.activate_time.is_some(), lot.earn_month)).collect();
+    let lots: Vec<_> =
+        wallet.lots.iter().map(|lot| (lot.points, lot.reserved_points, lot.activate_time.is_some(), lot.earn_month)).collect();
     // Two purchases of one day are one lot.
     assert_eq!(lots, [(120, 50, false, 2026 * 12), (30, 0, true, 2026 * 12)]);
     let at = |days: u32| Some(rpc::wire::timestamp(START + days * DAY));

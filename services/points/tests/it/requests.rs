@@ -194,8 +194,8 @@ pub(crate) fn precondition<T: std::fmt::Debug>(result: Result<T, Status>) -> Str
 
 /// A value in the metadata of a refusal.
 #[track_caller]
-pub(crate) fn metadata<T: std::fmt::Debug>(result: Result<T, Status>, key: &str) -> String {
-    result.expect_err("it must be refused").get_details_error_info().unwrap().metadata[key].clone()
+pub(crate) fn metadata<T: std::fmt::Debug>(result: &Result<T, Status>, key: &str) -> String {
+    result.as_ref().expect_err("it must be refused").get_details_error_info().unwrap().metadata[key].clone()
 }
 
 /// The fields that an INVALID_ARGUMENT names.

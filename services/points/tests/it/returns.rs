@@ -27,7 +27,7 @@ async fn lines_go_back_piece_by_piece(engine: TestEngine) {
     platform.award(award_lines(1, "p1", &[("a", 3, 10_000), ("b", 1, 5_000)])).await.unwrap();
     let operation = platform.return_purchase(give_back("p1", &[("a", 2)])).await.unwrap().into_inner();
     // One of three pieces keeps 33.33 of 100.00.
-    let told = operation.r#return.unwrap();
+    let told = operation.r#return.clone().unwrap();
     assert_eq!((operation.kind(), operation.actual_points), (pb::operation::Kind::Return, -67));
     assert_eq!((told.returned, told.remaining, told.due_points), (yuan(6_667), yuan(8_333), 83));
     assert_eq!((told.taken_from_pending, told.taken_from_active, told.added_to_deficit, told.forgiven), (0, 67, 0, 0));
@@ -35,10 +35,10 @@ async fn lines_go_back_piece_by_piece(engine: TestEngine) {
     assert_eq!((kept.returned_quantities, kept.remaining_net, kept.due_points, kept.returns), (vec![2, 0], yuan(8_333), 83, 1));
 
     let much = platform.return_purchase(give_back("p1", &[("b", 1), ("a", 2)])).await;
-    assert_eq!(metadata(much.clone(), "left"), "1");
+    assert_eq!(metadata(&much, "left"), "1");
     assert_eq!(precondition(much), "EXCEEDS_PURCHASE");
     let unknown = platform.return_purchase(give_back("p1", &[("b", 1), ("c", 1)])).await;
-    assert_eq!(metadata(unknown.clone(), "line_id"), "c");
+    assert_eq!(metadata(&unknown, "line_id"), "c");
     assert_eq!(precondition(unknown), "LINE_NOT_FOUND");
     assert_eq!(suite.figures(1).await.0, 83, "a refused return takes back nothing of it");
     platform.return_purchase(give_back("p1", &[("b", 1), ("a", 1)])).await.unwrap();
@@ -57,7 +57,7 @@ async fn money_goes_back_step_by_step(engine: TestEngine) {
     assert!(replayed(&platform.return_purchase(half).await.unwrap()));
     assert_eq!(precondition(platform.return_purchase(down_to("p1", 4_950)).await), "NOTHING_TO_RETURN");
     let much = platform.return_purchase(down_to("p1", 4_951)).await;
-    assert_eq!(metadata(much.clone(), "left"), "4950");
+    assert_eq!(metadata(&much, "left"), "4950");
     assert_eq!(precondition(much), "EXCEEDS_PURCHASE");
     assert_eq!(precondition(platform.return_purchase(give_back("p1", &[("a", 1)])).await), "LINE_NOT_FOUND", "it has no lines");
     platform.return_purchase(down_to("p1", 0)).await.unwrap();

@@ -26,7 +26,7 @@ async fn a_correction_goes_both_ways(engine: TestEngine) {
     let taken = suite.administrator().adjust(adjust(1, -20)).await.unwrap().into_inner();
     assert_eq!((taken.requested_points, taken.actual_points), (-20, -20));
     let much = support.adjust(adjust(1, -31)).await;
-    assert_eq!(metadata(much.clone(), "missing_points"), "1");
+    assert_eq!(metadata(&much, "missing_points"), "1");
     assert_eq!(precondition(much), "INSUFFICIENT_POINTS");
     assert_eq!(suite.story(1).await, ["ADJUST 50", "ADJUST -20"]);
     suite.verified().await;
@@ -43,7 +43,7 @@ async fn a_reward_is_granted_once(engine: TestEngine) {
         assert_eq!(again.into_inner(), pb::EnsureRewardResponse { version, granted: true });
     }
     assert_eq!(suite.story(1).await, ["REWARD 200"]);
-    assert_eq!(suite.entries(1).await[0].reason, "referral", "why, as the member may read it");
+    assert_eq!(suite.entries(1).await[0].reason, "referral (referral/1/ADVOCATE)", "why, and which");
     service.ensure_reward(ensure(1, "referral/2/ADVOCATE", 10, true, 1)).await.unwrap();
     assert_eq!(suite.figures(1).await, (210, 0, 0, 0));
     // Fired at once under many request ids, it is still one.
@@ -93,7 +93,7 @@ async fn a_reward_is_one_members(engine: TestEngine) {
     suite.award(2, "p1", 10_000).await;
     for wanted in [true, false] {
         let anothers = service.ensure_reward(ensure(2, "r1", 100, wanted, 2)).await;
-        assert_eq!(metadata(anothers.clone(), "field"), "member");
+        assert_eq!(metadata(&anothers, "field"), "member");
         assert_eq!(refusal(anothers), (Code::AlreadyExists, "REWARD_EXISTS".to_owned()));
     }
     assert_eq!((suite.figures(1).await.0, suite.figures(2).await.0), (100, 100));

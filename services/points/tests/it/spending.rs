@@ -21,7 +21,7 @@ testkit::on_each_engine!(
     a_hold_ends_by_time,
     a_hold_keeps_points_from_lapsing,
     a_hold_is_its_members_own,
-    wallets_are_apart,
+    another_wallet_must_exist,
 );
 
 async fn exactly_so_many_or_none(engine: TestEngine) {
@@ -33,10 +33,10 @@ async fn exactly_so_many_or_none(engine: TestEngine) {
     assert_eq!((operation.kind(), operation.requested_points, operation.actual_points), (pb::operation::Kind::Redeem, 60, -60));
     assert_eq!(operation.entries[0].reason, "order-7");
     let short = platform.redeem(redeem(1, 41)).await;
-    assert_eq!(metadata(short.clone(), "missing_points"), "1");
+    assert_eq!(metadata(&short, "missing_points"), "1");
     assert_eq!(precondition(short), "INSUFFICIENT_POINTS");
     platform.redeem(redeem(1, 40)).await.unwrap();
-    assert_eq!(metadata(platform.redeem(redeem(2, 5)).await, "missing_points"), "5", "of nobody");
+    assert_eq!(metadata(&platform.redeem(redeem(2, 5)).await, "missing_points"), "5", "of nobody");
     assert_eq!(suite.story(1).await, ["AWARD 100", "REDEEM -60", "REDEEM -40"]);
     suite.verified().await;
 }
@@ -69,8 +69,8 @@ async fn a_hold_leaves_the_balance_at_once(engine: TestEngine) {
     assert_eq!(suite.figures(1).await, (20, 0, 80, 0));
     assert_eq!(suite.balance(1).await.wallets[0].lots[0].reserved_points, 80);
     let short = suite.platform().redeem(redeem(1, 21)).await;
-    assert_eq!(metadata(short, "missing_points"), "1");
-    assert_eq!(metadata(suite.platform().reserve(reserve(1, 25)).await, "missing_points"), "5");
+    assert_eq!(metadata(&short, "missing_points"), "1");
+    assert_eq!(metadata(&suite.platform().reserve(reserve(1, 25)).await, "missing_points"), "5");
     let usual = suite.reserve(1, 20).await.reservation.unwrap();
     assert_eq!(usual.expire_time, Some(timestamp(START + Duration::from_secs(900))), "a quarter of an hour unless told");
     suite.verified().await;
@@ -91,7 +91,7 @@ async fn a_hold_is_spent_wholly_partly_or_not(engine: TestEngine) {
     }
     let held = hold(&suite.reserve(1, 10).await);
     let much = suite.platform().capture(capture(&held, Some(11))).await;
-    assert_eq!(metadata(much.clone(), "held_points"), "10");
+    assert_eq!(metadata(&much, "held_points"), "10");
     assert_eq!(precondition(much), "EXCEEDS_RESERVATION");
     suite.platform().capture(capture(&held, Some(10))).await.unwrap();
     suite.verified().await;
@@ -118,11 +118,8 @@ async fn a_hold_ends_once(engine: TestEngine) {
 }
 
 async fn a_hold_ends_by_time(engine: TestEngine) {
-    let suite = Suite::with_terms(
-        engine,
-        pb::Terms { reservation_ttl: Some(prost_types::Duration { seconds: 60, nanos: 0 }), ..terms() },
-    )
-    .await;
+    let suite =
+        Suite::with_terms(engine, pb::Terms { reservation_ttl: Some(prost_types::Duration { seconds: 60, nanos: 0 }), ..terms() }).await;
     let mut platform = suite.platform();
     suite.award(1, "p1", 10_000).await;
     let held = hold(&suite.reserve(1, 80).await);
@@ -173,18 +170,17 @@ async fn a_hold_is_its_members_own(engine: TestEngine) {
     assert_eq!((suite.figures(1).await.0, suite.figures(2).await.0), (20, 100));
 }
 
-async fn wallets_are_apart(engine: TestEngine) {
+async fn another_wallet_must_exist(engine: TestEngine) {
     let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
     suite.award(1, "p1", 10_000).await;
-    let stars = with(adjust(1, 5), |request| request.wallet = "stars".to_owned());
-    suite.client(Role::Support).await.adjust(stars).await.unwrap();
-    let spent = with(redeem(1, 6), |request| request.wallet = "stars".to_owned());
-    assert_eq!(metadata(suite.platform().redeem(spent.clone()).await, "missing_points"), "1");
-    let held = with(reserve(1, 5), |request| request.wallet = "stars".to_owned());
-    let held = hold(suite.platform().reserve(held).await.unwrap().get_ref());
-    suite.platform().capture(capture(&held, Some(2))).await.unwrap();
+    let unknown = (Code::NotFound, "WALLET_NOT_FOUND".to_owned());
+    assert_eq!(refusal(platform.redeem(with(redeem(1, 1), |request| request.wallet = "stars".to_owned())).await), unknown);
+    assert_eq!(refusal(platform.reserve(with(reserve(1, 1), |request| request.wallet = "stars".to_owned())).await), unknown);
+    let given = with(adjust(1, 1), |request| request.wallet = "stars".to_owned());
+    assert_eq!(refusal(suite.client(Role::Support).await.adjust(given).await), unknown);
+    platform.redeem(with(redeem(1, 1), |request| request.wallet = "points".to_owned())).await.unwrap();
     let wallets = suite.balance(1).await.wallets;
     let figures: Vec<_> = wallets.iter().map(|wallet| (wallet.wallet.as_str(), wallet.active_points)).collect();
-    assert_eq!(figures, [("points", 100), ("stars", 3)]);
-    suite.verified().await;
+    assert_eq!(figures, [("points", 99)]);
 }

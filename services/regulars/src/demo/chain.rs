@@ -14,7 +14,9 @@ use proto::points::{CreateProgramVersionRequest, Terms};
 use proto::referrals::referrals_service_client::ReferralsServiceClient;
 use proto::referrals::{CreatePlanRequest, FirstPurchase, Plan, Qualification, Reward, qualification, reward};
 use proto::tiers::tiers_service_client::TiersServiceClient;
-use proto::tiers::{Basis, CreateSchemeRequest, Downgrade, Level, OnReturn, QualifyingPeriod, Scheme, Validity, qualifying_period, validity};
+use proto::tiers::{
+    Basis, CreateSchemeRequest, Downgrade, Level, OnReturn, QualifyingPeriod, Scheme, Validity, qualifying_period, validity,
+};
 use rpc::{Peer, Role};
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -118,8 +120,7 @@ impl Administrator<'_> {
             return_policy: ReturnPolicy::Unlimited.into(),
             ..Terms::default()
         };
-        let request =
-            CreateProgramVersionRequest { parent: program.to_owned(), terms: Some(terms), start_time: None, request_id: fresh() };
+        let request = CreateProgramVersionRequest { parent: program.to_owned(), terms: Some(terms), start_time: None, request_id: fresh() };
         let points = PointsServiceClient::new(self.peer.clone());
         call!(self.calls, points.create_program_version(request)).await?;
         Ok(())
@@ -180,12 +181,8 @@ impl Administrator<'_> {
             levels: vec![level(leaf, "Leaf", 0, "1"), level(jade, "Jade", 150, "1.25"), level(gold, "Gold", 400, "1.5")],
             ..Scheme::default()
         };
-        let request = CreateSchemeRequest {
-            parent: program.to_owned(),
-            scheme_id: "status".to_owned(),
-            scheme: Some(scheme),
-            request_id: fresh(),
-        };
+        let request =
+            CreateSchemeRequest { parent: program.to_owned(), scheme_id: "status".to_owned(), scheme: Some(scheme), request_id: fresh() };
         let tiers = TiersServiceClient::new(self.peer.clone());
         call!(self.calls, tiers.create_scheme(request)).await?;
         Ok(())
@@ -225,12 +222,8 @@ impl Administrator<'_> {
             sampling_percent: Some(50),
             ..Survey::default()
         };
-        let request = CreateSurveyRequest {
-            parent: program.to_owned(),
-            survey_id: "visit".to_owned(),
-            survey: Some(survey),
-            request_id: fresh(),
-        };
+        let request =
+            CreateSurveyRequest { parent: program.to_owned(), survey_id: "visit".to_owned(), survey: Some(survey), request_id: fresh() };
         let feedback = FeedbackServiceClient::new(self.peer.clone());
         let made = call!(self.calls, feedback.create_survey(request));
         let name = made.await?.name;

@@ -83,6 +83,9 @@ pub(crate) async fn run(options: Options, format: Format) -> anyhow::Result<Exit
     let play = Play::new(chain.clone(), calls.clone(), board.clone(), &options);
     let played = play.run(&stop).await;
     board.settle(SETTLING_MAX).await;
+    // What fell due in the meantime is sent, too, so that the story ends with nothing left over.
+    surveys::send_due(&chain, &calls, &board, options.seed).await?;
+    board.settle(SETTLING_MAX).await;
     surveys::read_score(&chain, &calls, &board).await?;
     screen.stop().await;
     drop(feeds);

@@ -143,7 +143,13 @@ mod tests {
     #[test]
     fn scores_are_on_the_scale_and_follow_charm() {
         let mut dice = dice(1);
-        let mut delighted = |charm| (0..1000).map(|_| score(charm, &mut dice)).inspect(|score| assert!((0..=10).contains(score))).filter(|score| *score >= 9).count();
+        let mut delighted = |charm| {
+            (0..1000)
+                .map(|_| score(charm, &mut dice))
+                .inspect(|score| assert!((0..=10).contains(score)))
+                .filter(|score| *score >= 9)
+                .count()
+        };
         let (good, poor) = (delighted(80), delighted(30));
         assert!(good > 700 && poor < 400, "{good} {poor}");
     }

@@ -113,7 +113,8 @@ impl Play {
     /// The numbers of those who join on a day.
     fn joining(&self, day: u32) -> std::ops::Range<u32> {
         let first = self.members / 3;
-        let until = |day: u32| if day == 0 { 0 } else { first + (self.members - first) * (day - 1).min(JOINING_DAYS - 1) / (JOINING_DAYS - 1) };
+        let until =
+            |day: u32| if day == 0 { 0 } else { first + (self.members - first) * (day - 1).min(JOINING_DAYS - 1) / (JOINING_DAYS - 1) };
         until(day)..until(day + 1)
     }
 

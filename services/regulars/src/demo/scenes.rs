@@ -11,8 +11,8 @@ use proto::members::{EnrollMemberRequest, Identity, LookupMemberRequest};
 use proto::points::points_service_client::PointsServiceClient;
 use proto::points::return_purchase_request::What;
 use proto::points::{
-    AwardRequest, CaptureRequest, Operation, PreviewAwardRequest, PurchaseInput, PurchaseLine, RedeemRequest, ReleaseRequest, ReserveRequest,
-    ReturnLine, ReturnLines, ReturnPurchaseRequest,
+    AwardRequest, CaptureRequest, Operation, PreviewAwardRequest, PurchaseInput, PurchaseLine, RedeemRequest, ReleaseRequest,
+    ReserveRequest, ReturnLine, ReturnLines, ReturnPurchaseRequest,
 };
 use proto::referrals::referrals_service_client::ReferralsServiceClient;
 use proto::referrals::{IssueCodeRequest, ResolveCodeRequest};

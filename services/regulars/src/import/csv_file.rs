@@ -162,7 +162,8 @@ pub(super) fn moment(column: &'static str, text: &str, zone: &Zone) -> Result<Ti
 
 /// `YYYY-MM-DD` and nothing else: a time without an offset, whose day parses too, would silently become noon.
 fn is_plain_day(text: &str) -> bool {
-    text.len() == 10 && text.bytes().enumerate().all(|(place, byte)| if matches!(place, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
+    text.len() == 10
+        && text.bytes().enumerate().all(|(place, byte)| if matches!(place, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 #[cfg(test)]

@@ -164,12 +164,8 @@ impl MemberColumns {
 
     fn identities(&self, row: &Row<'_>) -> Result<Vec<Identity>, Fault> {
         let region = row.get_if(self.region)?.to_owned();
-        let kinds: [(Option<Column>, fn(String) -> Value); 4] = [
-            (self.external_id, Value::ExternalId),
-            (self.phone, Value::Phone),
-            (self.email, Value::Email),
-            (self.card, Value::Card),
-        ];
+        let kinds: [(Option<Column>, fn(String) -> Value); 4] =
+            [(self.external_id, Value::ExternalId), (self.phone, Value::Phone), (self.email, Value::Email), (self.card, Value::Card)];
         let mut identities = Vec::new();
         for (column, kind) in kinds {
             let text = row.get_if(column)?;
@@ -232,7 +228,8 @@ mod tests {
     async fn a_row_becomes_an_enrolment() {
         let header = "external_id,phone,email,name,birth_date,region,store,enrolled_at,attr.favourite_drink";
         let request = read(header, "u-1,13812345678,,Mei,05-17,CN,s1,2025-03-01,oat milk").unwrap();
-        let values: Vec<_> = request.identities.iter().map(|identity| (identity.value.clone().unwrap(), identity.region_code.as_str())).collect();
+        let values: Vec<_> =
+            request.identities.iter().map(|identity| (identity.value.clone().unwrap(), identity.region_code.as_str())).collect();
         assert_eq!(values, [(Value::ExternalId("u-1".to_owned()), ""), (Value::Phone("13812345678".to_owned()), "CN")]);
         assert_eq!(request.birth_date, Some(BirthDate { year: 0, month: 5, day: 17 }));
         assert_eq!((request.store.as_str(), request.channel.as_str()), ("programs/tea/stores/s1", "import"));

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use kernel::{Currency, ProgramId, Zone};
+use prost::Message;
 use proto::directory::GetProgramRequest;
 use proto::directory::directory_service_client::DirectoryServiceClient;
 use proto::points::ListProgramVersionsRequest;
 use proto::points::points_service_client::PointsServiceClient;
-use prost::Message;
 use rpc::Peer;
 
 use crate::client::{Connection, persistently, reason, timed};

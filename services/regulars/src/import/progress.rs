@@ -32,15 +32,7 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Progress {
-            noun,
-            bar,
-            total_bytes,
-            bytes: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            begun: now,
-            last_line: Mutex::new(now),
-        }
+        Progress { noun, bar, total_bytes, bytes: AtomicU64::new(0), rows: AtomicU64::new(0), begun: now, last_line: Mutex::new(now) }
     }
 
     /// One more row is done.

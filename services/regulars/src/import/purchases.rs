@@ -168,7 +168,11 @@ impl PurchaseColumns {
     fn read(&self, row: &Row<'_>, target: &Target) -> Result<Purchase, Fault> {
         let purchase_id = row.get(self.purchase_id)?;
         if purchase_id.is_empty() {
-            return Err(Fault::new("PURCHASE_ID_MISSING", "purchase_id", "must not be empty: it is what keeps a purchase from counting twice"));
+            return Err(Fault::new(
+                "PURCHASE_ID_MISSING",
+                "purchase_id",
+                "must not be empty: it is what keeps a purchase from counting twice",
+            ));
         }
         let occur_time = moment(self.when_name, row.get(self.when)?, &target.zone)?;
         let currency = match row.get_if(self.currency)? {

@@ -228,15 +228,16 @@ impl Suite {
         self.log(member).await.into_iter().map(line).collect()
     }
 
-    /// The tiers feed of a member once it has so many events.
+    /// The tiers feed of a member once it has so many events. Panics when they do not come in twenty seconds.
     pub(crate) async fn announced(&self, member: u128, count: usize) -> Vec<(Event, TierChanged)> {
         let secret = self.secret(Role::Platform, Programs::All).await;
         let mut feed = EventFeedServiceClient::new(channel(&self.running, &secret));
         let request = SubscribeRequest { source: "tiers".to_owned(), ..SubscribeRequest::default() };
         let mut stream = feed.subscribe(request).await.unwrap().into_inner();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         let mut announced = Vec::new();
         while announced.len() < count {
-            let batch = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.expect("the feed speaks");
+            let batch = tokio::time::timeout_at(deadline, stream.message()).await.expect("the feed speaks");
             for event in batch.unwrap().unwrap().events {
                 let Some(Payload::TierChanged(changed)) = event.payload.clone() else { panic!("tiers tells of tiers only") };
                 if event.member == member_name(member) {

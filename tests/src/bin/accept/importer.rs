@@ -59,7 +59,8 @@ impl Importing {
             out.read_to_string(&mut text).await?;
         }
         let status = self.0.wait().await?;
-        let said: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("the importer ended with {status} and said {text:?}"))?;
+        let said: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("the importer ended with {status} and said {text:?}"))?;
         let count = |name: &str| said[name].as_u64().with_context(|| format!("the importer says no {name}: {said}"));
         let imported = Imported { rows: count("rows")?, new: count("new")?, unchanged: count("unchanged")?, failed: count("failed")? };
         if !status.success() {

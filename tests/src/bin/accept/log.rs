@@ -74,14 +74,8 @@ pub(crate) fn read(file: &Path) -> Result<Expected> {
     let mut reader = csv::Reader::from_path(file)?;
     let head: Vec<&str> = reader.headers()?.iter().collect();
     ensure!(head == COLUMNS, "its columns are {head:?}, not {COLUMNS:?}");
-    let mut expected = Expected {
-        rows: 0,
-        member_days: 0,
-        cents: 0,
-        purchases_of_zero: 0,
-        balances: BTreeMap::new(),
-        purchases: Vec::new(),
-    };
+    let mut expected =
+        Expected { rows: 0, member_days: 0, cents: 0, purchases_of_zero: 0, balances: BTreeMap::new(), purchases: Vec::new() };
     let mut days = BTreeSet::new();
     for record in reader.records() {
         let record = record?;

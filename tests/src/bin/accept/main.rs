@@ -90,14 +90,7 @@ async fn main() -> Result<ExitCode> {
 }
 
 /// One fresh suite from its first start to an import that changes nothing.
-async fn accept(
-    regulars: &Path,
-    engine: EngineName,
-    killed: Killed,
-    file: &Path,
-    expected: &Expected,
-    report: &mut Report,
-) -> Result<()> {
+async fn accept(regulars: &Path, engine: EngineName, killed: Killed, file: &Path, expected: &Expected, report: &mut Report) -> Result<()> {
     let folder = TempDir::with_prefix("regulars-accept-")?;
     let (database, name): (Option<TestEngine>, _) = match engine {
         EngineName::Sqlite => (None, "SQLite"),
@@ -122,14 +115,24 @@ async fn accept(
             let running = import.spawn()?;
             let seen = readback::wait_for_purchases(&peer, half).await?;
             suite.kill_and_restart().await?;
-            report.check("rows when the server was killed", &format!("{half} to {}", expected.rows - 1), seen, seen >= half && seen < expected.rows);
+            report.check(
+                "rows when the server was killed",
+                &format!("{half} to {}", expected.rows - 1),
+                seen,
+                seen >= half && seen < expected.rows,
+            );
             running.finish().await?
         }
         Killed::Importer => {
             let mut running = import.spawn()?;
             let seen = readback::wait_for_purchases(&peer, half).await?;
             running.kill().await?;
-            report.check("rows when the importer was killed", &format!("{half} to {}", expected.rows - 1), seen, seen >= half && seen < expected.rows);
+            report.check(
+                "rows when the importer was killed",
+                &format!("{half} to {}", expected.rows - 1),
+                seen,
+                seen >= half && seen < expected.rows,
+            );
             import.spawn()?.finish().await?
         }
     };

@@ -42,8 +42,7 @@ impl Books {
             .buffer_unordered(CALLS_MAX)
             .try_collect()
             .await?;
-        let purchases =
-            stream::iter(&expected.purchases).map(|id| purchase(peer, id)).buffered(CALLS_MAX).try_collect().await?;
+        let purchases = stream::iter(&expected.purchases).map(|id| purchase(peer, id)).buffered(CALLS_MAX).try_collect().await?;
         Ok(Books { members: members(peer).await?, accounts, purchases })
     }
 
@@ -99,8 +98,7 @@ async fn members(peer: &Peer) -> Result<BTreeMap<String, Member>> {
     let mut members = BTreeMap::new();
     let mut page_token = String::new();
     loop {
-        let request =
-            ListMembersRequest { parent: program(), page_size: PAGE_SIZE, page_token, ..ListMembersRequest::default() };
+        let request = ListMembersRequest { parent: program(), page_size: PAGE_SIZE, page_token, ..ListMembersRequest::default() };
         let page = client.list_members(request).await?.into_inner();
         for member in page.members {
             if let Some(twice) = members.insert(member.name.clone(), member) {
