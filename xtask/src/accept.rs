@@ -19,6 +19,13 @@ pub(crate) struct Options {
     generate: Option<u32>,
 }
 
+impl Options {
+    /// What every change must pass: a log small enough for it.
+    pub(crate) fn small() -> Options {
+        Options { purchases: None, generate: Some(600) }
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     shell::run(&mut cargo(["build", "--package", "regulars", "--package", "journeys", "--bin", "regulars", "--bin", "accept"]))?;
     let (_server, url) = postgres::start(Durability::None)?;

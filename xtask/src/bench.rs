@@ -37,7 +37,7 @@ pub(crate) fn run(benchmark: &Benchmark) -> Result<()> {
     let programs = postgres::programs()?;
     let (_server, url) = postgres::start(Durability::Full)?;
     let mut bench = command(target("release/bench"), &options.rest);
-    bench.env("REGULARS_BENCH_POSTGRES", url).env("REGULARS_BENCH_PROGRAMS", programs);
+    bench.env("BENCH_POSTGRES", url).env("BENCH_PROGRAMS", programs);
     bench.args(["--regulars".as_ref(), target("release/regulars").as_os_str()]);
     shell::run(&mut bench)
 }

@@ -4,17 +4,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{contracts, foreign, kubernetes, lint, test};
+use crate::{accept, contracts, foreign, kubernetes, lint, test};
 
 type Part = (&'static str, fn() -> Result<()>);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("format", lint::format),
     ("no paths of one machine", lint::homes),
     ("contracts and their reference", || contracts::run(&contracts::Options::default())),
     ("Kubernetes manifests", kubernetes::run),
     ("lints", lint::clippy),
     ("tests", || test::run(&test::Options::default())),
+    ("the main job on a made log", || accept::run(&accept::Options::small())),
     ("clients in Python", foreign::run),
 ];
 

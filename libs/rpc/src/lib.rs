@@ -2,6 +2,7 @@
 //! callers see them. A service crate implements [`Service`] and gets everything else from its [`Host`].
 
 mod auth;
+pub mod binary;
 pub mod config;
 mod consumer;
 pub mod directory;

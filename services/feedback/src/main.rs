@@ -2,35 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Serves surveys: invitations after purchases, responses, net promoter scores.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(flatten)]
-    flags: rpc::Flags,
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Arguments { flags } = Arguments::parse();
-    match rpc::run(&flags, &[rpc::entry::<feedback::Feedback>()], announce).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn announce(running: &rpc::Running) {
-    println!("feedback serves on {}", running.address());
-    // It is shown this one time: whichever process is the first on a new database makes it.
-    if let Some(key) = running.first_administrator() {
-        println!("administrator key: {key}");
-    }
+fn main() -> ExitCode {
+    rpc::binary::main::<feedback::Feedback>("Serves surveys, invitations, answers and what they add up to.")
 }

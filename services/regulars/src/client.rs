@@ -113,11 +113,13 @@ pub(crate) fn reason(status: &Status) -> String {
     info.filter(|reason| !reason.is_empty()).unwrap_or_else(|| code_name(status.code()).to_owned())
 }
 
-/// The first field that a refusal names: of a violated rule, or the one that differs from an earlier request.
+/// The first field that a refusal names: of a violated rule, the one that differs from an earlier request, or the kind of an
+/// identity that is taken.
 pub(crate) fn field(status: &Status) -> String {
     let details = status.get_error_details();
     let violated = details.bad_request().and_then(|bad| bad.field_violations.first()).map(|violation| violation.field.clone());
-    let named = || details.error_info().and_then(|info| info.metadata.get("field").cloned());
+    let metadata = |key| details.error_info().and_then(|info| info.metadata.get(key).cloned());
+    let named = || metadata("field").or_else(|| metadata("kind"));
     violated.or_else(named).unwrap_or_default()
 }
 

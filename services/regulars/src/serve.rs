@@ -31,7 +31,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         None => Vec::new(),
     };
     let tls = config.server.tls.cert.is_some();
-    match rpc::run(&flags, &services, |running| println!("{}", welcome(running, &flags, tls))).await {
+    match rpc::run(&flags, &services, |running| rpc::binary::say(&welcome(running, &flags, tls))).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(StartError::Io { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => bail!(
             "something listens on {} already: stop it, or choose another address with --address, for example --address 127.0.0.1:7701",

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
+use kernel::{Ids, RandomIds};
 use persistence::Database;
 use proto::common::{Money, Role};
 use proto::directory::directory_service_client::DirectoryServiceClient;
@@ -19,7 +20,6 @@ use proto::tiers::{
 };
 use testkit::{TestEngine, eventually};
 use tonic::Response;
-use uuid::Uuid;
 
 use super::process::Process;
 use super::suite::{TEA, Wire};
@@ -228,5 +228,5 @@ async fn enrol(wire: &Wire) -> Vec<String> {
 }
 
 fn id() -> String {
-    Uuid::now_v7().to_string()
+    RandomIds.uuid().to_string()
 }

@@ -60,6 +60,7 @@ impl Origin {
 }
 
 /// What is to be done.
+#[expect(clippy::large_enum_variant, reason = "nearly every job is a command, and a box for each would cost more")]
 pub(crate) enum Work {
     /// A caller's command.
     Command {

@@ -50,17 +50,12 @@ fn wallet(given: &str) -> Result<Arc<str>, Status> {
 }
 
 /// Where and when something happened, and who says so. A terminal's key tells store and terminal by itself.
+#[derive(Default)]
 struct Circumstances<'a> {
     store: &'a str,
     terminal: &'a str,
     occurred_at: Option<ToldTime>,
     historical: bool,
-}
-
-impl Default for Circumstances<'_> {
-    fn default() -> Self {
-        Circumstances { store: "", terminal: "", occurred_at: None, historical: false }
-    }
 }
 
 /// `within` is the path of the message that holds store and terminal: empty, or "purchase.".

@@ -33,7 +33,7 @@ async fn books(engine: TestEngine) -> Suite {
 
 /// Runs a statement that does damage to one row.
 async fn damage(suite: &Suite, sql: &str) {
-    let mut tx = suite.points.begin().await.unwrap();
+    let mut tx = suite.points().await.begin().await.unwrap();
     let rows = on_engine!(tx, |conn| sqlx::query(AssertSqlSafe(sql.to_owned()))
         .bind(account(2))
         .execute(conn)
@@ -45,7 +45,7 @@ async fn damage(suite: &Suite, sql: &str) {
 
 /// The only differences are in the books of member 2; what they say.
 async fn found(suite: &Suite) -> Vec<String> {
-    let report = points::verify(&suite.points, |_| {}).await.unwrap();
+    let report = points::verify(suite.points().await, |_| {}).await.unwrap();
     assert!(!report.differences.is_empty(), "the damage was not found");
     assert!(report.differences.iter().all(|difference| difference.member == member(2)), "{report:?}");
     report.differences.into_iter().map(|difference| difference.what).collect()
@@ -70,7 +70,7 @@ async fn clean_books_have_no_differences(engine: TestEngine) {
     let report = suite.verified().await;
     assert_eq!((report.accounts, report.entries, report.points["tea"]), (3, 13, 3 * 120 + 8));
     let mut seen = Vec::new();
-    points::verify(&suite.points, |accounts| seen.push(accounts)).await.unwrap();
+    points::verify(suite.points().await, |accounts| seen.push(accounts)).await.unwrap();
     assert_eq!(seen.last(), Some(&3));
 }
 
@@ -137,7 +137,7 @@ async fn a_missing_entry_is_found(engine: TestEngine) {
 async fn a_missing_account_is_found(engine: TestEngine) {
     let suite = books(engine).await;
     damage(&suite, "DELETE FROM accounts WHERE account_id = $1").await;
-    let report = points::verify(&suite.points, |_| {}).await.unwrap();
+    let report = points::verify(suite.points().await, |_| {}).await.unwrap();
     // Entries do not tell whose they are; the key of the account does.
     let [difference] = &report.differences[..] else { panic!("{report:?}") };
     assert!(difference.what.contains("no account"), "{difference:?}");
@@ -146,7 +146,7 @@ async fn a_missing_account_is_found(engine: TestEngine) {
 
 async fn unreadable_rows_are_found_beside_others(engine: TestEngine) {
     let suite = books(engine).await;
-    let garbage = match suite.points.engine() {
+    let garbage = match suite.points().await.engine() {
         Engine::Postgres => "'\\xffffff'::bytea",
         Engine::Sqlite => "x'ffffff'",
     };
@@ -155,7 +155,7 @@ async fn unreadable_rows_are_found_beside_others(engine: TestEngine) {
     damage(&suite, &format!("UPDATE entries SET details = {garbage} WHERE account_id = $1 AND version = 2")).await;
     assert_eq!(found(&suite).await, ["entry 2: cannot be read: details of an entry"]);
     // The others are looked at all the same, and can be served.
-    assert_eq!(points::verify(&suite.points, |_| {}).await.unwrap().accounts, 3);
+    assert_eq!(points::verify(suite.points().await, |_| {}).await.unwrap().accounts, 3);
     suite.platform().redeem(redeem(3, 1)).await.unwrap();
     assert_eq!(refusal(suite.platform().redeem(redeem(2, 1)).await).0, Code::Internal);
 }

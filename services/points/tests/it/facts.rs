@@ -37,13 +37,13 @@ fn tier(scheme: &str, tier: &str, multiplier: &str, from: u32, until: Option<u32
 }
 
 async fn the_blocked_neither_earn_nor_spend(engine: TestEngine) {
-    let suite = Suite::start(engine).await;
+    let suite = Suite::with_feeds(engine, terms()).await;
     let mut platform = suite.platform();
     let enrolled = MemberEnrolled { state: MemberState::Active.into(), ..MemberEnrolled::default() };
     suite.award(1, "p1", 10_000).await;
     let held = hold(&suite.reserve(1, 10).await);
-    suite.tell(&suite.members, 1, Payload::MemberEnrolled(enrolled), 0).await;
-    suite.tell(&suite.members, 1, state(MemberState::Blocked), 1).await;
+    suite.members_tell(1, Payload::MemberEnrolled(enrolled), 0).await;
+    suite.members_tell(1, state(MemberState::Blocked), 1).await;
     let refused = award(1, "p2", 10_000);
     assert_eq!(precondition(platform.award(refused.clone()).await), "MEMBER_BLOCKED");
     assert_eq!(precondition(platform.preview_award(preview(&refused)).await), "MEMBER_BLOCKED");
@@ -57,7 +57,7 @@ async fn the_blocked_neither_earn_nor_spend(engine: TestEngine) {
     suite.client(Role::Support).await.adjust(adjust(1, 3)).await.unwrap();
     assert_eq!(suite.figures(1).await, (43, 0, 0, 0));
 
-    suite.tell(&suite.members, 1, state(MemberState::Active), 2).await;
+    suite.members_tell(1, state(MemberState::Active), 2).await;
     assert_eq!(precondition(platform.award(refused.clone()).await), "MEMBER_BLOCKED", "a refusal is remembered");
     let again = with(refused, |request| request.request_id = request_id());
     let operation = platform.award(again).await.unwrap().into_inner();
@@ -67,11 +67,11 @@ async fn the_blocked_neither_earn_nor_spend(engine: TestEngine) {
 }
 
 async fn the_closed_have_ended(engine: TestEngine) {
-    let suite = Suite::start(engine).await;
+    let suite = Suite::with_feeds(engine, terms()).await;
     let mut platform = suite.platform();
     suite.award(1, "p1", 10_000).await;
     let (one, two) = (hold(&suite.reserve(1, 10).await), hold(&suite.reserve(1, 10).await));
-    suite.tell(&suite.members, 1, state(MemberState::Closed), 1).await;
+    suite.members_tell(1, state(MemberState::Closed), 1).await;
     assert_eq!(precondition(platform.award(award(1, "p2", 1)).await), "MEMBER_CLOSED");
     assert_eq!(precondition(platform.redeem(redeem(1, 1)).await), "MEMBER_CLOSED");
     assert_eq!(precondition(platform.capture(capture(&one, None)).await), "MEMBER_CLOSED");
@@ -81,9 +81,9 @@ async fn the_closed_have_ended(engine: TestEngine) {
 }
 
 async fn a_tier_multiplies_by_the_day_of_the_purchase(engine: TestEngine) {
-    let suite = Suite::start(engine).await;
-    suite.tell(&suite.tiers, 1, tier("status", "silver", "1.25", 1, Some(10)), 1).await;
-    suite.tell(&suite.tiers, 1, tier("status", "gold", "1.5", 5, Some(15)), 2).await;
+    let suite = Suite::with_feeds(engine, terms()).await;
+    suite.tiers_tell(1, tier("status", "silver", "1.25", 1, Some(10)), 1).await;
+    suite.tiers_tell(1, tier("status", "gold", "1.5", 5, Some(15)), 2).await;
     suite.clock.advance(20 * DAY);
     for (day, name, points) in [(0, "", 101), (1, "silver", 126), (4, "silver", 126), (5, "gold", 151), (14, "gold", 151), (15, "", 101)] {
         let at = timestamp(START + day * DAY);
@@ -101,25 +101,25 @@ async fn a_tier_multiplies_by_the_day_of_the_purchase(engine: TestEngine) {
 }
 
 async fn the_best_of_several_tiers_counts(engine: TestEngine) {
-    let suite = Suite::start(engine).await;
-    suite.tell(&suite.tiers, 1, tier("status", "gold", "1.5", 0, None), 1).await;
-    suite.tell(&suite.tiers, 1, tier("staff", "friend", "2", 0, None), 2).await;
-    suite.tell(&suite.tiers, 1, tier("club", "tea", "1.1", 0, None), 3).await;
+    let suite = Suite::with_feeds(engine, terms()).await;
+    suite.tiers_tell(1, tier("status", "gold", "1.5", 0, None), 1).await;
+    suite.tiers_tell(1, tier("staff", "friend", "2", 0, None), 2).await;
+    suite.tiers_tell(1, tier("club", "tea", "1.1", 0, None), 3).await;
     let award = suite.award(1, "p1", 10_000).await.award.unwrap();
     assert_eq!((award.tier.as_str(), award.bonus_points), ("friend", 100));
     // Left: the tier of no name ends the one before.
     suite.clock.advance(DAY);
-    suite.tell(&suite.tiers, 1, tier("staff", "", "", 1, None), 4).await;
+    suite.tiers_tell(1, tier("staff", "", "", 1, None), 4).await;
     assert_eq!(suite.award(1, "p2", 10_000).await.award.unwrap().tier, "gold");
 }
 
 async fn a_return_keeps_the_facts_of_its_day(engine: TestEngine) {
-    let suite = Suite::start(engine).await;
+    let suite = Suite::with_feeds(engine, terms()).await;
     suite.award(1, "p1", 10_000).await;
-    suite.tell(&suite.tiers, 1, tier("status", "gold", "2", 0, None), 1).await;
+    suite.tiers_tell(1, tier("status", "gold", "2", 0, None), 1).await;
     suite.award(1, "p2", 10_000).await;
     suite.clock.advance(Duration::from_secs(60));
-    suite.tell(&suite.tiers, 1, tier("status", "platinum", "3", 0, None), 2).await;
+    suite.tiers_tell(1, tier("status", "platinum", "3", 0, None), 2).await;
     for (id, taken) in [("p1", -50), ("p2", -100)] {
         let operation = suite.platform().return_purchase(down_to(id, 5_000)).await.unwrap().into_inner();
         assert_eq!(operation.actual_points, taken, "{id}");

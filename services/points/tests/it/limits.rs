@@ -12,7 +12,7 @@ use super::suite::*;
 testkit::on_each_engine!(who_waits_too_long_is_told, a_full_server_refuses_at_once);
 
 async fn who_waits_too_long_is_told(engine: TestEngine) {
-    let suite = Suite::start_with(engine, terms(), |config| config.server.deadline_ms_default = 1_500).await;
+    let suite = Suite::configured(engine, |config| config.server.deadline_ms_default = 1_500).await;
     suite.award(1, "p1", 10_000).await;
     let held = suite.lock(1).await;
     // The first is under way and waits for the account; the second waits for the first.
@@ -42,13 +42,17 @@ async fn who_waits_too_long_is_told(engine: TestEngine) {
 }
 
 async fn a_full_server_refuses_at_once(engine: TestEngine) {
-    let suite = Suite::start_with(engine, terms(), |config| config.server.concurrent_requests_max = 4).await;
+    let suite = Suite::configured(engine, |config| config.server.concurrent_requests_max = 4).await;
     suite.award(1, "p1", 10_000).await;
     let held = suite.lock(1).await;
     let waiting: Vec<_> = (0..4)
         .map(|_| {
-            let mut platform = suite.platform();
-            tokio::spawn(async move { platform.redeem(redeem(1, 10)).await })
+            let platform = suite.platform();
+            tokio::spawn(async move {
+                // A reader below may stand in the way for a moment.
+                let request = redeem(1, 10);
+                testkit::eventually(async || platform.clone().redeem(request.clone()).await).await
+            })
         })
         .collect();
     let request = redeem(1, 10);
@@ -60,7 +64,7 @@ async fn a_full_server_refuses_at_once(engine: TestEngine) {
     assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
     drop(held);
     for call in waiting {
-        call.await.unwrap().unwrap();
+        call.await.unwrap();
     }
     assert!(!replayed(&suite.platform().redeem(request).await.unwrap()), "what was refused was not done");
     assert_eq!(suite.figures(1).await, (50, 0, 0, 0));

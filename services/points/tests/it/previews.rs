@@ -32,7 +32,7 @@ async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
         expiry_rounding: pb::terms::ExpiryRounding::Day.into(),
         ..terms()
     };
-    let suite = Suite::with_terms(engine, varied).await;
+    let suite = Suite::with_feeds(engine, varied).await;
     suite.new_terms(pb::Terms { points_per_unit: "0.75".to_owned(), ..terms() }, START + 90 * DAY).await;
     let gold = TierChanged {
         scheme: format!("{TEA}/schemes/status"),
@@ -41,7 +41,7 @@ async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
         start_time: Some(timestamp(START + 30 * DAY)),
         ..TierChanged::default()
     };
-    suite.tell(&suite.tiers, 1, Payload::TierChanged(gold), 1).await;
+    suite.tiers_tell(1, Payload::TierChanged(gold), 1).await;
     let mut platform = suite.platform();
     for (number, (buyer, fen, back, passed, spent)) in steps().into_iter().enumerate() {
         suite.clock.advance(passed * DAY);
@@ -57,7 +57,7 @@ async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
         let due = done.entries.iter().filter(|entry| entry.actor == "clock").map(|entry| entry.points).sum::<i64>();
         assert_eq!((told.award, told.points, told.balance), (done.award, done.actual_points, done.balance), "step {number}, {due} lapsed");
         if number % 3 == 0 {
-            platform.return_purchase(down_to(&id, fen / 3)).await.map_or((), |_| ());
+            let _nothing_for_nothing = platform.return_purchase(down_to(&id, fen / 3)).await;
         }
     }
     suite.verified().await;

@@ -1,4 +1,4 @@
-//! A running server with points, and feeds of members and tiers to which the tests write.
+//! A running server with points, and where a test wants them feeds of members and tiers to which it writes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use rpc::directory::NewApiKey;
 use rpc::feed::{About, event};
 use rpc::{Config, Credential, Host, Programs, Running, StartError, Started};
 use testkit::TestEngine;
+use tokio::sync::OnceCell;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -60,9 +61,9 @@ impl rpc::Service for Tiers {
 
 pub(crate) struct Suite {
     pub(crate) clock: Arc<FixedClock>,
-    pub(crate) members: Database,
-    pub(crate) tiers: Database,
-    pub(crate) points: Database,
+    /// The databases of members and tiers, where they run.
+    feeds: Option<[Database; 2]>,
+    points: OnceCell<Database>,
     running: Running,
     administrator: Credential,
     platform: Credential,
@@ -73,16 +74,25 @@ pub(crate) struct Suite {
 impl Suite {
     /// With the program tea under [`terms`], and coffee that has none.
     pub(crate) async fn start(engine: TestEngine) -> Suite {
-        Suite::start_with(engine, terms(), |_| {}).await
+        Suite::with_terms(engine, terms()).await
     }
 
     pub(crate) async fn with_terms(engine: TestEngine, terms: pb::Terms) -> Suite {
-        Suite::start_with(engine, terms, |_| {}).await
+        Suite::start_with(engine, terms, false, |_| {}).await
     }
 
-    pub(crate) async fn start_with(engine: TestEngine, terms: pb::Terms, configure: impl FnOnce(&mut Config)) -> Suite {
+    pub(crate) async fn configured(engine: TestEngine, configure: impl FnOnce(&mut Config)) -> Suite {
+        Suite::start_with(engine, terms(), false, configure).await
+    }
+
+    /// With feeds of members and tiers.
+    pub(crate) async fn with_feeds(engine: TestEngine, terms: pb::Terms) -> Suite {
+        Suite::start_with(engine, terms, true, |_| {}).await
+    }
+
+    async fn start_with(engine: TestEngine, terms: pb::Terms, feeds: bool, configure: impl FnOnce(&mut Config)) -> Suite {
         let (context, clock) = testkit::context();
-        let running = serve(&engine, &context, configure).await;
+        let running = serve(&engine, &context, feeds, configure).await;
         let administrator = Credential::new(&running.first_administrator().unwrap()).unwrap();
         let mut directory = DirectoryServiceClient::new(wire(&running, &administrator));
         for program in ["tea", "coffee"] {
@@ -97,23 +107,22 @@ impl Suite {
         }
         PointsServiceClient::new(wire(&running, &administrator)).create_program_version(new_version(terms)).await.unwrap();
         let platform = key(&running, Role::Platform, Programs::All, None).await;
-        let (members, tiers) = (engine.open("members", &[]).await, engine.open("tiers", &[]).await);
-        let points = engine.open("points", points::MIGRATIONS).await;
-        Suite { clock, members, tiers, points, running, administrator, platform, context, engine }
+        let feeds = if feeds { Some([engine.open("members", &[]).await, engine.open("tiers", &[]).await]) } else { None };
+        Suite { clock, feeds, points: OnceCell::new(), running, administrator, platform, context, engine }
     }
 
     /// Stops the process and starts another on the same data.
     pub(crate) async fn restart(self) -> Suite {
-        let Suite { clock, members, tiers, points, running, administrator, platform, context, engine } = self;
+        let Suite { clock, feeds, points, running, administrator, platform, context, engine } = self;
         running.stop().await;
-        let running = serve(&engine, &context, |_| {}).await;
-        Suite { clock, members, tiers, points, running, administrator, platform, context, engine }
+        let running = serve(&engine, &context, feeds.is_some(), |_| {}).await;
+        Suite { clock, feeds, points, running, administrator, platform, context, engine }
     }
 
     /// Another process on the same databases, as far as one process can be two.
     pub(crate) async fn replica(&self) -> Replica {
         let context = Context { ids: Arc::new(RandomIds), ..self.context.clone() };
-        let running = serve(&self.engine, &context, |_| {}).await;
+        let running = serve(&self.engine, &context, self.feeds.is_some(), |_| {}).await;
         Replica { platform: PointsServiceClient::new(wire(&running, &self.platform)), running }
     }
 
@@ -123,6 +132,11 @@ impl Suite {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The ledger's own database, opened a second time.
+    pub(crate) async fn points(&self) -> &Database {
+        self.points.get_or_init(|| self.engine.open("points", points::MIGRATIONS)).await
     }
 
     /// A back end, which may do most things.
@@ -217,8 +231,19 @@ impl Suite {
         events
     }
 
-    /// Members or tiers tells of a member, and points has heard it once it knows this version of its facts.
-    pub(crate) async fn tell(&self, source: &Database, owner: u128, payload: Payload, fact_version: i64) {
+    /// Members tells of a member; waits until points knows this version of its facts.
+    pub(crate) async fn members_tell(&self, owner: u128, payload: Payload, fact_version: i64) {
+        let [members, _] = self.feeds.as_ref().expect("the test has feeds");
+        self.tell(members, owner, payload, fact_version).await;
+    }
+
+    /// The same by tiers.
+    pub(crate) async fn tiers_tell(&self, owner: u128, payload: Payload, fact_version: i64) {
+        let [_, tiers] = self.feeds.as_ref().expect("the test has feeds");
+        self.tell(tiers, owner, payload, fact_version).await;
+    }
+
+    async fn tell(&self, source: &Database, owner: u128, payload: Payload, fact_version: i64) {
         let about = About {
             program: TEA.to_owned(),
             member: member(owner),
@@ -231,7 +256,7 @@ impl Suite {
         tx.append_event(event(&self.context, about, payload)).await.unwrap();
         tx.commit().await.unwrap();
         testkit::eventually(async || {
-            let mut tx = self.points.read().await.unwrap();
+            let mut tx = self.points().await.read().await.unwrap();
             let known: Option<i64> = on_engine!(tx, |conn| sqlx::query_scalar("SELECT version FROM facts WHERE account_id = $1")
                 .bind(account(owner))
                 .fetch_optional(conn)
@@ -244,14 +269,14 @@ impl Suite {
 
     /// Re-derives all books and finds no difference.
     pub(crate) async fn verified(&self) -> points::Report {
-        let report = points::verify(&self.points, |_| {}).await.unwrap();
+        let report = points::verify(self.points().await, |_| {}).await.unwrap();
         assert_eq!(report.differences, []);
         report
     }
 
     /// Holds a member's account until the transaction ends.
     pub(crate) async fn lock(&self, owner: u128) -> Tx {
-        let mut tx = self.points.begin().await.unwrap();
+        let mut tx = self.points().await.begin().await.unwrap();
         on_engine!(tx, |conn| sqlx::query("UPDATE accounts SET version = version WHERE account_id = $1")
             .bind(account(owner))
             .execute(conn)
@@ -284,15 +309,21 @@ pub(crate) fn account(owner: u128) -> uuid::Uuid {
     AccountId::of(&program, id).0
 }
 
-async fn serve(engine: &TestEngine, context: &Context, configure: impl FnOnce(&mut Config)) -> Running {
+async fn serve(engine: &TestEngine, context: &Context, feeds: bool, configure: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::default_in(Path::new("not-used"));
     config.database.url = engine.options.url.clone().into();
     config.database.connections_max = 5;
     config.keys.data_dir = None;
     config.keys.master_key = Some(format!("1:{}", "5a".repeat(32)).into());
     configure(&mut config);
-    let services = [rpc::entry::<Members>(), rpc::entry::<Tiers>(), rpc::entry::<points::Points>()];
-    rpc::start(context, config, &services).await.unwrap()
+    if feeds {
+        let services = [rpc::entry::<Members>(), rpc::entry::<Tiers>(), rpc::entry::<points::Points>()];
+        return rpc::start(context, config, &services).await.unwrap();
+    }
+    // Elsewhere and away: points does without them.
+    config.peers.credential = Some("rk_away".to_owned().into());
+    config.peers.urls = ["members", "tiers"].map(|name| (name.to_owned(), "http://127.0.0.1:1".to_owned())).into();
+    rpc::start(context, config, &[rpc::entry::<points::Points>()]).await.unwrap()
 }
 
 async fn key(running: &Running, role: Role, programs: Programs, terminal: Option<String>) -> Credential {

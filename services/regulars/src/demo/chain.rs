@@ -1,6 +1,7 @@
 //! Setting the chain up, as an operator would: program, terms, stores, tills, keys, tiers, referrals, survey.
 
 use anyhow::Context as _;
+use kernel::{Ids, RandomIds};
 use proto::common::calendar_period::Unit;
 use proto::common::{CalendarPeriod, Money};
 use proto::directory::directory_service_client::DirectoryServiceClient;
@@ -19,7 +20,6 @@ use proto::tiers::{
 };
 use rpc::{Peer, Role};
 use tonic::transport::Channel;
-use uuid::Uuid;
 
 use super::calls::{Calls, call};
 use super::people::PLACES;
@@ -73,7 +73,7 @@ struct Administrator<'a> {
 
 impl Administrator<'_> {
     async fn open(&self) -> anyhow::Result<Chain> {
-        let program_id = format!("tea-{}", &Uuid::new_v4().simple().to_string()[..6]);
+        let program_id = format!("tea-{:06x}", rand::random::<u32>() >> 8);
         let program = self.program(&program_id).await?;
         self.terms(&program).await?;
         let mut shops = Vec::new();
@@ -239,5 +239,5 @@ pub(super) fn period(count: i32, unit: Unit) -> CalendarPeriod {
 
 /// A request id that nobody has used.
 pub(super) fn fresh() -> String {
-    Uuid::now_v7().to_string()
+    RandomIds.uuid().to_string()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::ToSpan;
 use jiff::civil::Date;
-use kernel::{Timestamp, Zone};
+use kernel::{Context, Timestamp, Zone};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
@@ -64,7 +64,7 @@ impl Play {
     /// Plays all days, or until it is stopped.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let zone = Zone::parse(TIME_ZONE)?;
-        let yesterday = Timestamp::from(jiff::Timestamp::now()).date_in(&zone).yesterday()?;
+        let yesterday = Context::system().now().date_in(&zone).yesterday()?;
         let mut dice = people::dice(self.seed);
         for day in 0..DAYS {
             if stop.is_cancelled() {

@@ -21,7 +21,6 @@ use rand::rngs::StdRng;
 use rpc::Peer;
 use rpc::wire::timestamp;
 use tonic::Status;
-use uuid::Uuid;
 
 use super::board::Board;
 use super::calls::{Calls, call};
@@ -209,7 +208,7 @@ impl Stage {
             parent: self.chain.program.clone(),
             member: sale.person.map_or(String::new(), |person| person.member.clone()),
             purchase: Some(PurchaseInput {
-                purchase_id: format!("r-{}", Uuid::now_v7().simple()),
+                purchase_id: fresh(),
                 net: Some(Money { currency_code: CURRENCY.to_owned(), minor_units: net }),
                 lines,
                 channel: "store".to_owned(),

@@ -56,7 +56,7 @@ impl FaultFile {
     pub(super) fn new(path: PathBuf, columns: Columns) -> anyhow::Result<FaultFile> {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("{} cannot be replaced", path.display()));
+                Err(error).with_context(|| format!("{} cannot be replaced", path.display()))
             }
             _ => Ok(FaultFile { path, columns, writer: None }),
         }

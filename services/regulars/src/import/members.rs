@@ -164,10 +164,13 @@ impl MemberColumns {
 
     fn identities(&self, row: &Row<'_>) -> Result<Vec<Identity>, Fault> {
         let region = row.get_if(self.region)?.to_owned();
-        let kinds: [(Option<Column>, fn(String) -> Value); 4] =
-            [(self.external_id, Value::ExternalId), (self.phone, Value::Phone), (self.email, Value::Email), (self.card, Value::Card)];
         let mut identities = Vec::new();
-        for (column, kind) in kinds {
+        for (column, kind) in [
+            (self.external_id, Value::ExternalId as fn(String) -> Value),
+            (self.phone, Value::Phone),
+            (self.email, Value::Email),
+            (self.card, Value::Card),
+        ] {
             let text = row.get_if(column)?;
             if !text.is_empty() {
                 let value = kind(text.to_owned());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kernel::{Currency, Money};
+use kernel::{Currency, Ids, Money, RandomIds};
 use proto::members::enroll_member_request::IfExists;
 use proto::members::identity::Value;
 use proto::members::members_service_client::MembersServiceClient;
@@ -64,7 +64,7 @@ impl Purchases {
             points: PointsServiceClient::new(target.peer.clone()),
             columns: PurchaseColumns::of(header)?,
             target,
-            run: Uuid::new_v4(),
+            run: RandomIds.uuid(),
         })
     }
 

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use kernel::{Ids, RandomIds};
 use proto::common::Role;
 use proto::directory::directory_service_client::DirectoryServiceClient;
 use proto::directory::{CreateApiKeyRequest, CreateProgramRequest};
@@ -17,7 +18,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Endpoint;
-use uuid::Uuid;
 
 pub(crate) const PROGRAM: &str = "accept";
 pub(crate) const TIME_ZONE: &str = "America/New_York";
@@ -166,5 +166,5 @@ fn storage<'a>(command: &'a mut Command, folder: &Path, database: Option<&str>) 
 }
 
 fn fresh() -> String {
-    Uuid::now_v7().to_string()
+    RandomIds.uuid().to_string()
 }

@@ -93,6 +93,7 @@ async fn call(
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a till's ids are its own")]
 fn award(member: String) -> AwardRequest {
     let id = Uuid::now_v7();
     AwardRequest {

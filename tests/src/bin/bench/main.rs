@@ -20,10 +20,10 @@ use crate::load::Members;
 #[derive(Parser)]
 pub(crate) struct Options {
     /// The PostgreSQL server, as postgres://…/postgres; its `fsync` and `synchronous_commit` must be on.
-    #[arg(long, env = "REGULARS_BENCH_POSTGRES")]
+    #[arg(long, env = "BENCH_POSTGRES")]
     postgres: String,
     /// The folder with pgbench and psql.
-    #[arg(long, env = "REGULARS_BENCH_PROGRAMS")]
+    #[arg(long, env = "BENCH_PROGRAMS")]
     programs: PathBuf,
     /// The suite's binary.
     #[arg(long, default_value = "target/release/regulars")]

@@ -58,7 +58,8 @@ impl Suite {
             .with_context(|| format!("cannot start {}", options.regulars.display()))?;
         let output = BufReader::new(child.stdout.take().context("its output is piped")?);
         let (mut address, mut key) = (None, None);
-        for line in output.lines() {
+        let mut lines = output.lines();
+        for line in lines.by_ref() {
             let line = line?;
             if let Some(found) = line.split_whitespace().find(|word| word.contains("127.0.0.1:")) {
                 address.get_or_insert(found.trim_start_matches("http://").to_owned());
@@ -70,6 +71,8 @@ impl Suite {
                 break;
             }
         }
+        // Nobody reads the rest, but a pipe that is closed would be an error for the one who writes into it.
+        std::thread::spawn(move || lines.for_each(drop));
         let (Some(address), Some(key)) = (address, key) else { bail!("the suite did not print its address and first key") };
         let mut suite = Suite { child, address, credential: Credential::new(&key)?, _folder: folder };
         suite.prepare().await?;
