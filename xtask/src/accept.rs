@@ -27,7 +27,8 @@ impl Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    shell::run(&mut cargo(["build", "--package", "regulars", "--package", "journeys", "--bin", "regulars", "--bin", "accept"]))?;
+    // The whole workspace, so that dependencies have the features that the tests have built them with.
+    shell::run(&mut cargo(["build", "--workspace", "--bin", "regulars", "--bin", "accept"]))?;
     let (_server, url) = postgres::start(Durability::None)?;
     let mut accept = command(target("debug/accept"), ["--regulars"]);
     accept.arg(target("debug/regulars")).env("REGULARS_TEST_POSTGRES", url);

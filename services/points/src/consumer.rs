@@ -6,6 +6,7 @@ use proto::events::event::Payload;
 use proto::events::{Event, MemberState, TierChanged};
 use rpc::wire::moment;
 use rpc::{EventHandler, HandlerError};
+use rust_decimal::Decimal;
 
 use crate::domain::{AccountId, Facts, MemberStatus, TierInterval};
 use crate::store;
@@ -24,9 +25,11 @@ impl EventHandler for MemberFacts {
             _ => return Ok(()),
         };
         let status = match state {
-            MemberState::Active | MemberState::Unspecified => MemberStatus::Active,
+            MemberState::Active => MemberStatus::Active,
             MemberState::Blocked => MemberStatus::Blocked,
             MemberState::Closed => MemberStatus::Closed,
+            // A state that this version does not know must not unblock anybody.
+            MemberState::Unspecified => return Ok(()),
         };
         change(tx, event, |facts| facts.status = status).await
     }
@@ -60,10 +63,14 @@ fn interval(changed: &TierChanged) -> Result<TierInterval, HandlerError> {
     let time = |field: &str, value: &prost_types::Timestamp| moment(field, value).map_err(|status| HandlerError::refused(status.message()));
     let start = changed.start_time.as_ref().ok_or_else(|| HandlerError::refused("a tier without a start"))?;
     let multiplier = if changed.multiplier.is_empty() { "1" } else { &changed.multiplier };
+    let multiplier: Decimal = multiplier.parse().map_err(|_| HandlerError::refused("a tier whose multiplier is no decimal"))?;
+    if multiplier.is_sign_negative() {
+        return Err(HandlerError::refused("a tier whose multiplier is negative"));
+    }
     Ok(TierInterval {
         scheme: changed.scheme.clone(),
         tier: changed.tier.clone(),
-        multiplier: multiplier.parse().map_err(|_| HandlerError::refused("a tier whose multiplier is no decimal"))?,
+        multiplier,
         start_at: time("start_time", start)?,
         end_at: changed.end_time.as_ref().map(|end| time("end_time", end)).transpose()?,
     })
@@ -99,7 +106,6 @@ fn supersede(tiers: &mut Vec<TierInterval>, scheme: &str, new: TierInterval) {
 mod tests {
     use super::*;
     use kernel::Timestamp;
-    use rust_decimal::Decimal;
 
     fn tier(name: &str, start: i64, end: Option<i64>) -> TierInterval {
         TierInterval {

@@ -19,6 +19,8 @@ use crate::store;
 /// How often the clock looks, and how many accounts it takes at a time.
 const PAUSE: Duration = Duration::from_secs(1);
 const ACCOUNTS_MAX: i64 = 256;
+/// How often the points outstanding are counted: it reads every account.
+const COUNT_PAUSE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much was settled.
@@ -43,6 +45,21 @@ pub(crate) fn start(host: &Host, database: &Database, executor: &Arc<Executor<Le
     });
 }
 
+/// Tells the metrics how many points are outstanding in each program.
+pub(crate) fn start_counting(host: &Host, database: &Database) {
+    let database = database.clone();
+    host.every("outstanding", COUNT_PAUSE, move || {
+        let database = database.clone();
+        async move {
+            let mut tx = database.read().await?;
+            for (program, points) in store::outstanding(&mut tx).await? {
+                telemetry::metrics().points_outstanding(&program, points);
+            }
+            Ok::<(), Error>(())
+        }
+    });
+}
+
 async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, programs: &Programs, now: Timestamp) -> Result<(), JobError> {
     loop {
         let mut tx = database.begin().await?;
@@ -56,8 +73,10 @@ async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, pro
                 jobs.push(settling(&program, MemberId(*member)));
             }
         }
+        // Accounts whose program is gone stay due; they must not keep the clock busy.
+        let stuck = jobs.is_empty();
         submit(executor, jobs, Instant::now() + PATIENCE).await?;
-        if i64::try_from(due.len()).is_ok_and(|found| found < ACCOUNTS_MAX) {
+        if stuck || i64::try_from(due.len()).is_ok_and(|found| found < ACCOUNTS_MAX) {
             return Ok(());
         }
     }

@@ -12,6 +12,7 @@ use rpc::{Host, StartError, Started};
 mod consumer;
 pub mod domain;
 mod error;
+mod event;
 mod executor;
 mod job;
 mod message;
@@ -39,6 +40,7 @@ impl rpc::Service for Points {
         host.consume("members", &database, consumer::MemberFacts)?;
         host.consume("tiers", &database, consumer::TierFacts)?;
         job::start(host, &database, &executor);
+        job::start_counting(host, &database);
         let draining = executor.clone();
         host.when_drained(async move { draining.shutdown().await });
         let rpcs = service::Rpcs {

@@ -1,15 +1,14 @@
-//! The domain as messages and events.
+//! The domain as messages.
 
 use kernel::{MemberId, ProgramId, Rounding, Timestamp, Uuid};
 use prost::{DecodeError, Message};
-use proto::events;
 use proto::points as pb;
 use rpc::wire::timestamp;
 use rust_decimal::Decimal;
 
 use crate::domain::{
     Account, Entry, EntryKind, Explanation, LotKey, MAIN_WALLET, Outcome, PointRounding, Purchase, Reservation, ReturnPolicy, Returned,
-    RewardState, Settled, Source, Stamp, Terms, Wallet,
+    RewardState, Source, Stamp, Terms, Wallet,
 };
 use crate::program::{Program, VersionRecord};
 
@@ -31,7 +30,7 @@ fn operation_name(program: &ProgramId, operation: Uuid) -> String {
     format!("programs/{program}/operations/{operation}")
 }
 
-fn purchase_name(program: &ProgramId, purchase: &str) -> String {
+pub(crate) fn purchase_name(program: &ProgramId, purchase: &str) -> String {
     format!("programs/{program}/purchases/{purchase}")
 }
 
@@ -39,7 +38,7 @@ fn version_name(program: &ProgramId, number: i64) -> String {
     if number == 0 { String::new() } else { format!("programs/{program}/versions/{number}") }
 }
 
-fn money(program: &Program, minor_units: i64) -> proto::common::Money {
+pub(crate) fn money(program: &Program, minor_units: i64) -> proto::common::Money {
     proto::common::Money { currency_code: program.currency.to_string(), minor_units }
 }
 
@@ -233,7 +232,7 @@ pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb:
     }
 }
 
-fn kind(kind: EntryKind) -> pb::EntryKind {
+pub(crate) fn kind(kind: EntryKind) -> pb::EntryKind {
     match kind {
         EntryKind::Award => pb::EntryKind::Award,
         EntryKind::Activate => pb::EntryKind::Activate,
@@ -395,116 +394,6 @@ pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'stati
         restore_grace: period("restore_grace", message.restore_grace.as_ref())?,
         reservation_ttl: ttl,
     })
-}
-
-/// The event of a command; `None` for one that changed nothing.
-pub(crate) fn event(parts: &AnswerParts<'_>, outcome: &Outcome, historical: bool) -> Option<events::Event> {
-    use events::event::Payload;
-    let AnswerParts { program, member, account, stamp, due: _, entries } = *parts;
-    let postings: Vec<events::Posting> = entries.iter().map(posting).collect();
-    let posted = |operation: &str| {
-        (!postings.is_empty())
-            .then(|| Payload::PointsPosted(events::PointsPosted { operation: operation.to_owned(), postings: postings.clone() }))
-    };
-    let mut purchase_version = 1;
-    let payload = match outcome {
-        Outcome::Awarded { purchase, explanation } => Payload::PurchaseRecorded(recorded(program, purchase, explanation, postings)),
-        Outcome::Returned(returned) => {
-            purchase_version = 1 + returned.purchase.returns;
-            Payload::PurchaseReturned(events::PurchaseReturned {
-                purchase: purchase_name(&program.id, &returned.purchase.input.id.0),
-                returned: Some(money(program, returned.summary.returned)),
-                remaining: Some(money(program, returned.purchase.remaining_net)),
-                base_points_delta: returned.summary.base_delta,
-                awarded_points_delta: returned.summary.due_delta,
-                complete: returned.purchase.remaining_net == 0,
-                postings,
-            })
-        }
-        Outcome::Redeemed { .. } => posted("REDEEM")?,
-        Outcome::Reserved { .. } => posted("RESERVE")?,
-        Outcome::Captured { .. } => posted("CAPTURE")?,
-        Outcome::Released { .. } => posted("RELEASE")?,
-        Outcome::Adjusted { .. } => posted("ADJUST")?,
-        Outcome::Ensured(_) => posted("REWARD")?,
-    };
-    let member_name = member.map(|member| member.name(&program.id)).unwrap_or_default();
-    // A stranger's purchase is its own aggregate: first its record, then its returns.
-    let (aggregate, version) = match (account, &payload) {
-        (Some(account), _) => (member_name.clone(), account.version),
-        (None, Payload::PurchaseRecorded(recorded)) => (recorded.purchase.clone(), purchase_version),
-        (None, Payload::PurchaseReturned(returned)) => (returned.purchase.clone(), purchase_version),
-        (None, _) => return None,
-    };
-    Some(envelope(&program.id, member_name, aggregate, version, stamp, historical, payload))
-}
-
-/// The event of what the clock did to an account.
-pub(crate) fn settled_event(program: &ProgramId, member: MemberId, last: &Entry, settled: &Settled) -> events::Event {
-    let postings = settled.entries.iter().map(posting).collect();
-    let payload = events::event::Payload::PointsPosted(events::PointsPosted { operation: "SETTLE".to_owned(), postings });
-    let name = member.name(program);
-    envelope(program, name.clone(), name, last.version, &last.stamp, false, payload)
-}
-
-fn envelope(
-    program: &ProgramId,
-    member: String,
-    aggregate: String,
-    version: i64,
-    stamp: &Stamp,
-    historical: bool,
-    payload: events::event::Payload,
-) -> events::Event {
-    events::Event {
-        event_id: String::new(),
-        program: program.name(),
-        member,
-        aggregate,
-        aggregate_version: version,
-        occur_time: Some(timestamp(stamp.occurred_at)),
-        record_time: Some(timestamp(stamp.now)),
-        historical,
-        payload: Some(payload),
-    }
-}
-
-fn recorded(program: &Program, purchase: &Purchase, explanation: &Explanation, postings: Vec<events::Posting>) -> events::PurchaseRecorded {
-    let input = &purchase.input;
-    events::PurchaseRecorded {
-        purchase: purchase_name(&program.id, &input.id.0),
-        store: purchase.store.to_string(),
-        terminal: purchase.terminal.to_string(),
-        channel: input.channel.clone(),
-        net: Some(money(program, input.net)),
-        lines: input
-            .lines
-            .iter()
-            .map(|line| events::PurchaseLine {
-                line_id: line.id.clone(),
-                sku: line.sku.clone(),
-                category: line.category.clone(),
-                quantity: line.quantity,
-                net_minor_units: line.net,
-            })
-            .collect(),
-        offer: input.offer.clone(),
-        base_points: explanation.base,
-        awarded_points: purchase.due,
-        first_purchase: purchase.facts.first_purchase,
-        postings,
-    }
-}
-
-fn posting(entry: &Entry) -> events::Posting {
-    let name = kind(entry.kind).as_str_name();
-    events::Posting {
-        version: entry.version,
-        kind: name.strip_prefix("ENTRY_KIND_").unwrap_or(name).to_owned(),
-        wallet: entry.wallet.to_string(),
-        points: entry.points,
-        active_after: entry.active_after,
-    }
 }
 
 /// Minor units of a request's money; the error is the currency that was expected.

@@ -47,7 +47,7 @@ async fn gold_multiplies_from_its_moment_on_and_is_lost_with_the_goods(engine: T
     assert_eq!(later, (100, 50, "gold"));
     // A till that was offline tells now of a purchase from before the member was gold.
     let earlier = suite.bought(&mut diary, &member, "p4", 1000, Some(crossing - HOUR / 2)).await;
-    assert_eq!(explained(earlier.award), (100, 0, "silver"));
+    assert_eq!(explained(earlier.award), (100, 0, "silver"), "tiers has told {:#?}", suite.feed_of("tiers", &member).await);
     suite.tier_reaches(&member, "gold", 1300).await;
     assert_eq!(suite.base_points(&["p1", "p2", "p3", "p4"]).await, 1300, "tiers and points count alike");
     assert_eq!(suite.active(&member).await, 1350);

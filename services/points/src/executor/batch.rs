@@ -11,6 +11,7 @@ use rpc::config::ClockConfig;
 use super::job::{Done, Job, Reply, Target, Work};
 use crate::domain::{AccountId, ClosedReservation, Command, Entry, Known, Ledger, Outcome, Purchase, RewardState, Settled, Stamp};
 use crate::error::{self, StoredRefusal};
+use crate::event;
 use crate::message::{self, AnswerParts};
 use crate::store::{self, AnswerKind, Locked, NewAnswer, NewReturn, StoredAnswer};
 
@@ -185,7 +186,7 @@ impl<'a> Batch<'a> {
         };
         let settled = Ledger::open(&mut held.account, versions, &held.facts, &stamp).settle();
         if let Some(last) = settled.entries.last() {
-            let event = message::settled_event(&job.program.id, member, last, &settled);
+            let event = event::of_settling(&job.program.id, member, last, &settled);
             self.changed.insert(id);
             self.push_event(event);
             self.entries.extend(settled.entries.iter().map(|entry| (id, entry.clone())));
@@ -235,7 +236,7 @@ impl<'a> Batch<'a> {
         let held = account.and_then(|id| self.accounts.get(&id)).map(|held| &held.account);
         let member = job.account.map(|(_, member)| member);
         let parts = AnswerParts { program: &job.program, member, account: held, stamp, due, entries: &entries };
-        let event = message::event(&parts, &outcome, job.origin.historical);
+        let event = event::of_command(&parts, &outcome, job.origin.historical);
         let operation = message::operation(&parts, &outcome);
         let (done, bytes) = match &outcome {
             Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::remembered_reward(&operation, state)),

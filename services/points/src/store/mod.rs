@@ -17,7 +17,7 @@ use codec::StoredEntry;
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
     AccountRow, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals, lock_facts,
-    orphans, purchase, read_account, read_operation, write_facts,
+    orphans, outstanding, purchase, read_account, read_operation, write_facts,
 };
 
 /// An account and what is known of its member, locked until the transaction ends.

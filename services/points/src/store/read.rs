@@ -231,6 +231,15 @@ pub(crate) async fn due_in_program(tx: &mut Tx, program: &ProgramId, now: Timest
     .await)?)
 }
 
+/// Per program the points of main wallets that members can still spend: active, pending and reserved.
+pub(crate) async fn outstanding(tx: &mut Tx) -> Result<Vec<(String, i64)>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT program, CAST(SUM(active + pending + reserved) AS BIGINT) FROM accounts GROUP BY program",
+    )
+    .fetch_all(conn)
+    .await)?)
+}
+
 /// A purchase by its key.
 pub(crate) async fn purchase(tx: &mut Tx, key: Uuid) -> Result<Option<Purchase>, Error> {
     let row: Option<(Vec<u8>,)> = on_engine!(tx, |conn| sqlx::query_as("SELECT details FROM purchases WHERE purchase_key = $1")

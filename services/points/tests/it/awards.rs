@@ -156,8 +156,17 @@ async fn old_data_may_be_as_old_as_it_likes(engine: TestEngine) {
     let returned = with(down_to("p1", 0), |request| request.historical = true);
     assert_eq!(wrong_fields(till.return_purchase(returned.clone()).await), ["historical"]);
     suite.platform().return_purchase(returned).await.unwrap();
-    let told: Vec<bool> = suite.events(2).await.iter().map(|event| event.historical).collect();
-    assert_eq!(told, [true, true]);
+    let first_day = Some(prost_types::Timestamp { seconds: -62_135_596_800, nanos: 0 });
+    let oldest = with(old("p4"), |request| {
+        request.member = member(2);
+        input(request).occur_time = first_day;
+    });
+    suite.platform().award(oldest).await.unwrap();
+    let entry = suite.entries(2).await.remove(0);
+    assert_eq!((entry.occur_time, suite.purchase("p4").await.occur_time), (first_day, first_day));
+    suite.verified().await;
+    let told: Vec<bool> = suite.events(3).await.iter().map(|event| event.historical).collect();
+    assert_eq!(told, [true, true, true]);
 }
 
 async fn a_till_tells_where_by_its_key(engine: TestEngine) {

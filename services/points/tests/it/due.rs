@@ -95,6 +95,17 @@ async fn settling_tells_what_it_did(engine: TestEngine) {
         assert_eq!(again.into_inner(), done);
     }
     assert!(won > 0, "the job was faster every time");
+    // The same request many times at once is answered with one answer.
+    let request = settle(0);
+    suite.award(7, "p7", 10_000).await;
+    suite.clock.advance(DAY);
+    let calls = (0..20).map(|_| {
+        let (mut service, request) = (service.clone(), request.clone());
+        async move { service.settle_due(request).await.unwrap() }
+    });
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer.get_ref() == answers[0].get_ref()), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
     suite.verified().await;
 }
 

@@ -1,12 +1,19 @@
 //! Two servers on one database.
 
 use futures::future::join_all;
+use proto::common::Role;
 use testkit::TestEngine;
 
 use super::requests::*;
 use super::suite::*;
 
-testkit::on_each_engine!(one_member_at_two_servers, one_request_at_two_servers, strangers_at_two_servers, new_members_at_two_servers);
+testkit::on_each_engine!(
+    one_member_at_two_servers,
+    one_request_at_two_servers,
+    strangers_at_two_servers,
+    new_members_at_two_servers,
+    one_reward_at_two_servers
+);
 
 async fn one_member_at_two_servers(engine: TestEngine) {
     let suite = Suite::start(engine).await;
@@ -86,6 +93,27 @@ async fn new_members_at_two_servers(engine: TestEngine) {
     join_all(calls).await;
     let report = suite.verified().await;
     assert_eq!((report.accounts, report.entries, report.points["tea"]), (40, 160, 1_600));
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn one_reward_at_two_servers(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    let (here, there) = (suite.client(Role::Service).await, replica.client(Role::Service).await);
+    for round in 0..5 {
+        let key = format!("referral/{round}/FRIEND");
+        let wishes = (1..=16_u128).map(|number| {
+            let mut server = if number % 2 == 0 { here.clone() } else { there.clone() };
+            // Eight members, each asked for twice.
+            let request = ensure(1 + number % 8, &key, 10, true, 1);
+            async move { server.ensure_reward(request).await }
+        });
+        let (granted, refused): (Vec<_>, Vec<_>) = join_all(wishes).await.into_iter().partition(Result::is_ok);
+        assert_eq!(granted.len(), 2, "both wishes of one member");
+        assert!(refused.into_iter().all(|answer| refusal(answer).1 == "REWARD_EXISTS"));
+    }
+    assert_eq!(suite.verified().await.points["tea"], 50);
     replica.stop().await;
     suite.stop().await;
 }

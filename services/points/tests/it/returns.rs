@@ -1,5 +1,7 @@
 //! Goods that go back, and what becomes of their points.
 
+use std::time::Duration;
+
 use proto::common::Role;
 use proto::points as pb;
 use proto::points::terms::ReturnPolicy;
@@ -19,6 +21,7 @@ testkit::on_each_engine!(
     pending_points_alone_are_taken_where_the_terms_say_so,
     the_terms_of_the_day_hold,
     a_return_beside_its_purchase_loses_nothing,
+    a_return_that_came_too_early_is_refused,
 );
 
 async fn lines_go_back_piece_by_piece(engine: TestEngine) {
@@ -174,7 +177,6 @@ async fn the_terms_of_the_day_hold(engine: TestEngine) {
     assert_eq!(suite.award(1, "p2", 10_000).await.actual_points, 500);
 }
 
-/// A return that overtakes its purchase is refused, or takes back all of it: never a part.
 async fn a_return_beside_its_purchase_loses_nothing(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let both = (1..=60).map(|number: u128| {
@@ -183,18 +185,56 @@ async fn a_return_beside_its_purchase_loses_nothing(engine: TestEngine) {
             let id = format!("p{number}");
             let (bought, returned) = tokio::join!(buys.award(award(number, &id, 10_000)), brings.return_purchase(down_to(&id, 0)));
             bought.unwrap();
-            match returned {
-                Ok(returned) => (number, returned.into_inner().actual_points),
-                Err(status) => {
-                    assert_eq!(code_and_reason(&status), (Code::NotFound, "PURCHASE_NOT_FOUND".to_owned()));
-                    (number, 0)
-                }
-            }
+            (number, returned)
         }
     });
-    for (number, taken) in futures::future::join_all(both).await {
+    took_back_all_or_nothing(&suite, futures::future::join_all(both).await).await;
+}
+
+/// A return is looked up before its purchase is recorded, and has its turn after: whose account it concerns was not known, so the
+/// account was not locked.
+async fn a_return_that_came_too_early_is_refused(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    suite.award(1, "p1", 10_000).await;
+    let held = suite.lock(1).await;
+    // One lane waits for the account. About half of the returns queue there, and half of their awards do not.
+    let mut spends = suite.platform();
+    let busy = tokio::spawn(async move { spends.redeem(redeem(1, 1)).await.unwrap() });
+    let pause = Duration::from_millis(200);
+    tokio::time::sleep(pause).await;
+    let (mut returns, mut awards) = (Vec::new(), Vec::new());
+    for number in 2..=25_u128 {
+        let mut platform = suite.platform();
+        let id = format!("p{number}");
+        returns.push(tokio::spawn(async move { (number, platform.return_purchase(down_to(&id, 0)).await) }));
+    }
+    tokio::time::sleep(pause).await;
+    for number in 2..=25_u128 {
+        let mut platform = suite.platform();
+        awards.push(tokio::spawn(async move { platform.award(award(number, &format!("p{number}"), 10_000)).await.unwrap() }));
+    }
+    tokio::time::sleep(pause).await;
+    drop(held);
+    busy.await.unwrap();
+    for bought in awards {
+        bought.await.unwrap();
+    }
+    let returned = futures::future::join_all(returns).await.into_iter().map(|returned| returned.unwrap());
+    took_back_all_or_nothing(&suite, returned.collect()).await;
+}
+
+/// A return that overtakes its purchase is refused, or takes back all of it: never a part.
+async fn took_back_all_or_nothing(suite: &Suite, returns: Vec<(u128, Result<tonic::Response<pb::Operation>, tonic::Status>)>) {
+    for (number, returned) in returns {
+        let left = match returned {
+            Ok(returned) => 100 + returned.into_inner().actual_points,
+            Err(status) => {
+                assert_eq!(code_and_reason(&status), (Code::NotFound, "PURCHASE_NOT_FOUND".to_owned()));
+                100
+            }
+        };
         let due = suite.purchase(&format!("p{number}")).await.due_points;
-        assert_eq!((suite.figures(number).await.0, due), (100 + taken, 100 + taken));
+        assert_eq!((suite.figures(number).await.0, due), (left, left));
     }
     suite.verified().await;
 }

@@ -150,8 +150,10 @@ fn read<J: Job>(mut file: CsvFile, job: &J, lanes: &[mpsc::Sender<Parcel<J::Row>
         }
         match row.and_then(|row| job.read(&row)) {
             Ok((person, row)) => {
-                // The worker is gone only when everything stops.
-                let _stopped = lanes[lane(&person, lanes.len())].blocking_send(Parcel { number, bytes, row });
+                // A worker is gone only when everything stops.
+                if lanes[lane(&person, lanes.len())].blocking_send(Parcel { number, bytes, row }).is_err() {
+                    break;
+                }
             }
             Err(fault) => shared.done(number, bytes, Err(&fault))?,
         }
