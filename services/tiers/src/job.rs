@@ -28,8 +28,7 @@ impl Rpcs {
             let mut outcome = Ok(());
             for Due { member_id, program_id, scheme_id } in &due {
                 let member = Member { program: program(program_id)?, id: MemberId(*member_id) };
-                let reason = Reason { since: Since::from(now), cause: Cause::Time, name: "", event_id: "", historical: false };
-                if let Err(error) = retry(|| self.try_evaluate(&member, scheme_id, &reason)).await {
+                if let Err(error) = retry(|| self.try_evaluate(&member, scheme_id, Cause::Time, "")).await {
                     outcome = Err(error);
                 }
             }
@@ -59,9 +58,7 @@ impl Rpcs {
         drop(tx);
         for id in &members {
             let member = Member { program: program.clone(), id: *id };
-            let reason =
-                Reason { since: Since::from(self.context.now()), cause: Cause::Scheme, name: &name, event_id: "", historical: false };
-            retry(|| self.try_evaluate(&member, &sweep.scheme_id, &reason)).await?;
+            retry(|| self.try_evaluate(&member, &sweep.scheme_id, Cause::Scheme, &name)).await?;
         }
         let mut tx = self.database.begin().await?;
         match members.last() {
@@ -74,7 +71,7 @@ impl Rpcs {
     }
 
     /// Evaluates a member. One attempt is one transaction.
-    async fn try_evaluate(&self, member: &Member, scheme: &str, reason: &Reason<'_>) -> Result<(), Error> {
+    async fn try_evaluate(&self, member: &Member, scheme: &str, cause: Cause, name: &str) -> Result<(), Error> {
         let Some(program) = self.directory.program(&member.program).await? else {
             return Err(Error::Corrupt(format!("{} is not in the directory", member.program.name())));
         };
@@ -83,7 +80,10 @@ impl Rpcs {
         let versions = self.locked_versions(&mut tx, &member.program, Some(scheme)).await?.remove(scheme);
         let versions = versions.ok_or_else(|| Error::Corrupt(format!("there is no scheme {scheme} to evaluate")))?;
         let known = Known::read(&mut tx, member, scheme, versions).await?;
-        evaluate(&mut tx, &self.context, &program.zone, member, scheme, &known, reason).await?;
+        // The time under the lock: whoever has waited for it must not unsay what purchases have told meanwhile.
+        let since = Since::from(self.context.now());
+        let reason = Reason { since, cause, name, event_id: "", historical: false };
+        evaluate(&mut tx, &self.context, &program.zone, member, scheme, &known, &reason).await?;
         tx.commit().await
     }
 }
