@@ -184,7 +184,8 @@ impl<'a> Ledger<'a> {
         Ok(Outcome::Ensured(RewardState { version: ensure.version, granted, lot }))
     }
 
-    /// Adds points to a lot. A credit that is spendable at once repays the deficit first.
+    /// Adds points to a lot. A credit that is spendable at once repays the deficit first; one of old data whose life is over
+    /// already lapses at once and repays nothing.
     pub(super) fn credit(
         &mut self,
         kind: EntryKind,
@@ -197,10 +198,16 @@ impl<'a> Ledger<'a> {
         let (held, deficit) =
             self.account.wallet(wallet).map_or((0, 0), |wallet| (wallet.active + wallet.pending + wallet.reserved, wallet.deficit));
         held.checked_add(points).ok_or(Refusal::Overflow)?;
-        let repaid = if key.activates_at.is_none() { points.min(deficit) } else { 0 };
+        let lapsed = key.expires_at.filter(|at| *at <= self.stamp.now);
+        let repaid = if key.activates_at.is_none() && lapsed.is_none() { points.min(deficit) } else { 0 };
         let lots = if points > repaid { vec![LotChange { key: key.clone(), points: points - repaid, reserved: 0 }] } else { Vec::new() };
         let effective_at = self.stamp.occurred_at;
         self.post(Posting { kind, wallet: wallet.into(), lots, deficit: -repaid, source, program_version, effective_at });
+        if let Some(effective_at) = lapsed.filter(|_| points > 0) {
+            let lots = vec![LotChange { key: key.clone(), points: -points, reserved: 0 }];
+            let (kind, source) = (EntryKind::Expire, Source::Due);
+            self.post(Posting { kind, wallet: wallet.into(), lots, deficit: 0, source, program_version: 0, effective_at });
+        }
         Ok(())
     }
 

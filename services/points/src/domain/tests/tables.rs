@@ -80,6 +80,25 @@ fn points_lapse_when_their_time_has_come_whoever_comes_first() {
 }
 
 #[test]
+fn old_data_whose_points_have_lapsed_repays_nothing() {
+    let mut bench = Bench::new(terms());
+    bench.run(award("p", 10_000)).unwrap();
+    bench.run(redeem(80)).unwrap();
+    bench.run(remaining("p", 0)).unwrap();
+    let stamp = Stamp { occurred_at: at("2024-03-01T12:00:00Z"), ..bench.stamp() };
+    let done = Ledger::open(&mut bench.account, &bench.versions, &bench.facts, &stamp).apply(&award("old", 5_000), &Known::default());
+    let (_, entries) = done.unwrap();
+    assert_eq!(
+        entries.iter().map(|entry| (entry.kind, entry.points)).collect::<Vec<_>>(),
+        [(EntryKind::Award, 50), (EntryKind::Expire, -50)]
+    );
+    assert_eq!(entries[1].effective_at, at("2025-04-01T00:00:00Z"));
+    bench.entries.extend(entries);
+    bench.check();
+    assert_eq!(bench.balances(), (0, 0, 0, 80));
+}
+
+#[test]
 fn pending_points_cannot_be_spent_until_they_are_active() {
     let mut bench = Bench::new(Terms { activate_after: Some(Period { count: 14, unit: CalendarUnit::Day }), ..terms() });
     bench.run(award("p", 10_000)).unwrap();
