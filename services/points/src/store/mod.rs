@@ -77,6 +77,10 @@ pub(crate) struct NewReturn {
     pub(crate) details: Vec<u8>,
 }
 
+/// A row of `operations`: id, fingerprint, kind, answer, when it is forgotten.
+type AnswerRow = (Uuid, Vec<u8>, i64, Vec<u8>, Option<DbTime>);
+
+/// A row of `accounts` with the member's facts: id, version, state, version and details of the facts.
 type AccountState = (Uuid, i64, Vec<u8>, Option<i64>, Option<Vec<u8>>);
 
 /// Locks accounts in key order, opening those that do not exist yet, and reads them.
@@ -135,7 +139,7 @@ async fn locked(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Locked>
 
 /// Remembered answers by operation.
 pub(crate) async fn operations(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<HashMap<Uuid, StoredAnswer>, Error> {
-    let rows: Vec<(Uuid, Vec<u8>, i64, Vec<u8>, Option<DbTime>)> =
+    let rows: Vec<AnswerRow> =
         by_keys!(tx, keys, "SELECT operation_id, fingerprint, kind, answer, forget_at FROM operations WHERE operation_id", "")?;
     let live = rows.into_iter().filter(|row| row.4.is_none_or(|at| at.0 > now));
     live.map(|(id, fingerprint, kind, answer, _)| Ok((id, StoredAnswer { fingerprint, kind: AnswerKind::read(kind)?, answer }))).collect()

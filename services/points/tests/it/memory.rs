@@ -160,7 +160,8 @@ async fn a_purchase_counts_once_under_any_id(engine: TestEngine) {
     let again = platform.award(with(request.clone(), |request| request.request_id = request_id())).await.unwrap();
     assert!(replayed(&again));
     assert_eq!(again.into_inner(), first);
-    let changes: [(&str, fn(&mut pb::AwardRequest)); 4] = [
+    type Change = (&'static str, fn(&mut pb::AwardRequest));
+    let changes: [Change; 4] = [
         ("member", |request| request.member = member(2)),
         ("member", |request| request.member.clear()),
         ("purchase", |request| input(request).net = yuan(10_001)),
