@@ -21,7 +21,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (_server, url) = postgres::start(Durability::None)?;
-    let mut command = cargo(["test"]);
+    // A failing crate must not hide what the others would say.
+    let mut command = cargo(["test", "--no-fail-fast"]);
     if options.packages.is_empty() {
         command.arg("--workspace");
     }

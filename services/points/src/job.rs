@@ -19,6 +19,8 @@ use crate::store;
 /// How often the clock looks, and how many accounts it takes at a time.
 const PAUSE: Duration = Duration::from_secs(1);
 const ACCOUNTS_MAX: i64 = 256;
+/// Accounts that wait in the ledger's queues at the same time.
+const JOBS_AT_ONCE: usize = 256;
 /// How often the points outstanding are counted: it reads every account.
 const COUNT_PAUSE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,17 +104,21 @@ pub(crate) async fn settle_program(
 }
 
 async fn submit(executor: &Executor<LedgerHandler>, jobs: Vec<Job>, deadline: Instant) -> Result<Done, JobError> {
-    let submitted = jobs.into_iter().map(|job| {
-        let lane = job.account.map(|(id, _)| id.0);
-        executor.submit(lane, job, deadline)
-    });
     let mut done = Done::default();
-    for reply in join_all(submitted).await {
-        done.found += 1;
-        if let Reply::Settled(settled) = reply.map_err(JobError::Ledger)? {
-            done.accounts += i64::from(!settled.entries.is_empty());
-            done.activated += settled.activated;
-            done.expired += settled.expired;
+    let mut jobs = jobs.into_iter().peekable();
+    // A part at a time, so that tills find room in the queues between them.
+    while jobs.peek().is_some() {
+        let submitted = jobs.by_ref().take(JOBS_AT_ONCE).filter_map(|job| {
+            let (account, _) = job.account?;
+            Some(executor.submit(account.0, job, deadline))
+        });
+        for reply in join_all(submitted).await {
+            done.found += 1;
+            if let Reply::Settled(settled) = reply.map_err(JobError::Ledger)? {
+                done.accounts += i64::from(!settled.entries.is_empty());
+                done.activated += settled.activated;
+                done.expired += settled.expired;
+            }
         }
     }
     Ok(done)

@@ -9,12 +9,13 @@ use persistence::{Database, Error};
 use prost::Message;
 use proto::points as pb;
 use rpc::Directory;
+use tokio::sync::Mutex;
 
 use crate::domain::{Terms, Version, Versions};
 use crate::message;
 use crate::store;
 
-/// How old a cached program may be: terms made by another process are seen within this time.
+/// How old a cached program may be: terms made by another process are seen within twice this time.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// A program as the ledger sees it.
@@ -40,21 +41,40 @@ pub(crate) struct Programs {
     database: Database,
     directory: Directory,
     cache: RwLock<HashMap<ProgramId, (Instant, Arc<Program>)>>,
+    /// Held by whoever fetches a program; a caller that hangs up lets go of it.
+    fetching: Mutex<()>,
 }
 
 impl Programs {
     pub(crate) fn new(database: Database, directory: Directory) -> Programs {
-        Programs { database, directory, cache: RwLock::default() }
+        Programs { database, directory, cache: RwLock::default(), fetching: Mutex::default() }
     }
 
     /// A program with its terms; `None` when there is no such program.
     pub(crate) async fn get(&self, id: &ProgramId) -> Result<Option<Arc<Program>>, Error> {
-        let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        if let Some((at, program)) = cached
-            && at.elapsed() < AGE_MAX
-        {
-            return Ok(Some(program));
+        if let Some(fresh) = self.cached(id, AGE_MAX) {
+            return Ok(Some(fresh));
         }
+        // One caller fetches it anew. The others go on with what was good a moment ago, or wait when it is older than that.
+        let Ok(_fetching) = self.fetching.try_lock() else {
+            if let Some(recent) = self.cached(id, 2 * AGE_MAX) {
+                return Ok(Some(recent));
+            }
+            let _fetching = self.fetching.lock().await;
+            return match self.cached(id, AGE_MAX) {
+                Some(fetched) => Ok(Some(fetched)),
+                None => self.fetch(id).await,
+            };
+        };
+        self.fetch(id).await
+    }
+
+    fn cached(&self, id: &ProgramId, age_max: Duration) -> Option<Arc<Program>> {
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        cache.get(id).filter(|(at, _)| at.elapsed() < age_max).map(|(_, program)| program.clone())
+    }
+
+    async fn fetch(&self, id: &ProgramId) -> Result<Option<Arc<Program>>, Error> {
         let Some(found) = self.directory.program(id).await? else { return Ok(None) };
         let records = self.versions(id).await?;
         let versions = records

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use kernel::Uuid;
-use persistence::{Database, Error};
+use kernel::{ProgramId, Uuid};
+use persistence::{Database, Error, Tx};
 
-use crate::domain::{Account, AccountId, Entry, MAIN_WALLET};
+use crate::domain::{Account, AccountId, Entry, EntryKind, MAIN_WALLET, Source};
+use crate::executor::Target;
 use crate::store::{self, AccountRow};
 
 const ACCOUNTS_PER_PAGE: i64 = 200;
@@ -69,9 +70,10 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
             differ(format!("entries end at version {}, the account is at {}", derived.version, row.version));
             break;
         }
+        let mut page = Vec::with_capacity(rows.len());
         for entry in rows {
             if derived.version == row.version {
-                break 'all;
+                break;
             }
             let version = entry.version;
             let Some(entry) = readable(store::entry_from_row(entry), |what| differ(format!("entry {version}: cannot be read: {what}")))?
@@ -90,6 +92,10 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
             if let Some(what) = disagreement(&derived, &entry) {
                 differ(format!("entry {}: {what}", entry.version));
             }
+            page.push(entry);
+        }
+        for (version, what) in missing_keys(&mut tx, &row.program, &page).await? {
+            differ(format!("entry {version}: {what}"));
         }
     }
     if derived.version == row.version {
@@ -99,6 +105,42 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
     report.entries += entries;
     *report.points.entry(row.program.clone()).or_default() += points;
     Ok(())
+}
+
+/// What guards entries against being made twice, and is not there: the answers by request, and what has a natural key.
+async fn missing_keys(tx: &mut Tx, program: &str, entries: &[Entry]) -> Result<Vec<(i64, &'static str)>, Error> {
+    let program = ProgramId::parse(program).map_err(|_| Error::Corrupt("program of an account".to_owned()))?;
+    let guards = entries.iter().filter(|entry| !entry.stamp.operation.is_nil()).map(|entry| {
+        let natural = match (&entry.source, entry.kind) {
+            (Source::Purchase(id), _) => Some(Target::purchase(&program, &id.0)),
+            (Source::Reward { key, .. }, _) => Some(Target::reward(&program, key)),
+            (Source::Reservation { id, .. }, EntryKind::Reserve) => Some(Target::Reservation(*id)),
+            _ => None,
+        };
+        (entry, natural)
+    });
+    let guards: Vec<_> = guards.collect();
+    let keys = |wanted: fn(Target) -> Option<Uuid>| -> Vec<Uuid> { guards.iter().filter_map(|(_, target)| wanted((*target)?)).collect() };
+    let operations: Vec<Uuid> = guards.iter().map(|(entry, _)| entry.stamp.operation).collect();
+    let purchases = keys(|target| if let Target::Purchase(key) = target { Some(key) } else { None });
+    let rewards = keys(|target| if let Target::Reward(key) = target { Some(key) } else { None });
+    let reservations = keys(|target| if let Target::Reservation(key) = target { Some(key) } else { None });
+    let there = store::existing_keys(tx, &operations, &purchases, &rewards, &reservations).await?;
+    let mut missing = Vec::new();
+    for (entry, natural) in guards {
+        if !there.operations.contains(&entry.stamp.operation) {
+            missing.push((entry.version, "the answer to its request is not there"));
+        }
+        match natural {
+            Some(Target::Purchase(key)) if !there.purchases.contains(&key) => missing.push((entry.version, "its purchase is not there")),
+            Some(Target::Reward(key)) if !there.rewards.contains(&key) => missing.push((entry.version, "its reward is not there")),
+            Some(Target::Reservation(key)) if !there.reservations.contains(&key) => {
+                missing.push((entry.version, "its reservation is not there"));
+            }
+            _ => {}
+        }
+    }
+    Ok(missing)
 }
 
 /// What a row holds, or `None` after telling that it cannot be read: damage is a finding, and the other books are looked at.

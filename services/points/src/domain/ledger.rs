@@ -231,29 +231,34 @@ impl<'a> Ledger<'a> {
     }
 
     /// Ends a reservation: `spent` of it leaves the lots in their order, the rest comes free in the lots it came from. What comes
-    /// free in a lot that has lapsed meanwhile lives on for the grace that the terms give, or lapses with the next settling.
+    /// free in a lot that has lapsed meanwhile lives on for the grace that the terms give, or lapses with the next settling. What
+    /// comes free alive repays the deficit first: else points that a return could not reach while they were held could be spent.
     pub(super) fn end_reservation(&mut self, kind: EntryKind, reservation: &Reservation, spent: i64, ended_at: Timestamp) {
         let version = self.versions.at(self.stamp.now);
         let mut unspent = spent;
+        let owed = self.account.wallet(&reservation.wallet).map_or(0, |wallet| wallet.deficit);
+        let mut repaid = 0;
         let mut lots: Vec<LotChange> = Vec::new();
         for (key, held) in &reservation.lots {
             let taken = unspent.min(*held);
             unspent -= taken;
-            let freed = held - taken;
             let lapsed = key.expires_at.is_some_and(|at| at <= ended_at);
+            let repays = if lapsed && version.terms.restore_grace.is_none() { 0 } else { (held - taken).min(owed - repaid) };
+            repaid += repays;
+            let freed = held - taken - repays;
             match version.terms.restore_grace {
                 Some(grace) if lapsed && freed > 0 => {
                     lots.push(LotChange { key: key.clone(), points: -held, reserved: -held });
                     let expires_at = Some(grace.after(ended_at, &version.zone));
                     lots.push(LotChange { key: LotKey { expires_at, ..key.clone() }, points: freed, reserved: 0 });
                 }
-                _ => lots.push(LotChange { key: key.clone(), points: -taken, reserved: -held }),
+                _ => lots.push(LotChange { key: key.clone(), points: -taken - repays, reserved: -held }),
             }
         }
         let source =
             Source::Reservation { id: reservation.id, hold_until: reservation.expires_at, reference: reservation.reference.clone() };
         let wallet = reservation.wallet.clone();
-        self.post(Posting { kind, wallet, lots, deficit: 0, source, program_version: version.number, effective_at: ended_at });
+        self.post(Posting { kind, wallet, lots, deficit: -repaid, source, program_version: version.number, effective_at: ended_at });
     }
 
     fn open_reservation(&self, id: kernel::Uuid, known: &Known) -> Result<Reservation, Refusal> {

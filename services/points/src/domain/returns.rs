@@ -96,9 +96,9 @@ impl Ledger<'_> {
         let mut lots: Vec<LotChange> = Vec::new();
         let mut taken = Taken::default();
         let mut left = points;
-        let mut deficit = 0;
+        let (mut deficit, mut reserved) = (0, 0);
         if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
-            deficit = wallet.deficit;
+            (deficit, reserved) = (wallet.deficit, wallet.reserved);
             let is_own = |key: &LotKey| own == Some(key);
             let own_lots = wallet.lots.iter().filter(|lot| is_own(&lot.key));
             let active = wallet.lots.iter().filter(|lot| !is_own(&lot.key) && lot.key.activates_at.is_none());
@@ -114,9 +114,12 @@ impl Ledger<'_> {
                 *(if lot.key.activates_at.is_some() { &mut taken.pending } else { &mut taken.active }) += part;
             }
         }
-        if policy == ReturnPolicy::Unlimited {
-            taken.deficit = cap.map_or(left, |cap| left.min((cap - deficit).max(0)));
-        }
+        taken.deficit = match policy {
+            ReturnPolicy::OnlyPending => 0,
+            // What a reservation holds is there, only out of reach until it ends.
+            ReturnPolicy::WithinBalance => left.min((reserved - deficit).max(0)),
+            ReturnPolicy::Unlimited => cap.map_or(left, |cap| left.min((cap - deficit).max(0))),
+        };
         taken.forgiven = left - taken.deficit;
         self.post(Posting {
             kind,

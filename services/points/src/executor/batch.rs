@@ -98,9 +98,14 @@ impl<'a> Batch<'a> {
         if let (Command::Award(_), Target::Purchase(purchase)) = (command, target)
             && let Some(recorded) = self.purchases.get(purchase)
         {
-            let stored =
-                self.answers.get(&recorded.operation).ok_or_else(|| Error::Corrupt("a purchase without its operation".to_owned()))?;
-            return replay(key, stored, command, error::purchase_exists);
+            let stored = self.answers.get(&recorded.operation).cloned();
+            let stored = stored.ok_or_else(|| Error::Corrupt("a purchase without its operation".to_owned()))?;
+            let reply = replay(key, &stored, command, error::purchase_exists)?;
+            // The request id that was answered is bound from now on, like the one that came first.
+            if let Reply::Done { .. } = reply {
+                self.remember(key, stored.kind, stored.answer);
+            }
+            return Ok(reply);
         }
         if let Target::Reward(reward) = target
             && let Some((owner, _)) = self.rewards.get(reward)
@@ -135,7 +140,6 @@ impl<'a> Batch<'a> {
             Ok((outcome, entries)) => self.keep(job, key, &stamp, *target, request, outcome, &due, entries),
             Err(refusal) => {
                 let status = error::refused(&refusal);
-                telemetry::metrics().rejected(error::reason(&refusal));
                 if error::is_remembered(&refusal) {
                     self.remember(key, AnswerKind::Refusal, StoredRefusal::of(&status).encode_to_vec());
                 }

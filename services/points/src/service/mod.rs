@@ -94,10 +94,7 @@ impl Rpcs {
 /// Why the ledger gave no answer, as a status.
 pub(crate) fn not_answered(error: SubmitError<persistence::Error>) -> Status {
     match error {
-        SubmitError::Overloaded => {
-            telemetry::metrics().refused_by_overload("ledger queue");
-            status::overloaded("too many commands are waiting", std::time::Duration::from_millis(100))
-        }
+        SubmitError::Overloaded => status::overloaded("too many commands are waiting", std::time::Duration::from_millis(100)),
         SubmitError::DeadlineExceeded => status::deadline_exceeded(),
         SubmitError::ShuttingDown | SubmitError::Unavailable => {
             let text = "the ledger cannot be reached; whether the request took effect is unknown: send it again";

@@ -69,13 +69,15 @@ fn origin(call: &Call, within: &str, at: &Circumstances<'_>) -> Result<Origin, S
         }
         None => Ok(given.into()),
     };
-    Ok(Origin {
-        actor: caller.actor().into(),
-        store: own(at.store, caller.store.as_ref(), "store")?,
-        terminal: own(at.terminal, caller.terminal.as_ref(), "terminal")?,
-        occurred_at: at.occurred_at,
-        historical: at.historical,
-    })
+    let terminal: Arc<str> = own(at.terminal, caller.terminal.as_ref(), "terminal")?;
+    let mut store: Arc<str> = own(at.store, caller.store.as_ref(), "store")?;
+    if let Some((of_terminal, _)) = terminal.split_once("/terminals/") {
+        if !store.is_empty() && *store != *of_terminal {
+            return Err(status::bad_request([(format!("{within}terminal"), "must be a terminal of the store")]));
+        }
+        store = of_terminal.into();
+    }
+    Ok(Origin { actor: caller.actor().into(), store, terminal, occurred_at: at.occurred_at, historical: at.historical })
 }
 
 impl Rpcs {
@@ -156,7 +158,16 @@ impl Rpcs {
         let occurred_at = told_time("occur_time", occur_time.as_ref())?;
         let origin = origin(call, "", &Circumstances { store, terminal, occurred_at, historical: *historical })?;
         // Whose purchase it is never changes, so it may be read ahead; everything else is read under the account's lock.
-        let member = self.stored_purchase(target).await?.and_then(|purchase| purchase.member);
+        let stored = self.stored_purchase(target).await?;
+        let member = stored.as_ref().and_then(|purchase| purchase.member);
+        // The purchase may have been made under terms that this process has not seen yet.
+        let program = match stored.map(|purchase| purchase.facts.version) {
+            Some(version) if program.versions.as_ref().is_none_or(|versions| versions.number(version).is_none()) => {
+                self.programs.forget(&program.id);
+                self.program(&program.id).await?
+            }
+            _ => program,
+        };
         let command = Command::Return(Return { purchase: PurchaseId(id.into()), what });
         Ok(Parsed { program, member, command, target, origin })
     }

@@ -5,7 +5,7 @@ mod codec;
 mod programs;
 mod read;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::{DbTime, Engine, Error, Tx, on_engine};
@@ -149,6 +149,30 @@ pub(crate) async fn operations(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Re
 pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Purchase>, Error> {
     let rows: Vec<(Uuid, Vec<u8>)> = by_keys!(tx, keys, "SELECT purchase_key, details FROM purchases WHERE purchase_key", "")?;
     rows.into_iter().map(|(key, details)| Ok((key, codec::decode_purchase(&details)?))).collect()
+}
+
+/// Keys that were looked for and are there.
+pub(crate) struct ExistingKeys {
+    pub(crate) operations: HashSet<Uuid>,
+    pub(crate) purchases: HashSet<Uuid>,
+    pub(crate) rewards: HashSet<Uuid>,
+    pub(crate) reservations: HashSet<Uuid>,
+}
+
+/// Which of these keys there are.
+pub(crate) async fn existing_keys(
+    tx: &mut Tx,
+    operations: &[Uuid],
+    purchases: &[Uuid],
+    rewards: &[Uuid],
+    reservations: &[Uuid],
+) -> Result<ExistingKeys, Error> {
+    let operations: Vec<(Uuid,)> = by_keys!(tx, operations, "SELECT operation_id FROM operations WHERE operation_id", "")?;
+    let purchases: Vec<(Uuid,)> = by_keys!(tx, purchases, "SELECT purchase_key FROM purchases WHERE purchase_key", "")?;
+    let rewards: Vec<(Uuid,)> = by_keys!(tx, rewards, "SELECT reward_key FROM rewards WHERE reward_key", "")?;
+    let reservations: Vec<(Uuid,)> = by_keys!(tx, reservations, "SELECT reservation_id FROM reservations WHERE reservation_id", "")?;
+    let set = |rows: Vec<(Uuid,)>| rows.into_iter().map(|(key,)| key).collect();
+    Ok(ExistingKeys { operations: set(operations), purchases: set(purchases), rewards: set(rewards), reservations: set(reservations) })
 }
 
 /// Locks purchases in key order: those of strangers have no account that would order their returns.

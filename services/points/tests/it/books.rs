@@ -15,6 +15,7 @@ testkit::on_each_engine!(
     a_wrong_entry_is_found,
     a_missing_entry_is_found,
     a_missing_account_is_found,
+    a_missing_guard_against_doubling_is_found,
     unreadable_rows_are_found_beside_others,
     a_wrong_due_time_is_found,
 );
@@ -132,6 +133,19 @@ async fn a_missing_entry_is_found(engine: TestEngine) {
     assert_eq!(found(&suite).await, ["entries end at version 3, the account is at 4"]);
     damage(&suite, "DELETE FROM entries WHERE account_id = $1 AND version = 2").await;
     assert_eq!(found(&suite).await, ["entry 3: follows version 1"]);
+}
+
+/// Without these rows the same request, purchase or reservation could take effect a second time.
+async fn a_missing_guard_against_doubling_is_found(engine: TestEngine) {
+    let suite = books(engine).await;
+    let one = |kind: i32| format!("SELECT operation FROM entries WHERE account_id = $1 AND kind = {kind} ORDER BY version LIMIT 1");
+    damage(&suite, &format!("DELETE FROM operations WHERE operation_id = ({})", one(6))).await;
+    assert_eq!(found(&suite).await, ["entry 2: the answer to its request is not there"]);
+    damage(&suite, &format!("DELETE FROM purchases WHERE operation = ({})", one(1))).await;
+    damage(&suite, &format!("DELETE FROM reservations WHERE reservation_id = ({})", one(3))).await;
+    let all =
+        ["entry 1: its purchase is not there", "entry 2: the answer to its request is not there", "entry 3: its reservation is not there"];
+    assert_eq!(found(&suite).await, all);
 }
 
 async fn a_missing_account_is_found(engine: TestEngine) {

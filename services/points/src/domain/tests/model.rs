@@ -49,6 +49,7 @@ impl Model {
         while let Some(index) = self.holds.iter().position(|hold| hold.until <= now) {
             let hold = self.holds.remove(index);
             self.unhold(&hold.parts);
+            self.repay(&hold.parts, hold.until);
         }
         self.credits.retain(|c| c.held > 0 || c.key.activates_at.is_some() || c.key.expires_at.is_none_or(|at| at > now));
         for credit in &mut self.credits {
@@ -89,14 +90,26 @@ impl Model {
         true
     }
 
-    pub(super) fn end_hold(&mut self, id: Uuid, spent: i64) -> bool {
+    pub(super) fn end_hold(&mut self, id: Uuid, spent: i64, now: Timestamp) -> bool {
         let Some(index) = self.holds.iter().position(|hold| hold.id == id) else { return false };
         let hold = self.holds.remove(index);
         self.unhold(&hold.parts);
-        for (key, _) in hold.parts.iter().take(usize::try_from(spent).unwrap()) {
+        let (spent, freed) = hold.parts.split_at(usize::try_from(spent).unwrap());
+        for (key, _) in spent {
             self.credits.iter_mut().find(|c| c.key == *key && c.points > c.held).unwrap().points -= 1;
         }
+        self.repay(freed, now);
         true
+    }
+
+    /// What comes free alive repays what is owed.
+    fn repay(&mut self, freed: &[(LotKey, i64)], now: Timestamp) {
+        for (key, _) in freed.iter().filter(|(key, _)| key.expires_at.is_none_or(|at| at > now)) {
+            if self.deficit > 0 {
+                self.credits.iter_mut().find(|c| c.key == *key && c.points > c.held).unwrap().points -= 1;
+                self.deficit -= 1;
+            }
+        }
     }
 
     pub(super) fn take_back(&mut self, own: Option<LotKey>, points: i64) {

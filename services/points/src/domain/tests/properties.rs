@@ -75,7 +75,7 @@ proptest! {
                         Some(points) => bench.run(Command::Capture(Capture { reservation: hold.id, points: Some(points) })),
                         None => bench.run(Command::Release(Release { reservation: hold.id })),
                     };
-                    prop_assert_eq!(ended.is_ok(), model.end_hold(hold.id, spent.unwrap_or(0)));
+                    prop_assert_eq!(ended.is_ok(), model.end_hold(hold.id, spent.unwrap_or(0), bench.now));
                     model.settle(bench.now);
                     bench.settle();
                 }

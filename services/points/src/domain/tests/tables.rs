@@ -166,6 +166,32 @@ fn what_was_spent_becomes_owed_and_later_credits_repay_it() {
 }
 
 #[test]
+fn a_reservation_hides_no_points_from_a_return() {
+    for (policy, captured, balances) in [
+        (ReturnPolicy::Unlimited, None, (0, 0, 0, 0)),
+        (ReturnPolicy::WithinBalance, None, (0, 0, 0, 0)),
+        (ReturnPolicy::Unlimited, Some(70), (0, 0, 0, 70)),
+        (ReturnPolicy::WithinBalance, Some(70), (0, 0, 0, 70)),
+    ] {
+        let mut bench = Bench::new(Terms { return_policy: policy, ..terms() });
+        bench.run(award("p", 10_000)).unwrap();
+        let Ok(Outcome::Reserved { reservation }) = bench.run(reserve(100)) else { panic!("reserved") };
+        bench.run(remaining("p", 0)).unwrap();
+        assert_eq!(bench.balances(), (0, 0, 100, 100));
+        bench.run(Command::Capture(Capture { reservation: reservation.id, points: Some(captured.unwrap_or(0)) })).unwrap();
+        assert_eq!(bench.balances(), balances, "{policy:?} {captured:?}");
+    }
+    // Also when it ends by itself.
+    let mut bench = Bench::new(terms());
+    bench.run(award("p", 10_000)).unwrap();
+    bench.run(reserve(100)).unwrap();
+    bench.run(remaining("p", 0)).unwrap();
+    bench.now = bench.now + Duration::from_secs(900);
+    bench.settle();
+    assert_eq!(bench.balances(), (0, 0, 0, 0));
+}
+
+#[test]
 fn the_return_policy_bounds_what_is_taken() {
     for (policy, cap, balances) in [
         (ReturnPolicy::Unlimited, None, (0, 0, 0, 80)),
