@@ -157,9 +157,15 @@ async fn a_purchase_counts_once_under_any_id(engine: TestEngine) {
     let mut platform = suite.platform();
     let request = award(1, "p1", 10_000);
     let first = platform.award(request.clone()).await.unwrap().into_inner();
-    let again = platform.award(with(request.clone(), |request| request.request_id = request_id())).await.unwrap();
+    let second_id = with(request.clone(), |request| request.request_id = request_id());
+    let again = platform.award(second_id.clone()).await.unwrap();
     assert!(replayed(&again));
     assert_eq!(again.into_inner(), first);
+    // The second id is bound to that answer as well.
+    let asked = pb::GetOperationRequest { parent: second_id.parent.clone(), request_id: second_id.request_id.clone() };
+    assert_eq!(platform.get_operation(asked).await.unwrap().into_inner(), first);
+    let reused = platform.award(with(second_id, |request| input(request).purchase_id = "p9".to_owned())).await;
+    assert_eq!(refusal(reused), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()));
     type Change = (&'static str, fn(&mut pb::AwardRequest));
     let changes: [Change; 4] = [
         ("member", |request| request.member = member(2)),
