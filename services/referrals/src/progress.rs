@@ -56,13 +56,7 @@ pub(crate) async fn begun(tx: &mut Tx, context: &Context, referral: &Referral) -
 
 /// Writes a referral in its next state, tells the feed, and asks for the rewards that are now to be given or taken back.
 pub(crate) async fn moved(tx: &mut Tx, context: &Context, before: &Referral, next: &Referral) -> Result<(), Error> {
-    store::update_referral(tx, next).await?;
-    if before.rewards_advocate()
-        && !next.rewards_advocate()
-        && let Some(origin) = &next.origin
-    {
-        store::return_reward(tx, &next.program, &origin.code).await?;
-    }
+    written(tx, before, next).await?;
     for (was, leg) in before.legs.iter().zip(&next.legs).filter(|(was, leg)| was.state != leg.state) {
         let wanted = match leg.state {
             LegState::Wanted => true,
@@ -73,6 +67,18 @@ pub(crate) async fn moved(tx: &mut Tx, context: &Context, before: &Referral, nex
         tx.want_effect(&reward(next, leg.role, leg.points, wanted)?, context.now()).await?;
     }
     tell(tx, context, next).await
+}
+
+/// Writes a referral as it now is. A reward that its advocate no longer gets makes room under the plan's limit.
+pub(crate) async fn written(tx: &mut Tx, before: &Referral, next: &Referral) -> Result<(), Error> {
+    store::update_referral(tx, next).await?;
+    if before.rewards_advocate()
+        && !next.rewards_advocate()
+        && let Some(origin) = &next.origin
+    {
+        store::return_reward(tx, &next.program, &origin.code).await?;
+    }
+    Ok(())
 }
 
 /// What the points service is to be told. The worker adds the version and the request id.

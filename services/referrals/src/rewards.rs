@@ -1,5 +1,5 @@
 //! Rewards, given and taken back by the points service, each exactly once: the wish is a row written with the referral's move, the
-//! call is repeated until it has succeeded, and the target knows the wish by its key and version.
+//! call is repeated until it has succeeded or can never succeed, and the target knows the wish by its key and version.
 
 use kernel::{ProgramId, Uuid, name};
 use persistence::{Database, DueEffect, Error, retry};
@@ -7,15 +7,16 @@ use prost::Message;
 use proto::points::EnsureRewardRequest;
 use proto::points::points_service_client::PointsServiceClient;
 use rpc::{EffectTarget, Peer, status};
-use tonic::Status;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
-use crate::domain::Role;
-use crate::{progress, store};
+use crate::domain::{Role, Settlement};
+use crate::progress;
 
 /// The kind of these effects.
 pub(crate) const KIND: &str = "referral-reward";
 
-/// Calls the points service, and marks the leg of the referral when it has done what was wanted.
+/// Calls the points service, and marks the leg of the referral when it has done what was wanted, or never will.
 pub(crate) struct Rewards {
     pub(crate) database: Database,
     pub(crate) points: PointsServiceClient<Peer>,
@@ -29,8 +30,13 @@ impl EffectTarget for Rewards {
         let request_id = format!("{}/{}/{}", due.effect.key, due.version, due.attempt);
         let request = EnsureRewardRequest { version: due.version, request_id, ..stored };
         let leg = Leg::of(&request).ok_or_else(|| damaged("effect_key"))?;
-        self.points.clone().ensure_reward(request).await?;
-        retry(|| self.try_mark(&leg)).await.map_err(status::from_store)
+        let settlement = match self.points.clone().ensure_reward(request).await {
+            Ok(_) if leg.wanted => Settlement::Given,
+            Ok(_) => Settlement::TakenBack,
+            Err(refusal) if leg.wanted && is_member_closed(&refusal) => Settlement::Refused,
+            Err(error) => return Err(error),
+        };
+        retry(|| self.try_mark(&leg, settlement)).await.map_err(status::from_store)
     }
 }
 
@@ -53,14 +59,20 @@ impl Leg {
 
 impl Rewards {
     /// A leg that wants something else by now, or is marked already, stays as it is.
-    async fn try_mark(&self, leg: &Leg) -> Result<(), Error> {
+    async fn try_mark(&self, leg: &Leg, settlement: Settlement) -> Result<(), Error> {
         let mut tx = self.database.begin().await?;
-        let referral = progress::locked_referral(&mut tx, &leg.program, leg.referral).await?;
-        if let Some(marked) = referral.and_then(|referral| referral.settled(leg.role, leg.wanted)) {
-            store::update_referral(&mut tx, &marked).await?;
+        if let Some(referral) = progress::locked_referral(&mut tx, &leg.program, leg.referral).await?
+            && let Some(marked) = referral.settled(leg.role, settlement)
+        {
+            progress::written(&mut tx, &referral, &marked).await?;
         }
         tx.commit().await
     }
+}
+
+/// A closed member stays closed, unlike a blocked one: asking again would get the same answer for ever.
+fn is_member_closed(refusal: &Status) -> bool {
+    refusal.code() == Code::FailedPrecondition && refusal.get_details_error_info().is_some_and(|info| info.reason == "MEMBER_CLOSED")
 }
 
 fn damaged(column: &str) -> Status {

@@ -11,5 +11,5 @@ pub use code::{Code, CodeState, CodeText};
 pub use friend::{Friend, Purchase};
 pub use plan::{Plan, PlanId};
 pub use referral::{
-    AttributionRefused, Ended, Leg, LegState, Origin, Qualified, Referral, RejectionReason, Role, Source, State, VoidReason,
+    AttributionRefused, Ended, Leg, LegState, Origin, Qualified, Referral, RejectionReason, Role, Settlement, Source, State, VoidReason,
 };

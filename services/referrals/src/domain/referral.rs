@@ -190,8 +190,19 @@ pub enum LegState {
     Revoked,
     /// The referral ended before its approval.
     Cancelled,
-    /// Not given: the advocate has reached the plan's limit.
+    /// Not given: the advocate has reached the plan's limit, or the member was closed.
     Withheld,
+}
+
+/// What the points service has done about a reward, for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// Given it.
+    Given,
+    /// Taken it back, or made sure that it is never given.
+    TakenBack,
+    /// Refused to give it: the member is closed, which is final.
+    Refused,
 }
 
 /// Why a call cannot attribute a friend.
@@ -348,14 +359,15 @@ impl Referral {
         self
     }
 
-    /// The points service has done what was wanted of a leg: it has given (`wanted`) or taken back. `None` when the leg wants
-    /// something else by now, for which another answer will come.
-    pub fn settled(&self, role: Role, wanted: bool) -> Option<Referral> {
+    /// The points service has answered what was wanted of a leg. `None` when the leg wants something else by now, for which another
+    /// answer will come.
+    pub fn settled(&self, role: Role, settlement: Settlement) -> Option<Referral> {
         let mut next = self.clone();
         let leg = next.legs.iter_mut().find(|leg| leg.role == role)?;
-        leg.state = match (leg.state, wanted) {
-            (LegState::Wanted, true) => LegState::Issued,
-            (LegState::Revoking, false) => LegState::Revoked,
+        leg.state = match (leg.state, settlement) {
+            (LegState::Wanted, Settlement::Given) => LegState::Issued,
+            (LegState::Wanted, Settlement::Refused) => LegState::Withheld,
+            (LegState::Revoking, Settlement::TakenBack) => LegState::Revoked,
             _ => return None,
         };
         next.version += 1;

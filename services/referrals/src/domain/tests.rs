@@ -162,11 +162,16 @@ fn legs_follow_the_referral_and_the_answers_of_points() {
     assert_eq!(states(&voided), [Revoking, Revoking]);
     assert_eq!(states(&rejected), [Cancelled, Cancelled]);
 
-    let issued = approved.settled(Role::Friend, true).unwrap();
+    let issued = approved.settled(Role::Friend, Settlement::Given).unwrap();
     assert_eq!(states(&issued), [Wanted, Issued]);
-    assert_eq!(issued.settled(Role::Friend, true), None, "told twice");
-    assert_eq!(voided.settled(Role::Friend, true), None, "the grant was overtaken by its revocation");
-    assert_eq!(states(&voided.settled(Role::Friend, false).unwrap()), [Revoking, Revoked]);
+    assert_eq!(issued.settled(Role::Friend, Settlement::Given), None, "told twice");
+    assert_eq!(voided.settled(Role::Friend, Settlement::Given), None, "the grant was overtaken by its revocation");
+    assert_eq!(states(&voided.settled(Role::Friend, Settlement::TakenBack).unwrap()), [Revoking, Revoked]);
+
+    let refused = approved.settled(Role::Advocate, Settlement::Refused).unwrap();
+    assert_eq!((states(&refused), refused.version), (vec![Withheld, Wanted], approved.version + 1));
+    assert_eq!(refused.settled(Role::Advocate, Settlement::Refused), None, "told twice");
+    assert_eq!(voided.settled(Role::Advocate, Settlement::Refused), None, "what is taken back needs no grant");
 
     let withheld = approved.advocate_withheld();
     assert_eq!(states(&withheld), [Withheld, Wanted]);

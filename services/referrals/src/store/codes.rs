@@ -134,7 +134,7 @@ pub(crate) async fn take_reward(tx: &mut Tx, program: &ProgramId, text: &CodeTex
     Ok(written == 1)
 }
 
-/// Counts one reward less: it has been revoked.
+/// Counts one reward less: it is taken back, or could not be given.
 pub(crate) async fn return_reward(tx: &mut Tx, program: &ProgramId, text: &CodeText) -> Result<(), Error> {
     on_engine!(tx, |conn| sqlx::query("UPDATE codes SET reward_count = reward_count - 1 WHERE program_id = $1 AND code = $2")
         .bind(program.as_str())

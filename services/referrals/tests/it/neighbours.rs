@@ -1,19 +1,21 @@
 //! Stand-ins for the members and points services: each serves a real feed, and points keeps rewards in a real table.
 
-use persistence::{Database, Migration, on_engine};
+use persistence::{Database, Migration, Tx, on_engine};
 use proto::points as pb;
 use proto::points::points_service_server::{PointsService, PointsServiceServer};
-use rpc::{Host, StartError, Started};
-use tonic::{Request, Response, Status};
+use rpc::{Host, StartError, Started, status};
+use tonic::{Code, Request, Response, Status};
 
 pub(crate) static MEMBERS: &[Migration] = &[];
 
-/// `calls` counts every call, `grants` and `revokes` what really changed. A fault is a call that fails, before or after its work.
+/// `calls` counts every call, `grants` and `revokes` what really changed. A fault is a call that fails, before or after its work; a refusal
+/// a member to whom nothing is given, and how often that was said.
 pub(crate) static POINTS: &[Migration] = &[Migration {
     file: "0001_points.sql",
     sql:
         "CREATE TABLE rewards (reward_key {key} NOT NULL PRIMARY KEY, member {key} NOT NULL, points {int} NOT NULL, version {int} NOT NULL,
               granted {int} NOT NULL, grants {int} NOT NULL, revokes {int} NOT NULL, calls {int} NOT NULL) {strict};
+          CREATE TABLE refusals (member {key} NOT NULL PRIMARY KEY, reason TEXT NOT NULL, calls {int} NOT NULL) {strict};
           CREATE TABLE faults (id {int} NOT NULL PRIMARY KEY, remaining {int} NOT NULL, after_work {int} NOT NULL) {strict};",
 }];
 
@@ -83,6 +85,32 @@ pub(crate) async fn fail_next(database: &Database, calls: i64, after_work: bool)
     tx.commit().await.unwrap();
 }
 
+/// Refuses every grant to a member from now on.
+pub(crate) async fn refuse(database: &Database, member: &str, reason: &str) {
+    let mut tx = database.begin().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query("INSERT INTO refusals (member, reason, calls) VALUES ($1, $2, 0)")
+        .bind(member)
+        .bind(reason)
+        .execute(conn)
+        .await
+        .map(drop))
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Grants to a member again.
+pub(crate) async fn admit(database: &Database, member: &str) {
+    let mut tx = database.begin().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query("DELETE FROM refusals WHERE member = $1").bind(member).execute(conn).await.map(drop)).unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// How many grants to a member were refused.
+pub(crate) async fn refused_calls(database: &Database, member: &str) -> i64 {
+    let mut tx = database.read().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query_scalar("SELECT calls FROM refusals WHERE member = $1").bind(member).fetch_one(conn).await).unwrap()
+}
+
 impl Points {
     async fn ensure(&self, wish: pb::EnsureRewardRequest) -> Result<Result<pb::EnsureRewardResponse, Status>, persistence::Error> {
         let lost = || Err(Status::unavailable("the connection broke"));
@@ -95,6 +123,10 @@ impl Points {
         if fault == Some(0) {
             tx.commit().await?;
             return Ok(lost());
+        }
+        if let Some(reason) = refusal(&mut tx, &wish).await? {
+            tx.commit().await?;
+            return Ok(Err(status::with_reason::<&str, &str>(Code::FailedPrecondition, reason, "the member takes no part", [])));
         }
         // The newest version wins; what changes nothing is not counted.
         let (granted, version): (i64, i64) = on_engine!(tx, |conn| {
@@ -120,6 +152,17 @@ impl Points {
     }
 }
 
+/// Why a grant is refused, if it is.
+async fn refusal(tx: &mut Tx, wish: &pb::EnsureRewardRequest) -> Result<Option<&'static str>, persistence::Error> {
+    let reason: Option<String> =
+        on_engine!(tx, |conn| sqlx::query_scalar("UPDATE refusals SET calls = calls + 1 WHERE member = $1 AND $2 = 1 RETURNING reason")
+            .bind(&wish.member)
+            .bind(i64::from(wish.wanted))
+            .fetch_optional(conn)
+            .await)?;
+    Ok(reason.and_then(|reason| ["MEMBER_BLOCKED", "MEMBER_CLOSED"].into_iter().find(|known| *known == reason)))
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 
 /// A neighbour offers only what referrals needs of it.
@@ -128,7 +171,7 @@ macro_rules! refused {
         #[tonic::async_trait]
         impl PointsService for Points {
             async fn ensure_reward(&self, request: Request<pb::EnsureRewardRequest>) -> Answer<pb::EnsureRewardResponse> {
-                self.ensure(request.into_inner()).await.map_err(rpc::status::from_store)?.map(Response::new)
+                self.ensure(request.into_inner()).await.map_err(status::from_store)?.map(Response::new)
             }
 
             $(async fn $method(&self, _: Request<pb::$request>) -> Answer<pb::$answer> {

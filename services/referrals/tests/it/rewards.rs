@@ -4,14 +4,16 @@ use proto::referrals::referral::State;
 use proto::referrals::referral::leg::State as Leg;
 use testkit::{TestEngine, eventually, on_each_engine};
 
-use crate::neighbours::{fail_next, rewards};
-use crate::suite::{MINIMUM, Suite};
+use crate::neighbours::{admit, fail_next, refuse, refused_calls, rewards};
+use crate::suite::{DAY, MINIMUM, Suite};
 
 on_each_engine!(
     a_target_that_fails_is_asked_again_and_gives_once,
     a_lost_answer_gives_nothing_twice,
     a_restart_and_a_crash_give_nothing_twice,
     a_revocation_overtakes_its_grant,
+    a_closed_member_is_given_nothing_and_asked_for_once,
+    a_blocked_member_is_rewarded_when_unblocked,
 );
 
 /// A friend who has bought under a plan without hold: both rewards are wanted.
@@ -74,4 +76,43 @@ async fn a_revocation_overtakes_its_grant(engine: TestEngine) {
     suite.reaches_legs(&friend, State::Voided, &[Leg::Revoked, Leg::Revoked]).await;
     let known = rewards(&suite.points).await;
     assert!(known.len() == 2 && known.iter().all(|reward| (reward.version, reward.granted, reward.grants) == (2, 0, 0)), "{known:?}");
+}
+
+async fn a_closed_member_is_given_nothing_and_asked_for_once(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    suite.plan(|plan| (plan.hold, plan.advocate_reward_limit) = (None, 1)).await;
+    let (advocate, friend, next) = (suite.member(), suite.member(), suite.member());
+    let code = suite.code(&advocate).await.code;
+    refuse(&suite.points, &advocate, "MEMBER_CLOSED").await;
+    suite.enrol(&friend, &code).await;
+    suite.buy(&friend, "p1", MINIMUM).await;
+    let withheld = suite.reaches_legs(&friend, State::Approved, &[Leg::Withheld, Leg::Issued]).await;
+    suite.clock.advance(DAY);
+    // What was not given makes room under the plan's limit: the next reward is asked for, too, and the first one not again.
+    suite.enrol(&next, &code).await;
+    suite.buy(&next, "p2", MINIMUM).await;
+    suite.reaches_legs(&next, State::Approved, &[Leg::Withheld, Leg::Issued]).await;
+    assert_eq!(refused_calls(&suite.points, &advocate).await, 2, "once for each friend");
+    assert_eq!(suite.referrals_of(&friend).await, [withheld]);
+    // What was not given is not taken back.
+    suite.bring_back(&friend, "p1", 0).await;
+    suite.reaches_legs(&friend, State::Voided, &[Leg::Withheld, Leg::Revoked]).await;
+}
+
+async fn a_blocked_member_is_rewarded_when_unblocked(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    suite.plan(|plan| plan.hold = None).await;
+    let (advocate, friend) = (suite.member(), suite.member());
+    let code = suite.code(&advocate).await.code;
+    refuse(&suite.points, &advocate, "MEMBER_BLOCKED").await;
+    suite.enrol(&friend, &code).await;
+    suite.buy(&friend, "p1", MINIMUM).await;
+    suite.reaches_legs(&friend, State::Approved, &[Leg::Wanted, Leg::Issued]).await;
+    eventually(|| async {
+        suite.clock.advance(DAY);
+        refused_calls(&suite.points, &advocate).await >= 2
+    })
+    .await;
+    admit(&suite.points, &advocate).await;
+    suite.reaches_legs(&friend, State::Approved, &[Leg::Issued, Leg::Issued]).await;
 }

@@ -56,7 +56,7 @@ fn schemes() -> impl Strategy<Value = Scheme> {
             on_return,
             ..airline()
         })
-        .prop_filter("the grace is shorter than the validity", |scheme| scheme.faults().is_empty())
+        .prop_filter("the scheme is not refused", |scheme| scheme.faults().is_empty())
 }
 
 fn purchases() -> impl Strategy<Value = Vec<Counted>> {
@@ -136,6 +136,17 @@ proptest! {
             for next in walk.steps[index + 1..].iter().take_while(|next| next.day < held_until) {
                 prop_assert!(next.level.as_ref().and_then(|id| scheme.rank(id)) >= rank);
             }
+        }
+    }
+
+    #[test]
+    fn what_the_period_justifies_is_held(scheme in schemes(), counted in history()) {
+        let points = Points::new(&counted, scheme.on_return);
+        let walk = run(&scheme, &counted, day(2 * DAYS));
+        for today in (0..2 * DAYS).map(day) {
+            let qualifying = points.between(scheme.period.first_day(today), today, today);
+            let justified = scheme.levels.iter().rposition(|level| level.threshold.is_some_and(|least| (1..=qualifying).contains(&least)));
+            prop_assert!(rank(&scheme, &walk, today) >= justified.map_or(0, |place| place + 1), "on {today}");
         }
     }
 

@@ -195,6 +195,10 @@ impl Scheme {
         {
             fault("validity.length".to_owned(), format!("must not be shorter than the rolling period of {months} months"));
         }
+        if let (QualifyingPeriod::Lifetime, Validity::Length(_)) = (self.period, self.validity) {
+            let description = "must not be used with a lifetime, which is longer than any length: use end_of_period";
+            fault("validity.length".to_owned(), description.to_owned());
+        }
         if let (Some(grace), Some(validity_days)) = (self.grace, self.validity_days_min())
             && days(grace).1 >= validity_days
         {

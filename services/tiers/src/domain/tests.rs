@@ -279,6 +279,10 @@ fn faults_name_the_field() {
         with(|scheme| (scheme.period, scheme.validity) = (QualifyingPeriod::RollingMonths(12), Validity::Length(months(11)))),
         ["validity.length: must not be shorter than the rolling period of 12 months"]
     );
+    assert_eq!(
+        with(|scheme| (scheme.period, scheme.validity) = (QualifyingPeriod::Lifetime, Validity::Length(months(12)))),
+        ["validity.length: must not be used with a lifetime, which is longer than any length: use end_of_period"]
+    );
     assert_eq!(with(|scheme| scheme.grace = Some(months(12))), ["grace: must be shorter than the validity"]);
     assert!(with(|scheme| scheme.levels.insert(1, level("black", None, "3"))).is_empty());
 }

@@ -100,7 +100,8 @@ impl Rpcs {
         scheme: Option<&str>,
     ) -> Result<BTreeMap<String, Vec<Scheme>>, persistence::Error> {
         let mut schemes: BTreeMap<String, Vec<Scheme>> = BTreeMap::new();
-        for (id, bytes) in store::lock_schemes(tx, program, scheme).await? {
+        store::lock_schemes(tx, program, scheme).await?;
+        for (id, bytes) in store::schemes(tx, program, scheme).await? {
             schemes.entry(id).or_default().push(stored(&bytes)?.1);
         }
         Ok(schemes)

@@ -12,8 +12,8 @@ use persistence::{Error, Tx, on_engine};
 pub(crate) use grants::{StoredGrant, grant, grants, insert_grant, list_grants, revoke_grant};
 pub(crate) use purchases::{PurchaseChange, add_day_points, attribute_returns, counted_day, day_points, insert_change, purchases_of_day};
 pub(crate) use schemes::{
-    Sweep, add_version, advance_sweep, end_sweep, insert_scheme, insert_version, list_schemes, lock_schemes, scheme_versions, start_sweep,
-    sweeps,
+    Sweep, add_version, advance_sweep, end_sweep, insert_scheme, insert_version, list_schemes, lock_schemes, scheme_versions, schemes,
+    start_sweep, sweeps,
 };
 pub(crate) use tiers::{
     Due, Standing, StoredTransition, due, holdings, insert_transition, list_transitions, members_after, source_number, standing,

@@ -48,22 +48,28 @@ pub(crate) async fn insert_version(
     Ok(())
 }
 
-/// The schemes of a program (or one of them) by id, with every version in order, encoded. They stay as they are until the end of the
-/// transaction: a new version waits for the evaluations that have not seen it, so that the sweep which follows it misses nobody.
-pub(crate) async fn lock_schemes(tx: &mut Tx, program: &ProgramId, scheme: Option<&str>) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    const SQL: &str = "SELECT scheme_id, scheme FROM scheme_versions WHERE program_id = $1 AND scheme_id = COALESCE($2, scheme_id)
-                        ORDER BY scheme_id, version";
-    // SQLite has one writer, which is lock enough.
-    const LOCKING: &str = "SELECT version.scheme_id, version.scheme
-           FROM schemes JOIN scheme_versions AS version USING (program_id, scheme_id)
-          WHERE program_id = $1 AND scheme_id = COALESCE($2, scheme_id)
-          ORDER BY scheme_id, version.version
-            FOR SHARE OF schemes";
-    let sql = match tx.engine() {
-        Engine::Postgres => LOCKING,
-        Engine::Sqlite => SQL,
-    };
-    Ok(on_engine!(tx, |conn| sqlx::query_as(sql).bind(program.as_str()).bind(scheme).fetch_all(conn).await)?)
+/// Lets the schemes of a program (or one of them) stay as they are until the end of the transaction: a new version waits for the
+/// evaluations that have not seen it, so that the sweep which follows it misses nobody.
+pub(crate) async fn lock_schemes(tx: &mut Tx, program: &ProgramId, scheme: Option<&str>) -> Result<(), Error> {
+    const LOCK: &str = "SELECT 1 FROM schemes WHERE program_id = $1 AND scheme_id = COALESCE($2, scheme_id) ORDER BY scheme_id FOR SHARE";
+    match tx.engine() {
+        Engine::Postgres => on_engine!(tx, |conn| sqlx::query(LOCK).bind(program.as_str()).bind(scheme).execute(conn).await.map(drop))?,
+        Engine::Sqlite => {} // It has one writer, which is lock enough.
+    }
+    Ok(())
+}
+
+/// The schemes of a program (or one of them) by id, with every version in order, encoded. After [`lock_schemes`], and not with it:
+/// a statement that has waited for a lock reads other tables as they were before.
+pub(crate) async fn schemes(tx: &mut Tx, program: &ProgramId, scheme: Option<&str>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT scheme_id, scheme FROM scheme_versions WHERE program_id = $1 AND scheme_id = COALESCE($2, scheme_id)
+          ORDER BY scheme_id, version",
+    )
+    .bind(program.as_str())
+    .bind(scheme)
+    .fetch_all(conn)
+    .await)?)
 }
 
 /// Every version of a scheme in order, encoded; empty without such a scheme.
@@ -152,4 +158,38 @@ pub(crate) async fn end_sweep(tx: &mut Tx, sweep: &Sweep) -> Result<(), Error> {
         .await?
         .rows_affected());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use testkit::{START, TestEngine};
+
+    use super::*;
+
+    testkit::on_each_engine!(who_waited_for_a_new_version_reads_it);
+
+    async fn who_waited_for_a_new_version_reads_it(engine: TestEngine) {
+        let database = engine.open("tiers", crate::MIGRATIONS).await;
+        let program = ProgramId::parse("tea").unwrap();
+        let mut first = database.begin().await.unwrap();
+        insert_scheme(&mut first, &program, "status").await.unwrap();
+        insert_version(&mut first, &program, "status", 1, START, b"one").await.unwrap();
+        first.commit().await.unwrap();
+
+        let mut update = database.begin().await.unwrap();
+        assert_eq!(add_version(&mut update, &program, "status").await.unwrap(), Some(2));
+        insert_version(&mut update, &program, "status", 2, START, b"two").await.unwrap();
+        let evaluation = async {
+            let mut tx = database.begin().await.unwrap();
+            lock_schemes(&mut tx, &program, None).await.unwrap();
+            schemes(&mut tx, &program, None).await.unwrap()
+        };
+        tokio::pin!(evaluation);
+        tokio::time::timeout(Duration::from_millis(300), &mut evaluation).await.expect_err("it waits for the update");
+        update.commit().await.unwrap();
+        let read = evaluation.await;
+        assert_eq!(read, [("status".to_owned(), b"one".to_vec()), ("status".to_owned(), b"two".to_vec())]);
+    }
 }

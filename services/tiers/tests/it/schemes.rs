@@ -48,6 +48,7 @@ async fn bad_schemes_are_refused_by_field(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let mut client = suite.client(Role::Administrator).await;
     let rolling = |months| Some(pb::QualifyingPeriod { kind: Some(qualifying_period::Kind::RollingMonths(months)) });
+    let lifetime = Some(pb::QualifyingPeriod { kind: Some(qualifying_period::Kind::Lifetime(pb::Lifetime {})) });
     let held = |length| Some(pb::Validity { kind: Some(validity::Kind::Length(length)) });
     let days = |count| CalendarPeriod { count, unit: Unit::Day.into() };
     let levels =
@@ -86,6 +87,7 @@ async fn bad_schemes_are_refused_by_field(engine: TestEngine) {
         ("scheme.validity.length.unit", pb::Scheme { validity: held(CalendarPeriod { count: 1, unit: 0 }), ..scheme() }),
         ("scheme.validity.length", pb::Scheme { period: rolling(12), validity: held(months(11)), ..scheme() }),
         ("scheme.validity.length", pb::Scheme { period: rolling(12), validity: held(days(371)), ..scheme() }),
+        ("scheme.validity.length", pb::Scheme { period: lifetime, validity: held(months(12)), ..scheme() }),
         ("scheme.grace", pb::Scheme { grace: Some(months(12)), ..scheme() }),
         ("scheme.grace.count", pb::Scheme { grace: Some(months(-1)), ..scheme() }),
     ];
