@@ -4,6 +4,24 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency([u8; 3]);
 
+/// The active codes of ISO 4217 that have a minor unit (so no metals and no units for tests), each with the places of that unit, by
+/// code. A code that is withdrawn stays: programs and purchases that have it must still be read.
+#[rustfmt::skip]
+const ACTIVE: [&[u8; 4]; 165] = [
+    b"AED2", b"AFN2", b"ALL2", b"AMD2", b"AOA2", b"ARS2", b"AUD2", b"AWG2", b"AZN2", b"BAM2", b"BBD2", b"BDT2", b"BHD3", b"BIF0",
+    b"BMD2", b"BND2", b"BOB2", b"BOV2", b"BRL2", b"BSD2", b"BTN2", b"BWP2", b"BYN2", b"BZD2", b"CAD2", b"CDF2", b"CHE2", b"CHF2",
+    b"CHW2", b"CLF4", b"CLP0", b"CNY2", b"COP2", b"COU2", b"CRC2", b"CUP2", b"CVE2", b"CZK2", b"DJF0", b"DKK2", b"DOP2", b"DZD2",
+    b"EGP2", b"ERN2", b"ETB2", b"EUR2", b"FJD2", b"FKP2", b"GBP2", b"GEL2", b"GHS2", b"GIP2", b"GMD2", b"GNF0", b"GTQ2", b"GYD2",
+    b"HKD2", b"HNL2", b"HTG2", b"HUF2", b"IDR2", b"ILS2", b"INR2", b"IQD3", b"IRR2", b"ISK0", b"JMD2", b"JOD3", b"JPY0", b"KES2",
+    b"KGS2", b"KHR2", b"KMF0", b"KPW2", b"KRW0", b"KWD3", b"KYD2", b"KZT2", b"LAK2", b"LBP2", b"LKR2", b"LRD2", b"LSL2", b"LYD3",
+    b"MAD2", b"MDL2", b"MGA2", b"MKD2", b"MMK2", b"MNT2", b"MOP2", b"MRU2", b"MUR2", b"MVR2", b"MWK2", b"MXN2", b"MXV2", b"MYR2",
+    b"MZN2", b"NAD2", b"NGN2", b"NIO2", b"NOK2", b"NPR2", b"NZD2", b"OMR3", b"PAB2", b"PEN2", b"PGK2", b"PHP2", b"PKR2", b"PLN2",
+    b"PYG0", b"QAR2", b"RON2", b"RSD2", b"RUB2", b"RWF0", b"SAR2", b"SBD2", b"SCR2", b"SDG2", b"SEK2", b"SGD2", b"SHP2", b"SLE2",
+    b"SOS2", b"SRD2", b"SSP2", b"STN2", b"SVC2", b"SYP2", b"SZL2", b"THB2", b"TJS2", b"TMT2", b"TND3", b"TOP2", b"TRY2", b"TTD2",
+    b"TWD2", b"TZS2", b"UAH2", b"UGX0", b"USD2", b"USN2", b"UYI0", b"UYU2", b"UYW4", b"UZS2", b"VED2", b"VES2", b"VND0", b"VUV0",
+    b"WST2", b"XAD2", b"XAF0", b"XCD2", b"XCG2", b"XOF0", b"XPF0", b"YER2", b"ZAR2", b"ZMW2", b"ZWG2",
+];
+
 /// Money in minor units of its currency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Money {
@@ -16,8 +34,8 @@ pub struct Money {
 /// Not money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// Not three capital letters.
-    #[error("a currency is three capital letters")]
+    /// Not an active code of ISO 4217 with a minor unit.
+    #[error("not an active ISO 4217 code of a currency with a minor unit")]
     Currency,
     /// Not a decimal number, or more places than the currency has.
     #[error("not an amount with at most the currency's places")]
@@ -25,12 +43,10 @@ pub enum MoneyError {
 }
 
 impl Currency {
-    /// Three capital letters.
+    /// An active ISO 4217 code, in capitals.
     pub fn parse(code: &str) -> Result<Currency, MoneyError> {
-        match code.as_bytes() {
-            &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => Ok(Currency([a, b, c])),
-            _ => Err(MoneyError::Currency),
-        }
+        let code = code.as_bytes().try_into().map_err(|_| MoneyError::Currency)?;
+        find(&code).map(|_| Currency(code)).ok_or(MoneyError::Currency)
     }
 
     /// The code.
@@ -40,19 +56,19 @@ impl Currency {
 
     /// Places of the minor unit (ISO 4217): 2, but 0 for yen and won, 3 for dinars and such.
     pub fn places(&self) -> u32 {
-        match &self.0 {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX" | b"UYI" | b"VND" | b"VUV"
-            | b"XAF" | b"XOF" | b"XPF" => 0,
-            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
-            b"CLF" | b"UYW" => 4,
-            _ => 2,
-        }
+        find(&self.0).expect("it was found when it was parsed")
     }
 
     /// Minor units in one unit: 100 for dollars.
     pub fn minor_per_unit(&self) -> i64 {
         10_i64.pow(self.places())
     }
+}
+
+/// The places of a currency's minor unit, if there is such a currency.
+fn find(code: &[u8; 3]) -> Option<u32> {
+    let place = ACTIVE.binary_search_by_key(&&code[..], |row| &row[..3]).ok()?;
+    Some(u32::from(ACTIVE[place][3] - b'0'))
 }
 
 impl fmt::Debug for Currency {
@@ -123,6 +139,17 @@ mod tests {
         }
         assert_eq!(Money { currency: usd, minor: -5 }.to_string(), "-0.05 USD");
         assert_eq!(Money { currency: jpy, minor: 120 }.to_string(), "120 JPY");
-        assert!(Currency::parse("usd").is_err());
+    }
+
+    #[test]
+    fn a_currency_is_an_active_one_and_has_its_places() {
+        assert!(ACTIVE.is_sorted() && ACTIVE.iter().all(|row| Currency::parse(str::from_utf8(&row[..3]).unwrap()).is_ok()));
+        for (code, places) in [("CNY", 2), ("EUR", 2), ("GBP", 2), ("AED", 2), ("ZWG", 2), ("JPY", 0), ("KRW", 0), ("BHD", 3), ("CLF", 4)] {
+            assert_eq!(Currency::parse(code).unwrap().places(), places, "{code}");
+        }
+        // Nobody's, withdrawn, gold, for tests, none at all; then what is no code.
+        for code in ["QQQ", "DEM", "HRK", "XAU", "XTS", "XXX", "usd", "US", "USD2", "", "元"] {
+            assert_eq!(Currency::parse(code), Err(MoneyError::Currency), "{code}");
+        }
     }
 }

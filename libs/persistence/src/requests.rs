@@ -3,19 +3,20 @@ use std::fmt;
 use kernel::{ProgramId, Timestamp};
 use prost::{Message, Name};
 use proto::check::Checked;
+use proto::fingerprint::Path;
 use uuid::Uuid;
 
 use crate::{Connection, DataKey, DbTime, Error, Keyring, Purpose, Tx, on_engine};
 
-/// The number that stands for the method in a fingerprint; no field has it.
-const METHOD: u32 = 0;
+/// The path that stands for the method in a fingerprint; no field has it.
+const METHOD: Path = 0;
 const HASH_BYTES: usize = 8;
 const PART_BYTES: usize = 4 + HASH_BYTES;
 
 /// A caller's request: the key under which it is remembered, and fingerprints that tell another payload from the same.
 ///
-/// A fingerprint is a keyed hash of each top-level field, so it holds no personal data and can still name the field that
-/// differs. The message's type stands for the method.
+/// A fingerprint is a keyed hash of each field, one level deep, so it holds no personal data and can still name the field that
+/// differs: `purchase.net`. The message's type stands for the method.
 #[derive(Clone)]
 pub struct RequestKey {
     id: Uuid,
@@ -51,7 +52,8 @@ impl RequestKey {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&id.finalize().as_bytes()[..16]);
 
-        let fields = proto::fingerprint::fields(message);
+        let encoded = message.encode_to_vec();
+        let fields = proto::fingerprint::fields::<M>(&encoded);
         let name = M::full_name();
         let fingerprints = keyring.versions().map(|version| fingerprint(keyring, version, &name, &fields)).collect();
         RequestKey { id: Uuid::from_bytes(bytes), message: name, fingerprints }
@@ -74,35 +76,35 @@ impl RequestKey {
         match first_difference(mine, stored) {
             None => Ok(()),
             Some(METHOD) => Err(Error::RequestIdReused { field: "method".to_owned() }),
-            Some(number) => {
-                let name = proto::fingerprint::field_name(&self.message, number);
-                Err(Error::RequestIdReused { field: name.unwrap_or_else(|| format!("field {number}")) })
+            Some(path) => {
+                let name = proto::fingerprint::field_name(&self.message, path);
+                Err(Error::RequestIdReused { field: name.unwrap_or_else(|| format!("field {path:#x}")) })
             }
         }
     }
 }
 
-/// The key's version, then per part its number and the hash of what it holds: the method, then the fields by number.
-fn fingerprint(keyring: &Keyring, version: u8, message: &str, fields: &[(u32, Vec<u8>)]) -> Vec<u8> {
+/// The key's version, then per part its path and the hash of what it holds: the method, then the fields by number.
+fn fingerprint(keyring: &Keyring, version: u8, message: &str, fields: &[(Path, &[u8])]) -> Vec<u8> {
     let mut fingerprint = Vec::with_capacity(1 + PART_BYTES * (1 + fields.len()));
     fingerprint.push(version);
     let method = (METHOD, message.as_bytes());
-    for (number, bytes) in std::iter::once(method).chain(fields.iter().map(|(number, bytes)| (*number, &bytes[..]))) {
+    for (path, bytes) in std::iter::once(method).chain(fields.iter().copied()) {
         let hash = keyring.hash_at(version, Purpose::Fingerprint, "", bytes).expect("the version is one of the keyring's");
-        fingerprint.extend_from_slice(&number.to_be_bytes());
+        fingerprint.extend_from_slice(&path.to_be_bytes());
         fingerprint.extend_from_slice(&hash[..HASH_BYTES]);
     }
     fingerprint
 }
 
-/// The lowest number whose part is not the same in both, or is in one only.
-fn first_difference(one: &[u8], other: &[u8]) -> Option<u32> {
+/// The lowest path whose part is not the same in both, or is in one only.
+fn first_difference(one: &[u8], other: &[u8]) -> Option<Path> {
     let parts = |fingerprint: &[u8]| fingerprint.get(1..).unwrap_or_default().as_chunks::<PART_BYTES>().0.to_vec();
     let (one, other) = (parts(one), parts(other));
     let only_in = |these: &[[u8; PART_BYTES]], those: &[[u8; PART_BYTES]]| these.iter().find(|part| !those.contains(part)).copied();
     let differing = [only_in(&one, &other), only_in(&other, &one)].into_iter().flatten();
-    // Parts are in the order of their numbers, so the first of each side is its lowest.
-    differing.map(|part| u32::from_be_bytes([part[0], part[1], part[2], part[3]])).min()
+    // Parts are in the order of their paths, so the first of each side is its lowest.
+    differing.map(|part| Path::from_be_bytes([part[0], part[1], part[2], part[3]])).min()
 }
 
 impl Remembered {

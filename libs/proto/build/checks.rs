@@ -50,6 +50,14 @@ fn collect(message: &MessageDescriptor, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Whether a fingerprint holds the fields of the message in this field one by one. Google's are values as numbers are.
+fn taken_apart(field: &FieldDescriptor) -> bool {
+    match field.kind() {
+        Kind::Message(message) => !field.is_list() && !message.full_name().starts_with("google."),
+        _ => false,
+    }
+}
+
 struct Generator<'a> {
     options: Options,
     names: Names<'a>,
@@ -60,6 +68,8 @@ struct Generator<'a> {
 
 impl Generator<'_> {
     fn implementation(&self, message: &MessageDescriptor, request: bool, body: &str) -> String {
+        let nested: Vec<u32> = message.fields().filter(|field| request && taken_apart(field)).map(|field| field.number()).collect();
+        let nested = if nested.is_empty() { String::new() } else { format!("    const NESTED: &'static [u32] = &{nested:?};\n") };
         let request = if request { "    const REQUEST: bool = true;\n" } else { "" };
         let request_id = match message.get_field_by_name("request_id") {
             Some(field) => format!("    const REQUEST_ID: Option<u32> = Some({});\n", field.number()),
@@ -69,13 +79,16 @@ impl Generator<'_> {
             "" => String::new(),
             body => format!("    fn check<'a>(&'a self, check: &mut Check<'a>) {{\n{body}    }}\n"),
         };
-        format!("impl Checked for {} {{\n{request}{request_id}{check}}}\n\n", self.names.message(message))
+        format!("impl Checked for {} {{\n{request}{request_id}{nested}{check}}}\n\n", self.names.message(message))
     }
 
     /// The statements that check a message, field by field.
     fn body(&mut self, message: &MessageDescriptor) -> String {
         let mut body = String::new();
         for field in message.fields() {
+            if field.number() > u16::MAX.into() {
+                self.faults.push(format!("{}: fingerprints of requests have no room for numbers above {}", field.full_name(), u16::MAX));
+            }
             match real_oneof(&field) {
                 Some(oneof) if oneof.fields().next().as_ref() == Some(&field) => body += &self.oneof(&oneof),
                 Some(_) => {}

@@ -30,6 +30,8 @@ pub trait Checked {
     const REQUEST: bool = false;
     /// The number of the field `request_id`, if there is one.
     const REQUEST_ID: Option<u32> = None;
+    /// The numbers of the fields that hold one message of ours each: what differs in such a field is named by the field within.
+    const NESTED: &'static [u32] = &[];
 
     /// Walks the fields and reports every rule that is broken and every resource name that is held.
     fn check<'a>(&'a self, check: &mut Check<'a>) {

@@ -15,7 +15,7 @@ use crate::{demo, import, keys, migrate, serve, verify};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// How results are printed; progress and logs go to stderr in any case.
+    /// How results are printed (those of `serve` are its address and its first key); progress and logs go to stderr in any case.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -55,8 +55,8 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command, output: Format) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(options) => serve::run(options).await,
-        Command::Migrate(options) => migrate::run(options).await,
+        Command::Serve(options) => serve::run(options, output).await,
+        Command::Migrate(options) => migrate::run(options, output).await,
         Command::Keys(command) => keys::run(command, output).await,
         Command::Import(command) => import::run(command, output).await,
         Command::Verify(options) => verify::run(options, output).await,

@@ -7,6 +7,7 @@ use kernel::Context;
 use persistence::{Database, Migration};
 use rpc::{Directory, Service};
 
+use crate::output::{self, Format};
 use crate::storage::Storage;
 
 /// Which suite.
@@ -26,18 +27,22 @@ fn schemas() -> [(&'static str, &'static [Migration]); 5] {
     ]
 }
 
-pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(options: Options, output: Format) -> anyhow::Result<ExitCode> {
     let config = options.storage.load()?;
     // Makes the master key where the configuration lets it, so that the servers find the same.
     rpc::keyring(&config)?;
     let database = rpc::database_options(&config);
     let directory = Directory::open(&database, Context::system()).await.context("the schema of directory")?;
     directory.database().close().await;
-    println!("directory: up to date");
+    let mut migrated = vec![directory.database().name().to_owned()];
     for (name, migrations) in schemas() {
         let opened = Database::open(&database, name, migrations).await.with_context(|| format!("the schema of {name}"))?;
         opened.close().await;
-        println!("{name}: up to date");
+        migrated.push(name.to_owned());
+    }
+    match output {
+        Format::Text => output::print(&migrated.iter().map(|name| format!("{name}: up to date\n")).collect::<String>())?,
+        Format::Json => output::print_json(&serde_json::json!({ "up_to_date": migrated }))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,10 @@ use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
 use rpc::{Config, Entry, Flags, Running, StartError};
 
+use serde::Serialize;
+
 use crate::SERVICES;
+use crate::output::Format;
 use crate::storage::sqlite_folder;
 
 /// What to serve and where.
@@ -22,7 +25,7 @@ pub(crate) struct Options {
     flags: Flags,
 }
 
-pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(options: Options, output: Format) -> anyhow::Result<ExitCode> {
     let Options { only, flags } = options;
     let config = Config::load(&flags)?;
     let services: Vec<Entry> = SERVICES.into_iter().filter(|entry| only.is_empty() || only.iter().any(|name| name == entry.name)).collect();
@@ -31,7 +34,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         None => Vec::new(),
     };
     let tls = config.server.tls.cert.is_some();
-    match rpc::run(&flags, &services, |running| rpc::binary::say(&welcome(running, &flags, tls))).await {
+    let announce = |running: &Running| {
+        let key = running.first_administrator();
+        let started = Started { address: url(running, tls), administrator_key: key.as_deref() };
+        rpc::binary::say(&match output {
+            Format::Text => welcome(&started, &flags, tls),
+            Format::Json => document(&started),
+        });
+    };
+    match rpc::run(&flags, &services, announce).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(StartError::Io { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => bail!(
             "something listens on {} already: stop it, or choose another address with --address, for example --address 127.0.0.1:7701",
@@ -60,17 +71,34 @@ fn lock(folder: &Path, services: &[Entry]) -> anyhow::Result<Vec<File>> {
     services.iter().map(lock).collect()
 }
 
+/// What is told when the services have started.
+#[derive(Serialize)]
+struct Started<'a> {
+    /// The URL to call.
+    address: String,
+    /// The secret, if the key was made just now; only its hash is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    administrator_key: Option<&'a str>,
+}
+
+fn url(running: &Running, tls: bool) -> String {
+    format!("{}://{}", if tls { "https" } else { "http" }, running.address())
+}
+
+fn document(started: &Started<'_>) -> String {
+    serde_json::to_string_pretty(started).expect("it holds nothing but texts")
+}
+
 /// What a newcomer needs next: the address, the key if it was made just now, and commands that work when they are pasted.
-fn welcome(running: &Running, flags: &Flags, tls: bool) -> String {
-    let url = format!("{}://{}", if tls { "https" } else { "http" }, running.address());
+fn welcome(started: &Started<'_>, flags: &Flags, tls: bool) -> String {
+    let Started { address: url, administrator_key: first } = started;
     let mut text = format!("regulars serves on {url}\n");
-    let first = running.first_administrator();
-    if let Some(secret) = &first {
+    if let Some(secret) = first {
         text.push_str(&format!("administrator key: {secret}\n  (shown this once and stored hashed: keep it)\n"));
     }
     // With TLS the client must be told an authority that only the operator knows.
     let ca = if tls { " --ca CA.pem" } else { "" };
-    let key = first.as_deref().unwrap_or("\"$REGULARS_KEY\"");
+    let key = first.unwrap_or("\"$REGULARS_KEY\"");
     let program = program();
     let (note, storage) = storage_flags(flags);
     text.push_str(&format!(
@@ -124,6 +152,15 @@ mod tests {
         assert_eq!(quoted("my data"), "'my data'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn a_program_is_told_in_json() {
+        let first = Started { address: "http://127.0.0.1:7700".to_owned(), administrator_key: Some("rk_1_s") };
+        let told: serde_json::Value = serde_json::from_str(&document(&first)).unwrap();
+        assert_eq!(told, serde_json::json!({"address": "http://127.0.0.1:7700", "administrator_key": "rk_1_s"}));
+        let again = document(&Started { administrator_key: None, ..first });
+        assert!(again.contains("address") && !again.contains("administrator_key"), "{again}");
     }
 
     #[test]

@@ -117,8 +117,8 @@ impl Suite {
         let reveal = RevealMemberRequest { name: member.clone(), read_mask: None, reason: "qzreason: the member asked".to_owned() };
         let shown = self.members(Role::Support).reveal_member(reveal).await.unwrap().into_inner();
         assert_eq!((&*shown.phone, &*shown.email), ("+8613987654321", "qz.marker@tea.example"));
+        assert_eq!(shown.attributes, [fact("favourite", "qzattribute two")]);
         let masked = self.members(Role::Terminal).get_member(GetMemberRequest { name: member.clone() }).await.unwrap().into_inner();
-        let masked = Member { attributes: Vec::new(), ..masked };
         let shown = searchable(&masked.encode_to_vec());
         assert!(!MARKERS.iter().any(|word| holds(&shown, word)), "{masked:?}");
         let code = IssueCodeRequest {

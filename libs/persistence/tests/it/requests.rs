@@ -5,7 +5,9 @@ use futures::future::join_all;
 use kernel::{ProgramId, Uuid};
 use persistence::{Database, Error, Keyring, Migration, RequestKey, on_engine, retry};
 use prost::Message;
+use proto::common::Money;
 use proto::directory::{CreateProgramRequest, GetProgramRequest, Program};
+use proto::points::{AwardRequest, PurchaseInput};
 use testkit::{START, TestEngine};
 
 static MIGRATIONS: &[Migration] = &[Migration {
@@ -58,10 +60,26 @@ async fn another_payload_is_refused_and_the_field_named(engine: TestEngine) {
     let method = GetProgramRequest { name: "programs/tea".to_owned() };
     assert_eq!(reused(RequestKey::new(&keyring, &program("tea"), "till-1", &method)).await, "method");
 
+    let award = |purchase: Option<PurchaseInput>| AwardRequest { request_id: "till-3".to_owned(), purchase, ..AwardRequest::default() };
+    let key_of = |request: &AwardRequest| RequestKey::new(&keyring, &program("tea"), &request.request_id, request);
+    let purchase = PurchaseInput { purchase_id: "p1".to_owned(), net: money(100), ..PurchaseInput::default() };
+    remember(&database, &key_of(&award(Some(purchase.clone()))), b"answer", None).await.unwrap();
+    assert_eq!(reused(key_of(&award(Some(PurchaseInput { net: money(101), ..purchase.clone() })))).await, "purchase.net");
+    assert_eq!(
+        reused(key_of(&award(Some(PurchaseInput { purchase_id: "p2".to_owned(), net: None, ..purchase })))).await,
+        "purchase.purchase_id"
+    );
+    assert_eq!(reused(key_of(&award(Some(PurchaseInput::default())))).await, "purchase.purchase_id");
+    assert_eq!(reused(key_of(&award(None))).await, "purchase");
+
     let short = CreateProgramRequest { request_id: "till-2".to_owned(), ..CreateProgramRequest::default() };
     remember(&database, &key(&keyring, &short), b"answer", None).await.unwrap();
     let longer = CreateProgramRequest { time_zone: "UTC".to_owned(), ..short };
     assert_eq!(reused(key(&keyring, &longer)).await, "time_zone");
+}
+
+fn money(minor_units: i64) -> Option<Money> {
+    Some(Money { currency_code: "EUR".to_owned(), minor_units })
 }
 
 async fn a_request_id_belongs_to_its_program(engine: TestEngine) {

@@ -50,6 +50,12 @@ fn refused(field: &str, fault: &str) {
 }
 
 #[test]
+fn a_number_that_no_fingerprint_has_room_for() {
+    refused("bool x = 65536;", "numbers above 65535");
+    assert_eq!(faults("bool x = 65535;"), [""; 0]);
+}
+
+#[test]
 fn what_has_no_upper_bound() {
     refused("string x = 1;", "needs string.max_len");
     refused("string x = 1 [(buf.validate.field).string.min_len = 1];", "needs string.max_len");

@@ -15,12 +15,21 @@ pub(crate) enum Field {
     Cards,
     Accounts,
     BirthYear,
+    Attributes,
 }
 
 impl Field {
     /// Every one.
-    pub(crate) const ALL: [Field; 7] =
-        [Field::DisplayName, Field::Phone, Field::Email, Field::ExternalId, Field::Cards, Field::Accounts, Field::BirthYear];
+    pub(crate) const ALL: [Field; 8] = [
+        Field::DisplayName,
+        Field::Phone,
+        Field::Email,
+        Field::ExternalId,
+        Field::Cards,
+        Field::Accounts,
+        Field::BirthYear,
+        Field::Attributes,
+    ];
 
     /// Its path in the contract's `Member`.
     pub(crate) fn path(self) -> &'static str {
@@ -32,9 +41,13 @@ impl Field {
             Field::Cards => "cards",
             Field::Accounts => "accounts",
             Field::BirthYear => "birth_date.year",
+            Field::Attributes => "attributes",
         }
     }
 }
+
+/// The value of any attribute: what a company keeps there is not known, so that nothing of it is shown, type and length included.
+pub(crate) const ATTRIBUTE: &str = "***";
 
 /// The first character and one `*` for each other: `张**`. A single character is hidden.
 pub(crate) fn name(name: &str) -> String {

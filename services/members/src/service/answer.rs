@@ -7,7 +7,7 @@ use rpc::wire;
 use crate::domain::identity::Identity;
 use crate::domain::mask::{self, Field};
 use crate::domain::member::{Enrolment, Member, Profile};
-use crate::domain::profile::BirthDate;
+use crate::domain::profile::{AttributeValue, Attributes, BirthDate};
 use crate::message;
 use crate::store::Access;
 
@@ -35,7 +35,7 @@ pub(super) fn revealed(member: &Member, clear: &[Field]) -> pb::Member {
         accounts: Vec::new(),
         birth_date: birth_date.as_ref().map(|date| view.show_birth_date(date)),
         preferred_language: preferred_language.clone(),
-        attributes: message::attribute_list(attributes),
+        attributes: view.show_attributes(attributes),
         enrol_time: Some(wire::timestamp(*time)),
         channel: channel.clone(),
         store: store.clone(),
@@ -81,6 +81,15 @@ impl View<'_> {
         }
         self.masked.push(field);
         mask(text)
+    }
+
+    fn show_attributes(&mut self, attributes: &Attributes) -> Vec<pb::Attribute> {
+        if attributes.is_empty() || self.clear.contains(&Field::Attributes) {
+            return message::attribute_list(attributes);
+        }
+        self.masked.push(Field::Attributes);
+        let hidden = AttributeValue::Text(mask::ATTRIBUTE.to_owned());
+        message::attribute_list(&attributes.keys().map(|key| (key.clone(), hidden.clone())).collect())
     }
 
     /// The year is personal; month and day are not: rules and greetings go by them.

@@ -94,7 +94,7 @@ async fn what_is_told_comes_back_and_the_feed_tells_what_it_may(engine: TestEngi
         accounts: Vec::new(),
         birth_date: Some(BirthDate { year: 0, month: 5, day: 17 }),
         preferred_language: "zh-CN".to_owned(),
-        attributes: vec![attribute("drink", "oat_milk")],
+        attributes: vec![attribute("drink", "***")],
         enrol_time: time(now() - 3600),
         channel: "store".to_owned(),
         store: "programs/tea/stores/s1".to_owned(),
@@ -103,7 +103,7 @@ async fn what_is_told_comes_back_and_the_feed_tells_what_it_may(engine: TestEngi
         update_time: time(now()),
         version: 1,
         etag: "1".to_owned(),
-        masked_fields: ["display_name", "phone", "cards", "birth_date.year"].map(str::to_owned).to_vec(),
+        masked_fields: ["display_name", "phone", "cards", "birth_date.year", "attributes"].map(str::to_owned).to_vec(),
     };
     assert_eq!(member, expected);
 

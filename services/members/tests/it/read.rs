@@ -2,6 +2,7 @@
 
 use proto::common::Role;
 use proto::events::MemberState;
+use proto::members::attribute::Value as Fact;
 use proto::members::{
     Account, BirthDate, CloseMemberRequest, EnrollMemberRequest, GetMemberRequest, ListMemberAccessesRequest, ListMembersRequest,
     LookupMemberRequest, Member, RevealMemberRequest, identity::Value,
@@ -36,6 +37,7 @@ async fn enrol_ann(suite: &Suite) -> Member {
     let request = EnrollMemberRequest {
         display_name: "张小明".to_owned(),
         birth_date: Some(BirthDate { year: 1990, month: 5, day: 17 }),
+        attributes: vec![fact("children", Fact::Number(2)), fact("drink", Fact::Text("oat_milk".to_owned()))],
         ..enrolment(identities)
     };
     suite.administrator().enroll_member(request).await.unwrap().into_inner()
@@ -116,7 +118,9 @@ async fn every_role_sees_masks(engine: TestEngine) {
             assert_eq!(member.cards, ["6222********7890"]);
             assert_eq!(member.accounts[0].id, "oABC*******KLMN");
             assert_eq!(member.birth_date, Some(BirthDate { year: 0, month: 5, day: 17 }));
-            let masked = ["display_name", "phone", "email", "external_id", "cards", "accounts", "birth_date.year"];
+            let hidden = || Fact::Text("***".to_owned());
+            assert_eq!(member.attributes, [fact("children", hidden()), fact("drink", hidden())]);
+            let masked = ["display_name", "phone", "email", "external_id", "cards", "accounts", "birth_date.year", "attributes"];
             assert_eq!(member.masked_fields, masked);
         }
     }
@@ -157,11 +161,12 @@ async fn a_reveal_is_on_the_trail(engine: TestEngine) {
     assert_eq!((clear.email.as_str(), clear.external_id.as_str()), ("alice@example.com", "crm-0000-0001"));
     assert_eq!((&clear.cards[0], &clear.accounts[0].id), (&"6222021234567890".to_owned(), &"oABCDEFGHIJKLMN".to_owned()));
     assert_eq!(clear.birth_date, Some(BirthDate { year: 1990, month: 5, day: 17 }));
+    assert_eq!(clear.attributes, [fact("children", Fact::Number(2)), fact("drink", Fact::Text("oat_milk".to_owned()))]);
     assert!(clear.masked_fields.is_empty());
 
     let part = support.reveal_member(reveal(&ann.name, &["phone"], "call back")).await.unwrap().into_inner();
     assert_eq!((part.phone.as_str(), part.email.as_str()), ("+8613812345678", "a****@example.com"));
-    assert!(!part.masked_fields.contains(&"phone".to_owned()) && part.masked_fields.len() == 6);
+    assert!(!part.masked_fields.contains(&"phone".to_owned()) && part.masked_fields.len() == 7);
     support.reveal_member(reveal(&bea.name, &["cards"], "lost card")).await.unwrap();
 
     assert_eq!(violation(support.reveal_member(reveal(&ann.name, &["state"], "x")).await), "read_mask");
@@ -178,7 +183,7 @@ async fn a_reveal_is_on_the_trail(engine: TestEngine) {
     let accesses = [first.member_accesses, rest.member_accesses].concat();
     let told: Vec<(&str, &str, usize)> =
         accesses.iter().map(|access| (access.member.as_str(), access.reason.as_str(), access.fields.len())).collect();
-    assert_eq!(told, [(ann.name.as_str(), "case 4711", 7), (&ann.name, "call back", 1), (&bea.name, "lost card", 1)]);
+    assert_eq!(told, [(ann.name.as_str(), "case 4711", 8), (&ann.name, "call back", 1), (&bea.name, "lost card", 1)]);
     assert!(accesses.iter().all(|access| access.role() == Role::Support && access.actor.starts_with("apiKeys/")));
     let of_bea = auditor.list_member_accesses(trail(&bea.name, 0, "")).await.unwrap().into_inner();
     assert_eq!(of_bea.member_accesses, accesses[2..]);

@@ -13,7 +13,7 @@ use proto::events::event_feed_service_client::EventFeedServiceClient;
 use proto::events::{Event, SubscribeRequest};
 use proto::members::identity::Value;
 use proto::members::members_service_client::MembersServiceClient;
-use proto::members::{EnrollMemberRequest, Identity, LookupMemberRequest, Member};
+use proto::members::{Attribute, EnrollMemberRequest, Identity, LookupMemberRequest, Member, attribute};
 use rpc::{Config, Credential, Flags, Running};
 use testkit::TestEngine;
 use tonic::service::interceptor::InterceptedService;
@@ -166,6 +166,10 @@ pub(crate) async fn lookup(client: &mut Client, value: Value) -> Result<String, 
 
 pub(crate) fn identity(value: Value) -> Option<Identity> {
     Some(Identity { value: Some(value), region_code: String::new() })
+}
+
+pub(crate) fn fact(key: &str, value: attribute::Value) -> Attribute {
+    Attribute { key: key.to_owned(), value: Some(value) }
 }
 
 pub(crate) fn phone(text: &str) -> Value {

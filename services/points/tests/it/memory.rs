@@ -102,15 +102,16 @@ async fn a_reused_id_is_refused_by_the_field_that_differs(engine: TestEngine) {
     platform.award(request.clone()).await.unwrap();
     differs!(award, request,
         "member": |r| r.member.clear();
-        "purchase": |r| input(r).net = yuan(101);
-        "purchase": |r| input(r).purchase_id = "p3".to_owned();
+        "purchase.net": |r| input(r).net = yuan(101);
+        "purchase.purchase_id": |r| input(r).purchase_id = "p3".to_owned();
+        "purchase.purchase_id": |r| { input(r).net = yuan(101); input(r).purchase_id = "p3".to_owned() };
         "historical": |r| r.historical = true;
     );
     let request = down_to("p2", 50);
     platform.return_purchase(request.clone()).await.unwrap();
     differs!(return_purchase, request,
         "purchase": |r| r.purchase = purchase("p1");
-        "remaining_net": |r| r.what = yuan(49).map(pb::return_purchase_request::What::RemainingNet);
+        "remaining_net.minor_units": |r| r.what = yuan(49).map(pb::return_purchase_request::What::RemainingNet);
         "occur_time": |r| r.occur_time = Some(timestamp(START));
     );
     assert_eq!(suite.figures(1).await, (1_000 - 10 - 10 + 1 - 1, 0, 0, 0));
@@ -170,7 +171,7 @@ async fn a_purchase_counts_once_under_any_id(engine: TestEngine) {
     let changes: [Change; 4] = [
         ("member", |request| request.member = member(2)),
         ("member", |request| request.member.clear()),
-        ("purchase", |request| input(request).net = yuan(10_001)),
+        ("purchase.net", |request| input(request).net = yuan(10_001)),
         ("historical", |request| request.historical = true),
     ];
     for (field, change) in changes {
