@@ -91,6 +91,8 @@ pub(crate) struct Gate {
     directory: Directory,
     internal: Arc<ApiKey>,
     reflection: bool,
+    /// Full names of the gRPC services of this process.
+    served: Arc<[&'static str]>,
 }
 
 /// What the gate found.
@@ -110,7 +112,12 @@ impl Gate {
         let secret = KeySecret::random(INTERNAL_KEY);
         let internal = ApiKey::internal(INTERNAL_KEY, secret.hash());
         let credential = Credential::new(&secret.reveal()).expect("hexadecimal digits can stand in a header");
-        (Gate { directory, internal: Arc::new(internal), reflection }, credential)
+        (Gate { directory, internal: Arc::new(internal), reflection, served: Arc::default() }, credential)
+    }
+
+    /// The gate of a process that serves these gRPC services.
+    pub(crate) fn serving(self, names: &[&'static str]) -> Gate {
+        Gate { served: names.into(), ..self }
     }
 
     /// Decides about a call by its path (`/package.Service/Method`) and its `authorization` header.
@@ -120,15 +127,18 @@ impl Gate {
         }
         let key = self.authenticate(headers).await?;
         // A path that no contract knows has no roles; the routes answer it with UNIMPLEMENTED.
-        if let Some(roles) = proto::access::access(path)
-            && !roles.contains(&key.role)
-        {
+        let Some(rpc) = proto::access::rpc(path) else { return Ok(Admission::Caller(Caller::from(&*key))) };
+        if !rpc.roles.contains(&key.role) {
             return Err(status::with_reason(
                 Code::PermissionDenied,
                 "ROLE_NOT_ADMITTED",
                 "the role of this API key may not call this method",
                 [("role", key.role.as_str_name().trim_start_matches("ROLE_")), ("method", path.trim_start_matches('/'))],
             ));
+        }
+        if !self.served.contains(&rpc.service) {
+            let message = format!("this process does not serve {}", rpc.service);
+            return Err(status::with_reason(Code::Unimplemented, "SERVICE_NOT_SERVED", message, [("service", rpc.service)]));
         }
         Ok(Admission::Caller(Caller::from(&*key)))
     }
@@ -152,10 +162,22 @@ impl Gate {
         match key {
             Some(key) if expected == secret.hash() => match key.revoke_time {
                 None => Ok(key),
-                Some(_) => Err(unauthenticated("CREDENTIAL_REVOKED", "this API key has been revoked")),
+                Some(_) => Err(revoked()),
             },
             _ => Err(invalid()),
         }
+    }
+}
+
+/// Whether a caller that was let in may go on: a call that lasts asks again and again. It costs a look into memory.
+pub(crate) async fn still_admitted(directory: &Directory, caller: &Caller) -> Result<(), Status> {
+    // The key of this process is in no directory and ends with the process.
+    if caller.key_id == INTERNAL_KEY {
+        return Ok(());
+    }
+    match directory.api_key(&caller.key_id).await.map_err(status::from_store)? {
+        Some(key) if key.revoke_time.is_none() => Ok(()),
+        _ => Err(revoked()),
     }
 }
 
@@ -171,6 +193,10 @@ fn missing() -> Status {
 
 fn invalid() -> Status {
     unauthenticated("CREDENTIAL_INVALID", "this is not an API key of this suite")
+}
+
+fn revoked() -> Status {
+    unauthenticated("CREDENTIAL_REVOKED", "this API key has been revoked")
 }
 
 fn unauthenticated(reason: &'static str, message: &str) -> Status {

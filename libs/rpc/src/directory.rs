@@ -122,7 +122,8 @@ impl Directory {
         Ok(revoked)
     }
 
-    /// The first administrator's key. `Some` exactly once in the life of a directory, also when processes start at the same time.
+    /// The first administrator's key. `Some` once in the life of a directory, also when processes start at the same time, and
+    /// never where an administrator's key has been made before by other means.
     pub async fn ensure_first_administrator(&self) -> Result<Option<KeySecret>, Error> {
         let new = NewApiKey {
             display_name: "first administrator".to_owned(),
@@ -222,6 +223,10 @@ impl Directory {
             create_time: self.0.context.now(),
             revoke_time: None,
         };
+        if new.role == Role::Administrator {
+            // Whoever makes one needs no first one; that it is claimed already changes nothing.
+            store::claim_first_administrator(tx).await?;
+        }
         store::insert_api_key(tx, &key, revision).await?;
         self.append_change(tx, None, &key.name(), revision).await?;
         Ok((key, secret))

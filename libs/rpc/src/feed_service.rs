@@ -1,8 +1,9 @@
 //! EventFeedService: the feeds of this process's databases, for other services and for subscribers outside.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, stream};
@@ -11,32 +12,31 @@ use prost::Message;
 use proto::codec::Programs;
 use proto::events::event_feed_service_server::EventFeedService;
 use proto::events::{Event, SubscribeRequest, SubscribeResponse};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use crate::auth::CallerExt;
+use self::room::{Room, Seat};
+use crate::auth::{self, Caller, CallerExt};
+use crate::directory::Directory;
 use crate::host::Host;
 use crate::status;
 
 /// An answer without events is sent at the latest after this long, so that both ends know that the other is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const EVENTS_PER_ANSWER_MAX: u32 = 256;
-/// Each subscription looks at the database a few times a second.
-const SUBSCRIPTIONS_MAX: usize = 512;
 
 /// The RPC of the feed.
 pub(crate) struct FeedRpcs {
     feeds: BTreeMap<String, Database>,
-    room: Arc<Semaphore>,
+    directory: Directory,
+    room: Room,
     shutdown: CancellationToken,
 }
 
 impl FeedRpcs {
     pub(crate) fn new(host: &Host) -> FeedRpcs {
-        let room = Arc::new(Semaphore::new(SUBSCRIPTIONS_MAX));
-        FeedRpcs { feeds: host.feeds(), room, shutdown: host.shutdown().clone() }
+        FeedRpcs { feeds: host.feeds(), directory: host.directory().clone(), room: Room::default(), shutdown: host.shutdown().clone() }
     }
 }
 
@@ -51,10 +51,7 @@ impl EventFeedService for FeedRpcs {
             let message = format!("this process does not serve the feed {source}");
             return Err(status::with_reason(Code::NotFound, "SOURCE_NOT_SERVED", message, [("source", source)]));
         };
-        let room = self.room.clone().try_acquire_owned().map_err(|_| {
-            telemetry::metrics().refused_by_overload("subscriptions");
-            status::overloaded("the server has as many subscriptions as it admits", HEARTBEAT)
-        })?;
+        let seat = self.room.enter(&caller)?;
         let reader = FeedReader::new(database.clone());
         let position = if cursor.is_empty() {
             reader.oldest().await.map_err(status::from_store)?
@@ -66,10 +63,11 @@ impl EventFeedService for FeedRpcs {
             reader,
             position,
             partitions,
-            programs: caller.programs,
+            caller,
+            directory: self.directory.clone(),
             answered: Instant::now(),
             shutdown: self.shutdown.clone(),
-            _room: room,
+            _seat: seat,
         };
         // Read once before the call is answered: a cursor that cannot be used is an error of the call, not of its stream.
         let first = subscription.read().await?;
@@ -85,18 +83,23 @@ struct Subscription {
     reader: FeedReader,
     position: Position,
     partitions: Vec<u8>,
-    programs: Programs,
+    caller: Caller,
+    directory: Directory,
     answered: Instant,
     shutdown: CancellationToken,
-    _room: OwnedSemaphorePermit,
+    _seat: Option<Seat>,
 }
 
 impl Subscription {
-    /// The next answer: as soon as there are events, else a sign of life. `None` when the server stops.
+    /// The next answer: as soon as there are events, else a sign of life. `None` when the server stops, UNAUTHENTICATED when
+    /// the key has been revoked.
     async fn next(&mut self) -> Option<Result<SubscribeResponse, Status>> {
         loop {
             if self.shutdown.is_cancelled() {
                 return None;
+            }
+            if let Err(refused) = auth::still_admitted(&self.directory, &self.caller).await {
+                return Some(Err(refused));
             }
             let before = self.position;
             match self.read().await {
@@ -125,7 +128,7 @@ impl Subscription {
                 tracing::error!(%error, partition = stored.partition, sequence = stored.sequence, "a stored event cannot be read");
                 status::internal()
             })?;
-            if may_see(&self.programs, &event) {
+            if may_see(&self.caller.programs, &event) {
                 events.push(event);
             }
         }

@@ -117,6 +117,7 @@ async fn serve(
     started.push(Started::new().with(EventFeedServiceServer::new(FeedRpcs::new(host))));
 
     let names: Vec<&'static str> = started.iter().flat_map(|service| service.names.iter().copied()).collect();
+    let edge = EdgeLayer { gate: edge.gate.serving(&names), ..edge };
     let (health, health_server) = tonic_health::server::health_reporter();
     for name in &names {
         health.set_service_status(name, ServingStatus::Serving).await;

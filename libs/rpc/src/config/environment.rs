@@ -32,11 +32,16 @@ impl Provider for Environment {
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
         let mut settings = Dict::new();
         for (name, text) in &self.0 {
+            let malformed = || Error::from(format!("{name} names no setting: variables have the form REGULARS_<SECTION>__<KEY>"));
+            let segments: Vec<&str> = name[PREFIX.len()..].split("__").collect();
+            if segments.len() < 2 || segments.iter().any(|segment| segment.is_empty() || segment.starts_with('_')) {
+                return Err(malformed());
+            }
             let path = name[PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
             // A text that is not a number, list or truth value is a text.
             let value: Value = text.parse().expect("every text parses as a value");
             let nested = figment::util::nest(&path, value).into_dict();
-            merge(&mut settings, nested.ok_or_else(|| Error::from(format!("{name} names no setting")))?);
+            merge(&mut settings, nested.ok_or_else(malformed)?);
         }
         Ok(Profile::Default.collect(settings))
     }

@@ -245,7 +245,8 @@ impl DirectoryRpcs {
             id: ProgramId::parse(program_id).map_err(|_| Error::invalid("program_id", "must be a program id"))?,
             display_name: display_name.clone(),
             zone: zone(time_zone)?,
-            currency: Currency::parse(currency_code).map_err(|_| Error::invalid("currency_code", "must be three capital letters"))?,
+            currency: Currency::parse(currency_code)
+                .map_err(|_| Error::invalid("currency_code", "must be an active ISO 4217 code of a currency with a minor unit"))?,
             create_time: self.directory.context().now(),
         })
     }

@@ -137,9 +137,12 @@ async fn every_rpc_refuses_whom_its_contract_does_not_admit(engine: TestEngine) 
             let code_and_reason = call(peer.clone(), rpc.path).await.map(drop).map_err(|status| refusal(&status));
             let refused = code_and_reason == Err((Code::PermissionDenied, "ROLE_NOT_ADMITTED".to_owned()));
             assert_eq!(refused, !rpc.roles.contains(role), "{} as {role:?}: {code_and_reason:?}", rpc.path);
+            let served = ["regulars.directory.v1.DirectoryService", "regulars.events.v1.EventFeedService"].contains(&rpc.service);
+            let not_served = code_and_reason == Err((Code::Unimplemented, "SERVICE_NOT_SERVED".to_owned()));
+            assert_eq!(not_served, !served && !refused, "{} as {role:?}: {code_and_reason:?}", rpc.path);
         }
     }
     let unknown = call(peers[0].1.clone(), "/regulars.none.v1.NoneService/None").await.unwrap_err();
-    assert_eq!(unknown.code(), Code::Unimplemented);
+    assert_eq!(refusal(&unknown), (Code::Unimplemented, String::new()));
     server.running.stop().await;
 }

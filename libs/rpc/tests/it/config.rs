@@ -80,6 +80,15 @@ fn unknown_keys_are_refused_by_name() {
 }
 
 #[test]
+fn a_variable_without_a_section_or_a_key_is_told_the_form() {
+    for name in ["REGULARS_DATABASE", "REGULARS_DATABASE_URL", "REGULARS_DATABASE__", "REGULARS___URL", "REGULARS_"] {
+        let text = refused(&Flags::default(), &[(name, "x")]);
+        assert!(text.contains(&format!("{name} ")) && text.contains("REGULARS_<SECTION>__<KEY>"), "{name}: {text}");
+        assert!(!text.contains("struct"), "{name}: {text}");
+    }
+}
+
+#[test]
 fn what_kubernetes_and_tests_put_into_the_environment_is_no_setting() {
     let variables = environment(&[
         ("REGULARS_POINTS_SERVICE_HOST", "10.0.0.1"),

@@ -3,7 +3,8 @@
 use kernel::Context;
 use proto::common::Role;
 use proto::directory::*;
-use rpc::Directory;
+use rpc::directory::NewApiKey;
+use rpc::{Directory, Programs};
 use testkit::{TestEngine, on_each_engine};
 use tonic::{Code, Response};
 
@@ -18,6 +19,8 @@ on_each_engine!(
     a_limited_administrator_gives_no_more_than_it_has,
     pages_meet_without_gap_or_overlap,
     the_first_administrator_is_made_once,
+    who_has_made_an_administrator_is_given_no_other,
+    another_role_leaves_the_first_administrator_to_be_made,
 );
 
 fn program(id: &str, request_id: &str) -> CreateProgramRequest {
@@ -110,6 +113,7 @@ async fn bad_input_is_refused_by_field(engine: TestEngine) {
     let cases = [
         (CreateProgramRequest { time_zone: "Mars/Olympus".to_owned(), ..good() }, "time_zone"),
         (CreateProgramRequest { currency_code: "yuan".to_owned(), ..good() }, "currency_code"),
+        (CreateProgramRequest { currency_code: "QQQ".to_owned(), ..good() }, "currency_code"),
         (CreateProgramRequest { program_id: "Tea!".to_owned(), ..good() }, "program_id"),
         (CreateProgramRequest { display_name: String::new(), ..good() }, "display_name"),
         (CreateProgramRequest { request_id: String::new(), ..good() }, "request_id"),
@@ -276,4 +280,23 @@ async fn the_first_administrator_is_made_once(engine: TestEngine) {
     let running = rpc::start(&Context::system(), config_on(&engine, &folder), &[]).await.unwrap();
     assert_eq!(running.first_administrator(), None, "a second start shows none");
     running.stop().await;
+}
+
+fn by_hand(role: Role) -> NewApiKey {
+    NewApiKey { display_name: "made by hand".to_owned(), role, programs: Programs::All, terminal: None }
+}
+
+async fn who_has_made_an_administrator_is_given_no_other(engine: TestEngine) {
+    let directory = Directory::open(&engine.options, Context::system()).await.unwrap();
+    directory.create_api_key(by_hand(Role::Administrator)).await.unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let running = rpc::start(&Context::system(), config_on(&engine, &folder), &[]).await.unwrap();
+    assert_eq!(running.first_administrator(), None);
+    running.stop().await;
+}
+
+async fn another_role_leaves_the_first_administrator_to_be_made(engine: TestEngine) {
+    let directory = Directory::open(&engine.options, Context::system()).await.unwrap();
+    directory.create_api_key(by_hand(Role::Auditor)).await.unwrap();
+    assert!(directory.ensure_first_administrator().await.unwrap().is_some());
 }

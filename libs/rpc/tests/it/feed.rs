@@ -1,22 +1,36 @@
 //! Subscribing to a feed over the wire.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::events::event::Payload;
 use proto::events::event_feed_service_client::EventFeedServiceClient;
 use proto::events::{Event, SubscribeRequest, SubscribeResponse};
-use rpc::{Peer, Role};
-use testkit::{TestEngine, on_each_engine};
+use rpc::{Directory, Host, Peer, Role, Service, StartError, Started};
+use testkit::{TestEngine, eventually, on_each_engine};
 use tonic::{Code, Streaming};
 
-use super::support::{refusal, serve, violations};
+use super::support::{refusal, serve, serve_with, violations};
 
 on_each_engine!(
     a_subscriber_sees_what_was_and_what_comes,
     a_subscription_goes_on_from_its_cursor,
     a_subscriber_sees_its_programs_only,
     what_cannot_be_subscribed_to_is_refused,
+    a_revoked_key_loses_its_subscription,
+    one_key_cannot_take_all_subscriptions,
 );
+
+/// A service whose feed stays empty.
+struct Quiet;
+
+impl Service for Quiet {
+    const NAME: &'static str = "quiet";
+
+    async fn start(host: &Host) -> Result<Started, StartError> {
+        host.database(Self::NAME, &[]).await?;
+        Ok(Started::new())
+    }
+}
 
 fn directory(cursor: &str) -> SubscribeRequest {
     SubscribeRequest { source: "directory".to_owned(), cursor: cursor.to_owned(), partitions: Vec::new() }
@@ -114,19 +128,76 @@ async fn what_cannot_be_subscribed_to_is_refused(engine: TestEngine) {
     let database = server.running.host().directory().database().clone();
     let newer = server.program("coffee").await;
     assert_eq!(newer.name, "programs/coffee");
-    testkit::eventually(|| {
+    eventually(|| {
         let database = database.clone();
         async move { database.trim_feed(kernel::Timestamp::MAX, 1000).await.unwrap() > 0 }
     })
     .await;
     let gone = persistence::feed::Position::decode(&oldest).is_ok();
     assert!(gone, "the cursor is one of this feed");
-    let before_all = testkit::eventually(|| {
+    let before_all = eventually(|| {
         let mut client = client.clone();
         let oldest = oldest.clone();
         async move { client.subscribe(directory(&oldest)).await.err() }
     })
     .await;
     assert_eq!(refusal(&before_all), (Code::OutOfRange, "CURSOR_TOO_OLD".to_owned()));
+    server.running.stop().await;
+}
+
+async fn a_revoked_key_loses_its_subscription(engine: TestEngine) {
+    let server = serve_with(engine, &[rpc::entry::<Quiet>()], |_| {}).await;
+    let quiet = || SubscribeRequest { source: Quiet::NAME.to_owned(), ..directory("") };
+    let mut streams = Vec::new();
+    for role in [Role::Platform, Role::Service, Role::Administrator] {
+        let secret = server.key(role, &[]).await;
+        let mut stream = subscribe(server.peer(&secret).await, quiet()).await;
+        stream.message().await.unwrap().expect("the first answer");
+        streams.push((secret, stream));
+    }
+    let (_, mut kept) = streams.pop().unwrap();
+    let elsewhere = Directory::open(&server.engine.options, kernel::Context::system()).await.unwrap();
+    for (secret, mut stream) in streams {
+        elsewhere.revoke_api_key(secret.split('_').nth(1).unwrap()).await.unwrap().unwrap();
+        let since = Instant::now();
+        let ending = async {
+            loop {
+                match stream.message().await {
+                    Ok(answer) => assert!(answer.is_some(), "it ends with a status"),
+                    Err(status) => break status,
+                }
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ending).await.expect("it ends");
+        assert_eq!(refusal(&ended), (Code::Unauthenticated, "CREDENTIAL_REVOKED".to_owned()));
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    }
+    kept.message().await.unwrap().expect("whoever has another key goes on");
+    server.running.stop().await;
+}
+
+async fn one_key_cannot_take_all_subscriptions(engine: TestEngine) {
+    const OF_ONE_KEY_MAX: usize = 64;
+    let server = serve(engine).await;
+    let one = server.peer(&server.key(Role::Platform, &[]).await).await;
+    let mut streams = Vec::new();
+    for _ in 0..OF_ONE_KEY_MAX {
+        streams.push(subscribe(one.clone(), directory("")).await);
+    }
+    let mut client = EventFeedServiceClient::new(one);
+    let refused = client.subscribe(directory("")).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "TOO_MANY_SUBSCRIPTIONS".to_owned()));
+    subscribe(server.peer(&server.administrator).await, directory("")).await;
+    let service = server.peer(&server.key(Role::Service, &[]).await).await;
+    for _ in 0..=OF_ONE_KEY_MAX {
+        streams.push(subscribe(service.clone(), directory("")).await);
+    }
+
+    streams.swap_remove(0);
+    eventually(|| {
+        let mut client = client.clone();
+        async move { client.subscribe(directory("")).await }
+    })
+    .await;
     server.running.stop().await;
 }
