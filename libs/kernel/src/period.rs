@@ -52,6 +52,15 @@ impl Period {
         }
     }
 
+    /// The moment one period before `end`, keeping the wall clock of the zone; [`Timestamp::MIN`] before the calendar.
+    pub fn before(&self, end: Timestamp, zone: &Zone) -> Timestamp {
+        let zoned = end.jiff().to_zoned(zone.0.clone());
+        match zoned.checked_sub(self.span()) {
+            Ok(earlier) => earlier.timestamp().into(),
+            Err(_) => Timestamp::MIN,
+        }
+    }
+
     /// The day one period after `day`.
     pub fn after_day(&self, day: Date) -> Date {
         day.checked_add(self.span()).unwrap_or(Date::MAX)

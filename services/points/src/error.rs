@@ -54,41 +54,48 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::ExceedsPurchase { .. } => "EXCEEDS_PURCHASE",
         Refusal::NothingToReturn => "NOTHING_TO_RETURN",
         Refusal::Overflow => "AMOUNT_OUT_OF_RANGE",
+        Refusal::ActivityNotFound { .. } => "ACTIVITY_NOT_FOUND",
+        Refusal::NothingPending => "NOTHING_PENDING",
+        Refusal::RedemptionNotFound => "REDEMPTION_NOT_FOUND",
+        Refusal::ExceedsRedemption { .. } => "EXCEEDS_REDEMPTION",
+        Refusal::NothingToExtend => "NOTHING_TO_EXTEND",
+        Refusal::ExpiryNotAhead => "EXPIRY_NOT_AHEAD",
+        Refusal::ExceedsDeficit { .. } => "EXCEEDS_DEFICIT",
+        Refusal::SameAccount => "SAME_ACCOUNT",
+        Refusal::AlreadyMerged => "ALREADY_MERGED",
+        Refusal::NotMerged => "NOT_MERGED",
     }
 }
 
 /// Whether a refusal stands for 30 days under its request id. What is not known yet may be known in a moment, and an amount that
 /// cannot be counted is a malformed request.
 pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
-    !matches!(refusal, Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::Overflow)
+    !matches!(
+        refusal,
+        Refusal::ReservationNotFound
+            | Refusal::PurchaseNotFound
+            | Refusal::RedemptionNotFound
+            | Refusal::NothingPending
+            | Refusal::Overflow
+    )
 }
 
 /// A refusal as a status.
 pub(crate) fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
-        Refusal::ReservationNotFound | Refusal::PurchaseNotFound => Code::NotFound,
+        Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::RedemptionNotFound => Code::NotFound,
         Refusal::Overflow => Code::OutOfRange,
-        Refusal::InsufficientPoints { .. }
-        | Refusal::MemberBlocked
-        | Refusal::MemberClosed
-        | Refusal::ReservationEnded(_)
-        | Refusal::ExceedsReservation { .. }
-        | Refusal::LineNotFound { .. }
-        | Refusal::ExceedsPurchase { .. }
-        | Refusal::NothingToReturn => Code::FailedPrecondition,
+        _ => Code::FailedPrecondition,
     };
-    let metadata: Vec<(&str, String)> = match refusal {
-        Refusal::InsufficientPoints { missing } => vec![("missing_points", missing.to_string())],
-        Refusal::ExceedsReservation { held } => vec![("held_points", held.to_string())],
-        Refusal::LineNotFound { line } => vec![("line_id", line.clone())],
-        Refusal::ExceedsPurchase { left } => vec![("left", left.to_string())],
-        Refusal::MemberBlocked
-        | Refusal::MemberClosed
-        | Refusal::ReservationNotFound
-        | Refusal::ReservationEnded(_)
-        | Refusal::PurchaseNotFound
-        | Refusal::NothingToReturn
-        | Refusal::Overflow => Vec::new(),
+    let metadata: Option<(&str, String)> = match refusal {
+        Refusal::InsufficientPoints { missing } => Some(("missing_points", missing.to_string())),
+        Refusal::ExceedsReservation { held } => Some(("held_points", held.to_string())),
+        Refusal::LineNotFound { line } => Some(("line_id", line.clone())),
+        Refusal::ExceedsPurchase { left } => Some(("left", left.to_string())),
+        Refusal::ActivityNotFound { activity } => Some(("activity", activity.clone())),
+        Refusal::ExceedsRedemption { left } => Some(("left_points", left.to_string())),
+        Refusal::ExceedsDeficit { deficit } => Some(("deficit_points", deficit.to_string())),
+        _ => None,
     };
     with_reason(code, reason(refusal), refusal.to_string(), metadata)
 }
@@ -113,6 +120,12 @@ pub(crate) fn untimely(field: &str, reason: &'static str, text: &str) -> Status 
 pub(crate) fn purchase_exists(field: &str) -> Status {
     let text = format!("the purchase id was used before for a purchase with another {field}");
     with_reason(Code::AlreadyExists, "PURCHASE_EXISTS", text, [("field", field)])
+}
+
+/// The activity id came with another activity.
+pub(crate) fn activity_exists(field: &str) -> Status {
+    let text = format!("the activity id was used before for an activity with another {field}");
+    with_reason(Code::AlreadyExists, "ACTIVITY_EXISTS", text, [("field", field)])
 }
 
 /// Nothing can be earned under no terms.

@@ -4,18 +4,21 @@ use kernel::{MemberId, ProgramId};
 use proto::events;
 use rpc::wire::timestamp;
 
-use crate::domain::{Entry, Explanation, Outcome, Purchase, Settled, Stamp};
+use crate::domain::{Entry, Explanation, Outcome, Purchase, Settled, Source, Stamp};
 use crate::message::{AnswerParts, kind, money, purchase_name};
 use crate::program::Program;
 
 /// The event of a command; `None` for one that changed nothing.
 pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical: bool) -> Option<events::Event> {
     use events::event::Payload;
-    let AnswerParts { program, member, account, stamp, due: _, entries } = *parts;
+    let AnswerParts { program, member, other, account, stamp, due: _, entries } = *parts;
     let postings: Vec<events::Posting> = entries.iter().map(posting).collect();
     let posted = |operation: &str| {
-        (!postings.is_empty())
-            .then(|| Payload::PointsPosted(events::PointsPosted { operation: operation.to_owned(), postings: postings.clone() }))
+        (!postings.is_empty()).then(|| {
+            let counterpart = other.map(|other| other.name(&program.id)).unwrap_or_default();
+            let (operation, postings) = (operation.to_owned(), postings.clone());
+            Payload::PointsPosted(events::PointsPosted { operation, postings, counterpart, expiring: Vec::new() })
+        })
     };
     let mut purchase_version = 1;
     let payload = match outcome {
@@ -38,6 +41,15 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
         Outcome::Released { .. } => posted("RELEASE")?,
         Outcome::Adjusted { .. } => posted("ADJUST")?,
         Outcome::Ensured(_) => posted("REWARD")?,
+        Outcome::Earned { .. } => posted("ACTIVITY")?,
+        Outcome::Resolved { came: true, .. } => posted("ACTIVATE")?,
+        Outcome::Resolved { came: false, .. } => posted("CANCEL")?,
+        Outcome::Refunded(_) => posted("REFUND")?,
+        Outcome::ExpirySet { .. } => posted("SET_EXPIRY")?,
+        Outcome::Forgiven { .. } => posted("FORGIVE")?,
+        Outcome::Transferred { .. } => posted("TRANSFER")?,
+        Outcome::Merged => posted("MERGE")?,
+        Outcome::Unmerged { .. } => posted("UNMERGE")?,
     };
     let member_name = member.map(|member| member.name(&program.id)).unwrap_or_default();
     // A stranger's purchase is its own aggregate: first its record, then its returns.
@@ -53,7 +65,15 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
 /// The event of what the clock did to an account.
 pub(crate) fn of_settling(program: &ProgramId, member: MemberId, last: &Entry, settled: &Settled) -> events::Event {
     let postings = settled.entries.iter().map(posting).collect();
-    let payload = events::event::Payload::PointsPosted(events::PointsPosted { operation: "SETTLE".to_owned(), postings });
+    let expiring = settled.entries.iter().filter_map(|entry| match entry.source {
+        Source::Reminder { expires_at, points } => {
+            Some(events::PointsExpiring { wallet: entry.wallet.to_string(), points, expire_time: Some(timestamp(expires_at)) })
+        }
+        _ => None,
+    });
+    let posted =
+        events::PointsPosted { operation: "SETTLE".to_owned(), postings, counterpart: String::new(), expiring: expiring.collect() };
+    let payload = events::event::Payload::PointsPosted(posted);
     let name = member.name(program);
     envelope(program, name.clone(), name, last.version, &last.stamp, false, payload)
 }

@@ -128,8 +128,10 @@ fn settling(program: &Arc<Program>, member: MemberId) -> Job {
     Job {
         program: program.clone(),
         account: Some((AccountId::of(&program.id, member), member)),
-        work: Work::Settle,
-        origin: Origin { actor: "clock".into(), store: "".into(), terminal: "".into(), occurred_at: None, historical: false },
+        other: None,
+        presented: None,
+        work: Arc::new(Work::Settle),
+        origin: Arc::new(Origin { actor: "clock".into(), store: "".into(), terminal: "".into(), occurred_at: None, historical: false }),
     }
 }
 

@@ -24,7 +24,7 @@ mod verify;
 pub use verify::{Difference, Report, verify};
 
 /// The schema of the ledger, for those that open it without a server.
-pub static MIGRATIONS: &[Migration] = persistence::migrations!["0001_ledger.sql"];
+pub static MIGRATIONS: &[Migration] = persistence::migrations!["0001_ledger.sql", "0002_lots_and_accounts.sql"];
 
 /// The points service.
 pub struct Points;

@@ -1,13 +1,13 @@
 //! Re-derives every account from its entries and compares.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kernel::{ProgramId, Uuid};
 use persistence::{Database, Error, Tx};
 
 use crate::domain::{Account, AccountId, Entry, EntryKind, MAIN_WALLET, Source};
 use crate::executor::Target;
-use crate::store::{self, AccountRow};
+use crate::store::{self, AccountRow, Guard};
 
 const ACCOUNTS_PER_PAGE: i64 = 200;
 const ENTRIES_PER_PAGE: i64 = 1000;
@@ -110,37 +110,50 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
 /// What guards entries against being made twice, and is not there: the answers by request, and what has a natural key.
 async fn missing_keys(tx: &mut Tx, program: &str, entries: &[Entry]) -> Result<Vec<(i64, &'static str)>, Error> {
     let program = ProgramId::parse(program).map_err(|_| Error::Corrupt("program of an account".to_owned()))?;
-    let guards = entries.iter().filter(|entry| !entry.stamp.operation.is_nil()).map(|entry| {
-        let natural = match (&entry.source, entry.kind) {
-            (Source::Purchase(id), _) => Some(Target::purchase(&program, &id.0)),
-            (Source::Reward { key, .. }, _) => Some(Target::reward(&program, key)),
-            (Source::Reservation { id, .. }, EntryKind::Reserve) => Some(Target::Reservation(*id)),
-            _ => None,
-        };
-        (entry, natural)
-    });
-    let guards: Vec<_> = guards.collect();
-    let keys = |wanted: fn(Target) -> Option<Uuid>| -> Vec<Uuid> { guards.iter().filter_map(|(_, target)| wanted((*target)?)).collect() };
-    let operations: Vec<Uuid> = guards.iter().map(|(entry, _)| entry.stamp.operation).collect();
-    let purchases = keys(|target| if let Target::Purchase(key) = target { Some(key) } else { None });
-    let rewards = keys(|target| if let Target::Reward(key) = target { Some(key) } else { None });
-    let reservations = keys(|target| if let Target::Reservation(key) = target { Some(key) } else { None });
-    let there = store::existing_keys(tx, &operations, &purchases, &rewards, &reservations).await?;
-    let mut missing = Vec::new();
-    for (entry, natural) in guards {
-        if !there.operations.contains(&entry.stamp.operation) {
-            missing.push((entry.version, "the answer to its request is not there"));
-        }
-        match natural {
-            Some(Target::Purchase(key)) if !there.purchases.contains(&key) => missing.push((entry.version, "its purchase is not there")),
-            Some(Target::Reward(key)) if !there.rewards.contains(&key) => missing.push((entry.version, "its reward is not there")),
-            Some(Target::Reservation(key)) if !there.reservations.contains(&key) => {
-                missing.push((entry.version, "its reservation is not there"));
-            }
-            _ => {}
+    let mut guards: BTreeMap<Guard, Vec<(i64, Uuid)>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| !entry.stamp.operation.is_nil()) {
+        guards.entry(Guard::Operation).or_default().push((entry.version, entry.stamp.operation));
+        if let Some((guard, key)) = natural_key(&program, entry) {
+            guards.entry(guard).or_default().push((entry.version, key));
         }
     }
+    let mut missing = Vec::new();
+    for (guard, wanted) in guards {
+        let keys: Vec<Uuid> = wanted.iter().map(|(_, key)| *key).collect();
+        let there = store::existing_keys(tx, guard, &keys).await?;
+        let what = match guard {
+            Guard::Operation => "the answer to its request is not there",
+            Guard::Purchase => "its purchase is not there",
+            Guard::Reward => "its reward is not there",
+            Guard::Reservation => "its reservation is not there",
+            Guard::Activity => "its activity is not there",
+            Guard::Redemption => "its redemption is not there",
+        };
+        missing.extend(wanted.into_iter().filter(|(_, key)| !there.contains(key)).map(|(version, _)| (version, what)));
+    }
+    missing.sort_unstable();
     Ok(missing)
+}
+
+/// What an entry made that can be made once.
+fn natural_key(program: &ProgramId, entry: &Entry) -> Option<(Guard, Uuid)> {
+    let target = match (&entry.source, entry.kind) {
+        (_, EntryKind::Redeem | EntryKind::Capture) if entry.points < 0 => Target::Redemption(entry.stamp.operation),
+        (Source::Purchase(id), _) => Target::purchase(program, &id.0),
+        (Source::Reward { key, .. }, _) => Target::reward(program, key),
+        (Source::Activity { activity, id }, _) => Target::activity(program, activity, id),
+        (Source::Reservation { id, .. }, EntryKind::Reserve) => Target::Reservation(*id),
+        (Source::Redemption { operation, .. }, _) => Target::Redemption(*operation),
+        _ => return None,
+    };
+    match target {
+        Target::Account => None,
+        Target::Purchase(key) => Some((Guard::Purchase, key)),
+        Target::Reservation(key) => Some((Guard::Reservation, key)),
+        Target::Reward(key) => Some((Guard::Reward, key)),
+        Target::Activity(key) => Some((Guard::Activity, key)),
+        Target::Redemption(key) => Some((Guard::Redemption, key)),
+    }
 }
 
 /// What a row holds, or `None` after telling that it cannot be read: damage is a finding, and the other books are looked at.

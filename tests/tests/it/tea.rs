@@ -46,13 +46,10 @@ impl Suite {
         let terms = Terms {
             points_per_unit: "10".to_owned(),
             rounding: terms::PointRounding::HalfUp.into(),
-            activate_after: None,
             expire_after: Some(CalendarPeriod { count: 1, unit: Unit::Year.into() }),
             expiry_rounding: terms::ExpiryRounding::Month.into(),
             return_policy: terms::ReturnPolicy::Unlimited.into(),
-            deficit_cap: 0,
-            restore_grace: None,
-            reservation_ttl: None,
+            ..Terms::default()
         };
         let request =
             CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, request_id: self.request_id() };
@@ -186,7 +183,7 @@ impl Suite {
     }
 
     pub(crate) async fn balance(&self, member: &str) -> Balance {
-        let request = GetBalanceRequest { member: member.to_owned() };
+        let request = GetBalanceRequest { member: member.to_owned(), ..Default::default() };
         self.points(Role::Platform).get_balance(request).await.unwrap().into_inner()
     }
 

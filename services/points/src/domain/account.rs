@@ -1,9 +1,8 @@
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use kernel::{MemberId, ProgramId, Timestamp, Uuid};
+use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Entry, EntryKind, Source};
+use super::{Entry, EntryKind, Expiry, Lot, LotChange, LotKey, Source};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -37,6 +36,21 @@ pub struct Account {
     pub purchases: i64,
     /// When the last entry was recorded.
     pub recorded_at: Timestamp,
+    /// The member whose account took this one in: everything that names this one goes there.
+    pub merged_into: Option<MemberId>,
+    /// Accounts that this one took in.
+    pub merged: Vec<Merged>,
+}
+
+/// An account that was taken in, with what it takes to let it go again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Merged {
+    /// The account with its member, and before it those that it had taken in itself.
+    pub identities: Vec<(AccountId, MemberId)>,
+    /// Its purchases, with those made in its name since.
+    pub purchases: i64,
+    /// What it owed, per wallet.
+    pub deficits: Vec<(Arc<str>, i64)>,
 }
 
 /// One kind of points of an account.
@@ -44,7 +58,7 @@ pub struct Account {
 pub struct Wallet {
     /// Its name.
     pub name: Arc<str>,
-    /// Lots with something in them, in spending order.
+    /// Lots with something in them, in the order of their keys.
     pub lots: Vec<Lot>,
     /// Points owed: taken back after they had been spent.
     pub deficit: i64,
@@ -54,30 +68,12 @@ pub struct Wallet {
     pub pending: i64,
     /// Σ reserved parts of lots.
     pub reserved: i64,
-}
-
-/// Credits that behave alike: same activation, expiry, earn month and origin.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Lot {
-    /// What they have in common.
-    pub key: LotKey,
-    /// Points, those reserved included; never negative.
-    pub points: i64,
-    /// The part that reservations hold; never more than `points`.
-    pub reserved: i64,
-}
-
-/// What credits in one lot have in common. Ordered as lots are spent: earliest expiry, unlimited last, then oldest.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LotKey {
-    /// When it lapses; `None` for never.
-    pub expires_at: Option<Timestamp>,
-    /// Year times 12 plus month 0 to 11 of earning, in the program's zone.
-    pub earn_month: i32,
-    /// When it becomes spendable; `None` once it is.
-    pub activates_at: Option<Timestamp>,
-    /// The account it was earned in, when that is another one (transfer, merge).
-    pub origin: Option<AccountId>,
+    /// When lots lapse that live on by the member's doings.
+    pub sliding_until: Option<Timestamp>,
+    /// Expiries up to this moment have been announced.
+    pub reminded_to: Option<Timestamp>,
+    /// When the next expiry is to be announced.
+    pub remind_at: Option<Timestamp>,
 }
 
 /// Points set aside, with the lots they are in.
@@ -93,65 +89,92 @@ pub struct Reservation {
     pub expires_at: Timestamp,
     /// The caller's reference: an order number.
     pub reference: Arc<str>,
-    /// The lots it pins.
+    /// It may be captured in several parts.
+    pub several: bool,
+    /// Points captured of it so far.
+    pub captured: i64,
+    /// The lots it pins, in the order in which they are spent.
     pub lots: Vec<(LotKey, i64)>,
-}
-
-impl Ord for LotKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let key = |lot: &LotKey| (lot.expires_at.unwrap_or(Timestamp::MAX), lot.earn_month, lot.activates_at, lot.origin);
-        key(self).cmp(&key(other))
-    }
-}
-
-impl PartialOrd for LotKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl LotKey {
-    /// The same lot once it is spendable.
-    pub fn activated(&self) -> LotKey {
-        LotKey { activates_at: None, ..self.clone() }
-    }
-}
-
-impl Lot {
-    /// Points that nobody holds.
-    pub fn free(&self) -> i64 {
-        self.points - self.reserved
-    }
 }
 
 impl Wallet {
     /// An empty wallet.
     pub fn new(name: &str) -> Wallet {
-        Wallet { name: name.into(), lots: Vec::new(), deficit: 0, active: 0, pending: 0, reserved: 0 }
+        Wallet {
+            name: name.into(),
+            lots: Vec::new(),
+            deficit: 0,
+            active: 0,
+            pending: 0,
+            reserved: 0,
+            sliding_until: None,
+            reminded_to: None,
+            remind_at: None,
+        }
+    }
+
+    /// The lots in the order in which they are spent: those that slide stand where their moment is among the others.
+    pub fn in_order(&self) -> impl Iterator<Item = &Lot> {
+        let until = self.sliding_until.unwrap_or(Timestamp::MAX);
+        let split = self.lots.partition_point(|lot| matches!(lot.key.expiry, Expiry::At(at) if at <= until));
+        let slides = |lot: &&Lot| lot.key.expiry == Expiry::Sliding;
+        self.lots[..split]
+            .iter()
+            .chain(self.lots[split..].iter().filter(slides))
+            .chain(self.lots[split..].iter().filter(move |lot| !slides(lot)))
+    }
+
+    /// The lots that can be spent, in order, with what nobody holds of them.
+    pub fn spendable(&self) -> impl Iterator<Item = (&LotKey, i64)> {
+        self.in_order().map(|lot| (&lot.key, lot.spendable())).filter(|(_, points)| *points > 0)
     }
 
     /// The spendable lots that lapse at or before `moment`, with what nobody holds of them.
     pub fn lapsed(&self, moment: Timestamp) -> impl Iterator<Item = (&LotKey, i64)> {
-        let lapsed = move |lot: &&Lot| lot.key.expires_at.is_some_and(|at| at <= moment);
-        self.lots.iter().take_while(lapsed).filter(|lot| lot.key.activates_at.is_none() && lot.free() > 0).map(|lot| (&lot.key, lot.free()))
+        self.spendable().take_while(move |(key, _)| key.lapses_at(self.sliding_until).is_some_and(|at| at <= moment))
     }
 
     /// When spendable points lapse next, and how many then.
     pub fn next_expiry(&self) -> (Option<Timestamp>, i64) {
-        let mut free = self.lots.iter().filter(|lot| lot.key.activates_at.is_none() && lot.free() > 0).peekable();
-        let at = free.peek().and_then(|lot| lot.key.expires_at);
-        let points = if at.is_some() { free.take_while(|lot| lot.key.expires_at == at).map(Lot::free).sum() } else { 0 };
+        let lapses_at = |key: &LotKey| key.lapses_at(self.sliding_until);
+        let at = self.spendable().next().and_then(|(key, _)| lapses_at(key));
+        let points =
+            if at.is_some() { self.spendable().take_while(|(key, _)| lapses_at(key) == at).map(|(_, points)| points).sum() } else { 0 };
         (at, points)
     }
 
-    /// When pending points become spendable next, and how many then.
+    /// When pending points become spendable next by themselves, and how many then.
     pub fn next_activation(&self) -> (Option<Timestamp>, i64) {
-        let at = self.lots.iter().filter_map(|lot| lot.key.activates_at).min();
-        let points = if at.is_some() { self.lots.iter().filter(|lot| lot.key.activates_at == at).map(|lot| lot.points).sum() } else { 0 };
+        let at = self.lots.iter().filter_map(|lot| lot.key.opens_at()).min();
+        let points = if at.is_some() { self.lots.iter().filter(|lot| lot.key.opens_at() == at).map(|lot| lot.points).sum() } else { 0 };
         (at, points)
     }
 
-    fn change_lot(&mut self, key: &LotKey, points: i64, reserved: i64) {
+    /// The next expiry that has not been announced, and how many points lapse then.
+    pub fn next_reminder(&self) -> Option<(Timestamp, i64)> {
+        let lapses = self.spendable().filter_map(|(key, points)| Some((key.lapses_at(self.sliding_until)?, points)));
+        let mut ahead = lapses.filter(|(at, _)| self.reminded_to.is_none_or(|to| *at > to)).peekable();
+        let (next, _) = *ahead.peek()?;
+        Some((next, ahead.take_while(|(at, _)| *at == next).map(|(_, points)| points).sum()))
+    }
+
+    /// When the next expiry is to be announced that far ahead.
+    pub fn reminder_due(&self, ahead: Option<&Period>, zone: &Zone) -> Option<Timestamp> {
+        let (lapses_at, _) = self.next_reminder()?;
+        Some(ahead?.before(lapses_at, zone))
+    }
+
+    /// The next moment at which something falls due in it.
+    fn next_due(&self) -> Option<Timestamp> {
+        let openings = self.lots.iter().filter_map(|lot| match lot.key.gate() {
+            Some(gate) => gate.cancel_at,
+            None => lot.key.opens_at(),
+        });
+        let expiry = self.spendable().next().and_then(|(key, _)| key.lapses_at(self.sliding_until));
+        openings.chain(expiry).chain(self.remind_at).min()
+    }
+
+    fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
         let index = match self.lots.binary_search_by(|lot| lot.key.cmp(key)) {
             Ok(index) => index,
             Err(index) => {
@@ -166,9 +189,10 @@ impl Wallet {
         if lot.points == 0 {
             self.lots.remove(index);
         }
-        match key.activates_at {
-            None => self.active += points - reserved,
-            Some(_) => self.pending += points,
+        if key.is_open() {
+            self.active += points - reserved;
+        } else {
+            self.pending += points;
         }
         self.reserved += reserved;
     }
@@ -185,21 +209,26 @@ impl Account {
         self.wallet(wallet).map_or(0, |wallet| wallet.active)
     }
 
+    /// Points owed in a wallet.
+    pub fn deficit(&self, wallet: &str) -> i64 {
+        self.wallet(wallet).map_or(0, |wallet| wallet.deficit)
+    }
+
     /// An open reservation.
     pub fn reservation(&self, id: Uuid) -> Option<&Reservation> {
         self.reservations.iter().find(|reservation| reservation.id == id)
     }
 
-    /// The next moment at which something falls due: an activation, the end of a reservation, an expiry.
+    /// Whether it took another account in.
+    pub fn has_merged(&self, account: AccountId) -> bool {
+        self.merged.iter().any(|merged| merged.identities.iter().any(|(id, _)| *id == account))
+    }
+
+    /// The next moment at which something falls due: an activation or its cancellation, the end of a reservation, an expiry, the
+    /// announcement of one.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let activations = self.wallets.iter().flat_map(|wallet| &wallet.lots).filter_map(|lot| lot.key.activates_at);
         let holds = self.reservations.iter().map(|reservation| reservation.expires_at);
-        // Lots are in the order of their expiry, so the first free one that is spendable is enough.
-        let expiries = self.wallets.iter().filter_map(|wallet| {
-            let first = wallet.lots.iter().find(|lot| lot.key.activates_at.is_none() && lot.free() > 0)?;
-            first.key.expires_at
-        });
-        activations.chain(holds).chain(expiries).min()
+        self.wallets.iter().filter_map(Wallet::next_due).chain(holds).min()
     }
 
     /// Takes one more entry into the fold. The entry must be the next one and its balances must come out; anything else is
@@ -208,12 +237,17 @@ impl Account {
         assert_eq!(entry.version, self.version + 1, "versions have no gaps");
         let wallet = self.wallet_mut(&entry.wallet);
         for change in &entry.lots {
-            wallet.change_lot(&change.key, change.points, change.reserved);
+            wallet.change_lot(change);
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
+        wallet.sliding_until = wallet.sliding_until.max(entry.sliding_until);
+        if let Source::Reminder { expires_at, .. } = entry.source {
+            wallet.reminded_to = Some(expires_at);
+        }
+        wallet.remind_at = entry.remind_at;
         self.evolve_reservations(entry);
-        self.purchases += i64::from(entry.kind == EntryKind::Award);
+        self.evolve_identity(entry);
         self.version = entry.version;
         self.recorded_at = entry.recorded_at;
     }
@@ -242,22 +276,79 @@ impl Account {
     }
 
     fn evolve_reservations(&mut self, entry: &Entry) {
-        let Source::Reservation { id, hold_until, reference } = &entry.source else { return };
-        let id = *id;
-        match entry.kind {
-            EntryKind::Reserve => {
+        match (&entry.source, entry.kind) {
+            (Source::Reservation { id, hold_until, reference, several, .. }, EntryKind::Reserve) => {
                 let lots: Vec<_> = entry.lots.iter().map(|change| (change.key.clone(), change.reserved)).collect();
-                let points = lots.iter().map(|(_, points)| points).sum();
                 self.reservations.push(Reservation {
-                    id,
+                    id: *id,
                     wallet: entry.wallet.clone(),
-                    points,
+                    points: lots.iter().map(|(_, points)| points).sum(),
                     expires_at: *hold_until,
                     reference: reference.clone(),
+                    several: *several,
+                    captured: 0,
                     lots,
                 });
             }
-            _ => self.reservations.retain(|reservation| reservation.id != id),
+            (Source::Reservation { id, stays_open: true, .. }, _) => {
+                let held =
+                    self.reservations.iter_mut().find(|reservation| reservation.id == *id).expect("a part is captured of an open one");
+                held.capture(&entry.lots);
+            }
+            (Source::Reservation { id, .. }, _) => self.reservations.retain(|reservation| reservation.id != *id),
+            (Source::Expiry { .. }, _) => self.rekey_reservations(&entry.wallet, &entry.lots),
+            (Source::Merge { reservations, .. }, EntryKind::MergeIn) => self.reservations.extend(reservations.iter().cloned()),
+            (Source::Merge { .. }, EntryKind::MergeOut) => self.reservations.retain(|held| held.wallet != entry.wallet),
+            _ => {}
+        }
+    }
+
+    /// A change of expiry moves lots in pairs, from and to; reservations follow the lots that they pin.
+    fn rekey_reservations(&mut self, wallet: &Arc<str>, changes: &[LotChange]) {
+        for reservation in self.reservations.iter_mut().filter(|held| held.wallet == *wallet) {
+            for (key, held) in std::mem::take(&mut reservation.lots) {
+                let moved = changes.chunks_exact(2).find(|pair| pair[0].key == key);
+                let key = moved.map_or(key, |pair| pair[1].key.clone());
+                match reservation.lots.iter_mut().find(|(same, _)| *same == key) {
+                    Some((_, points)) => *points += held,
+                    None => reservation.lots.push((key, held)),
+                }
+            }
+        }
+    }
+
+    fn evolve_identity(&mut self, entry: &Entry) {
+        let is_main = &*entry.wallet == MAIN_WALLET;
+        match (&entry.source, entry.kind) {
+            (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
+            (Source::Merge { identities, purchases, .. }, EntryKind::MergeIn) => {
+                let deficit = (entry.deficit_delta > 0).then(|| (entry.wallet.clone(), entry.deficit_delta));
+                match self.merged.iter_mut().find(|merged| merged.identities == *identities) {
+                    Some(merged) => merged.deficits.extend(deficit),
+                    None => {
+                        self.purchases += purchases;
+                        let merged =
+                            Merged { identities: identities.clone(), purchases: *purchases, deficits: deficit.into_iter().collect() };
+                        self.merged.push(merged);
+                    }
+                }
+            }
+            (Source::Unmerge { purchases, account, .. }, EntryKind::UnmergeOut) if is_main => {
+                self.purchases -= purchases;
+                self.merged.retain(|merged| merged.identities.last().is_none_or(|(id, _)| id != account));
+            }
+            (Source::Unmerge { purchases, .. }, EntryKind::UnmergeIn) if is_main => {
+                self.merged_into = None;
+                self.purchases = *purchases;
+            }
+            (_, EntryKind::Award) => {
+                self.purchases += 1;
+                let presented = |merged: &&mut Merged| merged.identities.iter().any(|(_, member)| Some(*member) == entry.stamp.presented);
+                if let Some(merged) = self.merged.iter_mut().find(presented) {
+                    merged.purchases += 1;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -270,5 +361,25 @@ impl Account {
             }
         };
         &mut self.wallets[index]
+    }
+
+    /// Notes when the next expiry of a wallet is to be announced.
+    pub(super) fn remind_at(&mut self, wallet: &str, at: Option<Timestamp>) {
+        if let Some(wallet) = self.wallets.iter_mut().find(|held| &*held.name == wallet) {
+            wallet.remind_at = at;
+        }
+    }
+}
+
+impl Reservation {
+    /// Takes a part out of it that was captured.
+    fn capture(&mut self, changes: &[LotChange]) {
+        for change in changes {
+            let (_, held) = self.lots.iter_mut().find(|(key, _)| *key == change.key).expect("a part is captured of the lots that it pins");
+            *held += change.reserved;
+            self.points += change.reserved;
+            self.captured -= change.reserved;
+        }
+        self.lots.retain(|(_, held)| *held > 0);
     }
 }

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{MemberId, ProgramId, Timestamp, Uuid};
-use rust_decimal::Decimal;
+use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid};
 
-use super::{Explanation, PurchaseInput, Return, Returned};
+use super::{PurchaseInput, Return};
 
 /// What can be asked of an account. Its stamp travels beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +24,22 @@ pub enum Command {
     Adjust(Adjust),
     /// Bring a reward of another service to the state it should have.
     Ensure(Ensure),
+    /// Award points for something other than a purchase.
+    Activity(Activity),
+    /// Open or give up what waits for an event.
+    Resolve(Resolve),
+    /// Give back points of a redemption.
+    Refund(Refund),
+    /// Let lots lapse at another time.
+    SetExpiry(SetExpiry),
+    /// Waive what is owed.
+    Forgive(Forgive),
+    /// Give points to another member.
+    Transfer(Transfer),
+    /// Take another member's account in.
+    Merge(Merge),
+    /// Let an account go that was taken in.
+    Unmerge(Merge),
 }
 
 /// A purchase to record.
@@ -62,6 +77,8 @@ pub struct Reserve {
     pub ttl: Option<Duration>,
     /// What for.
     pub reference: Arc<str>,
+    /// It may be captured in several parts.
+    pub several: bool,
 }
 
 /// A reservation to spend.
@@ -69,8 +86,10 @@ pub struct Reserve {
 pub struct Capture {
     /// Which.
     pub reservation: Uuid,
-    /// How much of it; all when absent.
+    /// How much of it; all that is left when absent.
     pub points: Option<i64>,
+    /// The last part of several; the rest comes free.
+    pub last: bool,
 }
 
 /// A reservation to give up.
@@ -108,168 +127,90 @@ pub struct Ensure {
     pub reason: String,
 }
 
-/// Whether a member may earn and redeem.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum MemberStatus {
-    /// Earns and redeems; also a member of whom nothing is known yet.
-    #[default]
-    Active,
-    /// Neither earns nor redeems for now.
-    Blocked,
-    /// Ended.
-    Closed,
-}
-
-/// A span in which a member had a tier.
+/// Something other than a purchase that earns.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TierInterval {
-    /// The scheme's id.
-    pub scheme: String,
-    /// The tier's id.
-    pub tier: String,
-    /// What base points are multiplied by.
-    pub multiplier: Decimal,
-    /// From when.
-    pub start_at: Timestamp,
-    /// Until when, exclusive.
-    pub end_at: Option<Timestamp>,
+pub struct Activity {
+    /// What it is: "review".
+    pub activity: String,
+    /// Its own id, unique in the program among those of its kind.
+    pub id: Arc<str>,
 }
 
-/// What is known of a member from other services' feeds.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Facts {
-    /// Counts the changes.
-    pub version: i64,
-    /// Whether he may earn and redeem.
-    pub status: MemberStatus,
-    /// Tier intervals, newest knowledge.
-    pub tiers: Vec<TierInterval>,
+/// What has become of pending points that wait for an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolve {
+    /// The event that they wait for.
+    pub event: Arc<str>,
+    /// The purchase or activity that earned them; all when absent.
+    pub reference: Option<Arc<str>>,
+    /// It came; else they are given up.
+    pub came: bool,
+    /// Why they are given up.
+    pub reason: String,
 }
 
-/// What the store found for a command besides the account: things with their own keys.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Known {
-    /// The purchase that a return names.
-    pub purchase: Option<super::Purchase>,
-    /// What became of the reservation that is no longer open.
-    pub closed_reservation: Option<ClosedReservation>,
-    /// The reward as it stands.
-    pub reward: Option<RewardState>,
+/// Points of a redemption to give back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refund {
+    /// The operation that spent them.
+    pub redemption: Uuid,
+    /// How many; all that have not been given back when absent.
+    pub points: Option<i64>,
 }
 
-/// How a reservation ended.
+/// A change of the time at which lots lapse.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetExpiry {
+    /// The wallet.
+    pub wallet: Arc<str>,
+    /// Only lots that would lapse at or before this moment; all that lapse ever when absent.
+    pub lapsing_by: Option<Timestamp>,
+    /// To when.
+    pub to: NewExpiry,
+    /// Why.
+    pub reason: String,
+    /// Who approved it.
+    pub approver: String,
+}
+
+/// When lots are to lapse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ClosedReservation {
-    /// Spent.
-    Captured,
-    /// Given up.
-    Released,
-    /// Ended by time.
-    Expired,
+pub enum NewExpiry {
+    /// At a moment.
+    At(Timestamp),
+    /// So much later than before.
+    Later(Period),
+    /// Never.
+    Never,
 }
 
-/// A reward of another service as the ledger has it.
+/// A debt to waive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RewardState {
-    /// Newest version of the wish that was seen.
-    pub version: i64,
-    /// The points are with the member; zero when they are not.
-    pub granted: i64,
-    /// The lot that they went to.
-    pub lot: Option<super::LotKey>,
+pub struct Forgive {
+    /// The wallet.
+    pub wallet: Arc<str>,
+    /// How many points of it; all when absent.
+    pub points: Option<i64>,
+    /// Why.
+    pub reason: String,
+    /// Who approved it.
+    pub approver: String,
 }
 
-/// What a command did, besides the entries that it posted.
+/// Points to give to another member.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// A purchase was recorded.
-    Awarded {
-        /// The purchase to keep.
-        purchase: Box<super::Purchase>,
-        /// How its points were worked out.
-        explanation: Explanation,
-    },
-    /// So many points were spent.
-    Redeemed {
-        /// Asked for.
-        requested: i64,
-        /// Spent.
-        actual: i64,
-    },
-    /// A reservation was opened.
-    Reserved {
-        /// The reservation.
-        reservation: super::Reservation,
-    },
-    /// A reservation was spent.
-    Captured {
-        /// As it was.
-        reservation: super::Reservation,
-        /// Points spent of it.
-        points: i64,
-    },
-    /// A reservation was given up.
-    Released {
-        /// As it was.
-        reservation: super::Reservation,
-    },
-    /// Goods went back.
-    Returned(Box<Returned>),
-    /// A balance was corrected.
-    Adjusted {
-        /// By so many points.
-        points: i64,
-    },
-    /// A reward is as it should be.
-    Ensured(RewardState),
+pub struct Transfer {
+    /// The wallet.
+    pub wallet: Arc<str>,
+    /// How many.
+    pub points: i64,
+    /// Why.
+    pub reason: String,
 }
 
-/// Why a command was not carried out. Nothing has changed then.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Not enough spendable points.
-    #[error("{missing} points are missing")]
-    InsufficientPoints {
-        /// How many more it takes.
-        missing: i64,
-    },
-    /// The member is blocked.
-    #[error("the member is blocked")]
-    MemberBlocked,
-    /// The membership has ended.
-    #[error("the membership has ended")]
-    MemberClosed,
-    /// No such reservation, yet.
-    #[error("there is no such reservation")]
-    ReservationNotFound,
-    /// The reservation has ended.
-    #[error("the reservation has ended")]
-    ReservationEnded(ClosedReservation),
-    /// More than the reservation holds.
-    #[error("the reservation holds {held} points")]
-    ExceedsReservation {
-        /// What it holds.
-        held: i64,
-    },
-    /// No such purchase, yet.
-    #[error("there is no such purchase")]
-    PurchaseNotFound,
-    /// The purchase has no such line.
-    #[error("the purchase has no line {line}")]
-    LineNotFound {
-        /// The line that was named.
-        line: String,
-    },
-    /// More goes back than is left.
-    #[error("more goes back than is left")]
-    ExceedsPurchase {
-        /// Minor units or pieces that are left.
-        left: i64,
-    },
-    /// Nothing goes back.
-    #[error("nothing goes back")]
-    NothingToReturn,
-    /// Beyond what can be counted.
-    #[error("the amount is beyond what can be counted")]
-    Overflow,
+/// Accounts of one person to be one, or two again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Merge {
+    /// Why.
+    pub reason: String,
 }

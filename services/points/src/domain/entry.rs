@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use kernel::{Timestamp, Uuid};
+use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{LotKey, PurchaseId};
+use super::{AccountId, LotKey, PurchaseId, Reservation};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,62 @@ pub enum EntryKind {
     Reward = 10,
     /// A reward was taken back.
     RewardRevoked = 11,
+    /// Points earned by something other than a purchase.
+    Activity = 12,
+    /// Pending points were given up.
+    Cancel = 13,
+    /// Points that had been spent came back.
+    Refund = 14,
+    /// Lots lapse at another time.
+    Expiry = 15,
+    /// Points that were owed are owed no more.
+    Forgive = 16,
+    /// Spendable points repaid what was owed.
+    Repay = 17,
+    /// Points went to another member.
+    TransferOut = 18,
+    /// Points came from another member.
+    TransferIn = 19,
+    /// Everything went to the account that took this one in.
+    MergeOut = 20,
+    /// Everything came from an account that was taken in.
+    MergeIn = 21,
+    /// What is left of an account that had been taken in went back to it.
+    UnmergeOut = 22,
+    /// What was left came back from the account that had taken this one in.
+    UnmergeIn = 23,
+    /// An expiry was announced.
+    Remind = 24,
+}
+
+impl EntryKind {
+    /// All kinds, in the order of their numbers from 1 on.
+    pub const ALL: [EntryKind; 24] = [
+        EntryKind::Award,
+        EntryKind::Activate,
+        EntryKind::Reserve,
+        EntryKind::Capture,
+        EntryKind::Release,
+        EntryKind::Redeem,
+        EntryKind::Clawback,
+        EntryKind::Adjust,
+        EntryKind::Expire,
+        EntryKind::Reward,
+        EntryKind::RewardRevoked,
+        EntryKind::Activity,
+        EntryKind::Cancel,
+        EntryKind::Refund,
+        EntryKind::Expiry,
+        EntryKind::Forgive,
+        EntryKind::Repay,
+        EntryKind::TransferOut,
+        EntryKind::TransferIn,
+        EntryKind::MergeOut,
+        EntryKind::MergeIn,
+        EntryKind::UnmergeOut,
+        EntryKind::UnmergeIn,
+        EntryKind::Remind,
+    ];
 }
 
 /// How one lot changed.
@@ -55,6 +111,10 @@ pub enum Source {
         hold_until: Timestamp,
         /// The caller's reference: an order number.
         reference: Arc<str>,
+        /// It may be captured in several parts.
+        several: bool,
+        /// A part was captured, and it holds the rest.
+        stays_open: bool,
     },
     /// A caller's reference: an order number.
     Reference(String),
@@ -71,6 +131,67 @@ pub enum Source {
         reason: String,
         /// Who approved it.
         approver: String,
+    },
+    /// Something that earns without a purchase.
+    Activity {
+        /// What it is: "review".
+        activity: String,
+        /// Its own id.
+        id: Arc<str>,
+    },
+    /// Something that pending points waited for, or a reason why they wait no more.
+    Event(String),
+    /// A redemption that is undone, wholly or in part, by the operation that made it.
+    Redemption {
+        /// The operation.
+        operation: Uuid,
+        /// The purchase whose return undoes it.
+        purchase: Option<PurchaseId>,
+    },
+    /// A change of expiry: the lots come in pairs, from and to.
+    Expiry {
+        /// Why.
+        reason: String,
+        /// Who approved it.
+        approver: String,
+    },
+    /// The other side of a transfer.
+    Transfer {
+        /// The other member.
+        member: MemberId,
+        /// Why.
+        reason: String,
+    },
+    /// The other side of a merge.
+    Merge {
+        /// The other member.
+        member: MemberId,
+        /// Why.
+        reason: String,
+        /// The account that is taken in, last, after those that it had taken in itself.
+        identities: Vec<(AccountId, MemberId)>,
+        /// Its purchases.
+        purchases: i64,
+        /// Its open reservations in this wallet, as they are afterwards.
+        reservations: Vec<Reservation>,
+    },
+    /// The other side of the end of a merge.
+    Unmerge {
+        /// The other member.
+        member: MemberId,
+        /// Why.
+        reason: String,
+        /// The account that is let go.
+        account: AccountId,
+        /// Its purchases.
+        purchases: i64,
+    },
+    /// An expiry that was announced.
+    Reminder {
+        /// When points lapse.
+        expires_at: Timestamp,
+        /// How many.
+        points: i64,
     },
     /// The clock.
     Due,
@@ -89,10 +210,29 @@ pub struct Stamp {
     pub terminal: Arc<str>,
     /// The store's name; empty when not told.
     pub store: Arc<str>,
+    /// The member that was named, where that one's account has been merged into this.
+    pub presented: Option<MemberId>,
     /// When it happened, by the till's clock where a till told.
     pub occurred_at: Timestamp,
     /// The server's clock.
     pub now: Timestamp,
+}
+
+impl Stamp {
+    /// The stamp of work of the clock.
+    pub fn of_clock(now: Timestamp) -> Stamp {
+        let nothing: Arc<str> = "".into();
+        Stamp {
+            operation: Uuid::nil(),
+            request_id: nothing.clone(),
+            actor: "clock".into(),
+            terminal: nothing.clone(),
+            store: nothing,
+            presented: None,
+            occurred_at: now,
+            now,
+        }
+    }
 }
 
 /// One line of an account's books.
@@ -120,6 +260,10 @@ pub struct Entry {
     pub deficit_delta: i64,
     /// What it is about.
     pub source: Source,
+    /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.
+    pub sliding_until: Option<Timestamp>,
+    /// When the next expiry of the wallet is to be announced.
+    pub remind_at: Option<Timestamp>,
     /// Version number of the program's terms that applied; 0 when none did.
     pub program_version: i64,
     /// Version of the member's facts that were known.

@@ -1,17 +1,18 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, Adjust, Award, Capture, ClosedReservation, Command, Ensure, Entry, EntryKind, Facts, FrozenFacts, Known, LotChange, LotKey,
-    MAIN_WALLET, MemberStatus, Outcome, Purchase, Redeem, Refusal, Release, Reservation, Reserve, ReturnPolicy, RewardState, Source, Stamp,
-    Version, Versions, Wallet,
+    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Expiry, Facts, FrozenFacts, Known, LotChange, LotKey,
+    MAIN_WALLET, MemberStatus, Outcome, Purchase, Refusal, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
 /// posting sees it.
 pub struct Ledger<'a> {
+    pub(super) id: AccountId,
     pub(super) account: &'a mut Account,
     pub(super) versions: &'a Versions,
     pub(super) facts: &'a Facts,
@@ -28,32 +29,42 @@ pub(super) struct Posting {
     pub(super) source: Source,
     pub(super) program_version: i64,
     pub(super) effective_at: Timestamp,
+    pub(super) sliding_until: Option<Timestamp>,
 }
 
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
-    pub fn open(account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
-        Ledger { account, versions, facts, stamp, entries: Vec::new() }
+    pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
+        Ledger { id, account, versions, facts, stamp, entries: Vec::new() }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
     ///
-    /// What has fallen due must have been settled before ([`Ledger::settle`]).
+    /// What has fallen due must have been settled before ([`Ledger::settle`]). Commands between two accounts go to
+    /// [`super::apply_between`].
     pub fn apply(mut self, command: &Command, known: &Known) -> Result<(Outcome, Vec<Entry>), Refusal> {
         let outcome = match command {
-            Command::Award(award) => self.award(award),
+            Command::Award(award) => self.award(award, known),
+            Command::Activity(activity) => self.activity(activity),
+            Command::Resolve(resolve) => self.resolve(resolve),
             Command::Redeem(redeem) => self.redeem(redeem),
             Command::Reserve(reserve) => self.reserve(reserve),
             Command::Capture(capture) => self.capture(capture, known),
             Command::Release(release) => self.release(release, known),
+            Command::Refund(refund) => self.refund(refund, known),
             Command::Return(request) => self.take_back(request, known),
             Command::Adjust(adjust) => self.adjust(adjust),
+            Command::SetExpiry(change) => self.set_expiry(change),
+            Command::Forgive(forgive) => self.forgive(forgive),
             Command::Ensure(ensure) => self.ensure(ensure, known),
+            Command::Transfer(_) | Command::Merge(_) | Command::Unmerge(_) => Err(Refusal::SameAccount),
         }?;
+        // What has come free in a lot that had lapsed lapses now, and not only when somebody comes by.
+        self.expire_lapsed();
         Ok((outcome, self.entries))
     }
 
-    fn award(&mut self, award: &Award) -> Result<Outcome, Refusal> {
+    fn award(&mut self, award: &Award, known: &Known) -> Result<Outcome, Refusal> {
         let version = self.versions.at(self.stamp.occurred_at);
         let facts = match award.member {
             Some(_) => {
@@ -62,27 +73,26 @@ impl<'a> Ledger<'a> {
             }
             None => FrozenFacts { version: version.number, tier: String::new(), multiplier: Decimal::ONE, first_purchase: false },
         };
-        let explanation = version.points_for(award.purchase.net, &facts)?;
+        let input = &award.purchase;
+        if known.redemptions.len() != input.redemptions.len() {
+            return Err(Refusal::RedemptionNotFound);
+        }
+        let explanation = version.points_for(input.net, &facts)?;
         let mut lot = None;
         if award.member.is_some() {
-            let key = version.lot_for(self.stamp.occurred_at, self.stamp.now);
-            self.credit(
-                EntryKind::Award,
-                MAIN_WALLET,
-                &key,
-                explanation.points(),
-                Source::Purchase(award.purchase.id.clone()),
-                version.number,
-            )?;
+            let key = version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0);
+            self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(input.id.clone()), version)?;
             lot = (explanation.points() > 0).then_some(key);
         }
         let purchase = Purchase {
             program: award.program.clone(),
             member: award.member,
-            input: award.purchase.clone(),
-            remaining_net: award.purchase.net,
+            input: input.clone(),
+            remaining_net: input.net,
             base: explanation.base,
             due: if award.member.is_some() { explanation.points() } else { 0 },
+            redeemed: known.redemptions.iter().map(|redemption| redemption.points()).sum(),
+            given_back: 0,
             lot,
             facts,
             returns: 0,
@@ -95,68 +105,19 @@ impl<'a> Ledger<'a> {
         Ok(Outcome::Awarded { purchase: Box::new(purchase), explanation })
     }
 
-    fn redeem(&mut self, redeem: &Redeem) -> Result<Outcome, Refusal> {
+    fn activity(&mut self, activity: &Activity) -> Result<Outcome, Refusal> {
         self.admit()?;
-        let active = self.account.active(&redeem.wallet);
-        let actual = if redeem.up_to { redeem.points.min(active) } else { redeem.points };
-        if actual > active || actual == 0 {
-            return Err(Refusal::InsufficientPoints { missing: (redeem.points - active).max(1) });
-        }
-        let lots = self.spend(&redeem.wallet, actual, |points| (-points, 0));
-        self.post_now(EntryKind::Redeem, &redeem.wallet, lots, Source::Reference(redeem.reference.clone()));
-        Ok(Outcome::Redeemed { requested: redeem.points, actual })
-    }
-
-    fn reserve(&mut self, reserve: &Reserve) -> Result<Outcome, Refusal> {
-        self.admit()?;
-        let active = self.account.active(&reserve.wallet);
-        if reserve.points > active {
-            return Err(Refusal::InsufficientPoints { missing: reserve.points - active });
-        }
-        let ttl = reserve.ttl.unwrap_or(self.versions.at(self.stamp.now).terms.reservation_ttl);
-        let source =
-            Source::Reservation { id: self.stamp.operation, hold_until: self.stamp.now + ttl, reference: reserve.reference.clone() };
-        let lots = self.spend(&reserve.wallet, reserve.points, |points| (0, points));
-        self.post_now(EntryKind::Reserve, &reserve.wallet, lots, source);
-        let reservation = self.account.reservations.last().expect("it was just opened").clone();
-        Ok(Outcome::Reserved { reservation })
-    }
-
-    fn capture(&mut self, capture: &Capture, known: &Known) -> Result<Outcome, Refusal> {
-        if self.facts.status == MemberStatus::Closed {
-            return Err(Refusal::MemberClosed);
-        }
-        let reservation = self.open_reservation(capture.reservation, known)?;
-        let points = capture.points.unwrap_or(reservation.points);
-        if points > reservation.points {
-            return Err(Refusal::ExceedsReservation { held: reservation.points });
-        }
-        self.end_reservation(EntryKind::Capture, &reservation, points, self.stamp.now);
-        Ok(Outcome::Captured { reservation, points })
-    }
-
-    fn release(&mut self, release: &Release, known: &Known) -> Result<Outcome, Refusal> {
-        let reservation = self.open_reservation(release.reservation, known)?;
-        self.end_reservation(EntryKind::Release, &reservation, 0, self.stamp.now);
-        Ok(Outcome::Released { reservation })
-    }
-
-    fn adjust(&mut self, adjust: &Adjust) -> Result<Outcome, Refusal> {
-        let source = Source::Correction { reason: adjust.reason.clone(), approver: adjust.approver.clone() };
-        if adjust.points > 0 {
-            let version = self.versions.at(self.stamp.now);
-            let key = LotKey { activates_at: None, ..version.lot_for(self.stamp.now, self.stamp.now) };
-            self.credit(EntryKind::Adjust, &adjust.wallet, &key, adjust.points, source, version.number)?;
-        } else {
-            let wanted = -adjust.points;
-            let active = self.account.active(&adjust.wallet);
-            if wanted > active {
-                return Err(Refusal::InsufficientPoints { missing: wanted - active });
-            }
-            let lots = self.spend(&adjust.wallet, wanted, |points| (-points, 0));
-            self.post_now(EntryKind::Adjust, &adjust.wallet, lots, source);
-        }
-        Ok(Outcome::Adjusted { points: adjust.points })
+        let version = self.versions.at(self.stamp.occurred_at);
+        let (name, points) = version
+            .terms
+            .activities
+            .iter()
+            .find(|(name, _)| *name == activity.activity)
+            .ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        let lot = version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id);
+        let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
+        self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
+        Ok(Outcome::Earned { points: *points, lot })
     }
 
     /// An older wish than the newest seen changes nothing: a revoke may overtake its grant.
@@ -170,12 +131,12 @@ impl<'a> Ledger<'a> {
         let (granted, lot) = match (ensure.wanted, state.granted > 0) {
             (true, false) => {
                 self.admit()?;
-                let key = LotKey { activates_at: None, ..version.lot_for(self.stamp.occurred_at, self.stamp.now) };
-                self.credit(EntryKind::Reward, MAIN_WALLET, &key, ensure.points, source, version.number)?;
+                let key = version.open_lot_for(self.stamp.occurred_at);
+                self.credit(EntryKind::Reward, MAIN_WALLET, &key, ensure.points, source, version)?;
                 (ensure.points, Some(key))
             }
             (false, true) => {
-                let policy = (ReturnPolicy::Unlimited, version.terms.deficit_cap);
+                let policy = (ReturnPolicy::Unlimited, version.deficit_cap(self.facts, self.stamp.now));
                 self.claw_back(EntryKind::RewardRevoked, state.granted, state.lot.as_ref(), policy, source, version.number);
                 (0, None)
             }
@@ -193,84 +154,26 @@ impl<'a> Ledger<'a> {
         key: &LotKey,
         points: i64,
         source: Source,
-        program_version: i64,
+        version: &Version,
     ) -> Result<(), Refusal> {
-        let (held, deficit) =
-            self.account.wallet(wallet).map_or((0, 0), |wallet| (wallet.active + wallet.pending + wallet.reserved, wallet.deficit));
-        held.checked_add(points).ok_or(Refusal::Overflow)?;
-        let lapsed = key.expires_at.filter(|at| *at <= self.stamp.now);
-        let repaid = if key.activates_at.is_none() && lapsed.is_none() { points.min(deficit) } else { 0 };
+        let held = self.account.wallet(wallet);
+        self.check_room(wallet, points)?;
+        let slides_to = held.and_then(|wallet| wallet.sliding_until).max(version.sliding_until(self.stamp.occurred_at));
+        let lapsed = key.lapses_at(slides_to).filter(|at| *at <= self.stamp.now);
+        let repaid = if key.is_open() && lapsed.is_none() { points.min(self.account.deficit(wallet)) } else { 0 };
         let lots = if points > repaid { vec![LotChange { key: key.clone(), points: points - repaid, reserved: 0 }] } else { Vec::new() };
-        let effective_at = self.stamp.occurred_at;
-        self.post(Posting { kind, wallet: wallet.into(), lots, deficit: -repaid, source, program_version, effective_at });
-        if let Some(effective_at) = lapsed.filter(|_| points > 0) {
-            let lots = vec![LotChange { key: key.clone(), points: -points, reserved: 0 }];
-            let (kind, source) = (EntryKind::Expire, Source::Due);
-            self.post(Posting { kind, wallet: wallet.into(), lots, deficit: 0, source, program_version: 0, effective_at });
-        }
+        let posting = Posting { lots, deficit: -repaid, program_version: version.number, ..self.posting(kind, wallet, source) };
+        self.post(posting);
         Ok(())
     }
 
-    /// The changes that take so many free points out of the spendable lots, in spending order. The caller has checked that
-    /// there are enough; `change` says what a taken point does to its lot.
-    pub(super) fn spend(&self, wallet: &str, points: i64, change: impl Fn(i64) -> (i64, i64)) -> Vec<LotChange> {
-        let mut left = points;
-        let mut changes = Vec::new();
-        let lots = self.account.wallet(wallet).map_or(&[][..], |wallet| &wallet.lots);
-        for lot in lots.iter().filter(|lot| lot.key.activates_at.is_none() && lot.free() > 0) {
-            if left == 0 {
-                break;
-            }
-            let taken = lot.free().min(left);
-            let (points, reserved) = change(taken);
-            changes.push(LotChange { key: lot.key.clone(), points, reserved });
-            left -= taken;
-        }
-        assert_eq!(left, 0, "the allocation of a debit adds up to the debit");
-        changes
+    /// Refuses points that a wallet cannot count.
+    pub(super) fn check_room(&self, wallet: &str, points: i64) -> Result<(), Refusal> {
+        let held = self.account.wallet(wallet).map_or(0, |wallet| wallet.active + wallet.pending + wallet.reserved);
+        held.checked_add(points).map(|_| ()).ok_or(Refusal::Overflow)
     }
 
-    /// Ends a reservation: `spent` of it leaves the lots in their order, the rest comes free in the lots it came from. What comes
-    /// free in a lot that has lapsed meanwhile lives on for the grace that the terms give, or lapses with the next settling. What
-    /// comes free alive repays the deficit first: else points that a return could not reach while they were held could be spent.
-    pub(super) fn end_reservation(&mut self, kind: EntryKind, reservation: &Reservation, spent: i64, ended_at: Timestamp) {
-        let version = self.versions.at(self.stamp.now);
-        let mut unspent = spent;
-        let owed = self.account.wallet(&reservation.wallet).map_or(0, |wallet| wallet.deficit);
-        let mut repaid = 0;
-        let mut lots: Vec<LotChange> = Vec::new();
-        for (key, held) in &reservation.lots {
-            let taken = unspent.min(*held);
-            unspent -= taken;
-            let lapsed = key.expires_at.is_some_and(|at| at <= ended_at);
-            let repays = if lapsed && version.terms.restore_grace.is_none() { 0 } else { (held - taken).min(owed - repaid) };
-            repaid += repays;
-            let freed = held - taken - repays;
-            match version.terms.restore_grace {
-                Some(grace) if lapsed && freed > 0 => {
-                    lots.push(LotChange { key: key.clone(), points: -held, reserved: -held });
-                    let expires_at = Some(grace.after(ended_at, &version.zone));
-                    lots.push(LotChange { key: LotKey { expires_at, ..key.clone() }, points: freed, reserved: 0 });
-                }
-                _ => lots.push(LotChange { key: key.clone(), points: -taken - repays, reserved: -held }),
-            }
-        }
-        let source =
-            Source::Reservation { id: reservation.id, hold_until: reservation.expires_at, reference: reservation.reference.clone() };
-        let wallet = reservation.wallet.clone();
-        self.post(Posting { kind, wallet, lots, deficit: -repaid, source, program_version: version.number, effective_at: ended_at });
-    }
-
-    fn open_reservation(&self, id: kernel::Uuid, known: &Known) -> Result<Reservation, Refusal> {
-        match (self.account.reservation(id), known.closed_reservation) {
-            (Some(open), _) if open.expires_at > self.stamp.now => Ok(open.clone()),
-            (Some(_), _) => Err(Refusal::ReservationEnded(ClosedReservation::Expired)),
-            (None, Some(how)) => Err(Refusal::ReservationEnded(how)),
-            (None, None) => Err(Refusal::ReservationNotFound),
-        }
-    }
-
-    fn admit(&self) -> Result<(), Refusal> {
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
         match self.facts.status {
             MemberStatus::Active => Ok(()),
             MemberStatus::Blocked => Err(Refusal::MemberBlocked),
@@ -280,9 +183,7 @@ impl<'a> Ledger<'a> {
 
     /// The tier with the greatest multiplier among those that held when the purchase was made.
     fn frozen_facts(&self, version: &Version) -> FrozenFacts {
-        let at = self.stamp.occurred_at;
-        let held = self.facts.tiers.iter().filter(|tier| tier.start_at <= at && tier.end_at.is_none_or(|end| at < end));
-        let best = held.max_by(|a, b| a.multiplier.cmp(&b.multiplier));
+        let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
         FrozenFacts {
             version: version.number,
             tier: best.map(|tier| tier.tier.clone()).unwrap_or_default(),
@@ -291,16 +192,25 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn post_now(&mut self, kind: EntryKind, wallet: &Arc<str>, lots: Vec<LotChange>, source: Source) {
-        let program_version = self.versions.at(self.stamp.now).number;
-        let effective_at = self.stamp.occurred_at;
-        self.post(Posting { kind, wallet: wallet.clone(), lots, deficit: 0, source, program_version, effective_at });
+    /// A posting that changes nothing yet, under the terms of now.
+    pub(super) fn posting(&self, kind: EntryKind, wallet: &str, source: Source) -> Posting {
+        Posting {
+            kind,
+            wallet: wallet.into(),
+            lots: Vec::new(),
+            deficit: 0,
+            source,
+            program_version: self.versions.at(self.stamp.now).number,
+            effective_at: self.stamp.occurred_at,
+            sliding_until: None,
+        }
     }
 
     /// Writes an entry and takes it into the account.
     pub(super) fn post(&mut self, posting: Posting) {
-        let Posting { kind, wallet, lots, deficit, source, program_version, effective_at } = posting;
-        let recorded_at = self.stamp.now.max(self.account.recorded_at + std::time::Duration::from_micros(1));
+        let sliding_until = posting.sliding_until.or_else(|| self.kept_alive_until(&posting));
+        let Posting { kind, wallet, lots, deficit, source, program_version, effective_at, .. } = posting;
+        let recorded_at = self.stamp.now.max(self.account.recorded_at + Duration::from_micros(1));
         let mut entry = Entry {
             version: self.account.version + 1,
             kind,
@@ -313,6 +223,8 @@ impl<'a> Ledger<'a> {
             lots,
             deficit_delta: deficit,
             source,
+            sliding_until,
+            remind_at: None,
             program_version,
             fact_version: self.facts.version,
             stamp: self.stamp.clone(),
@@ -320,9 +232,21 @@ impl<'a> Ledger<'a> {
             recorded_at,
         };
         self.account.evolve(&entry);
+        let version = self.versions.at(self.stamp.now);
         let wallet = self.account.wallet(&entry.wallet).expect("the entry has opened it");
+        entry.remind_at = wallet.reminder_due(version.terms.remind_before.as_ref(), &version.zone);
         let Wallet { active, pending, reserved, deficit, .. } = *wallet;
         (entry.active_after, entry.pending_after, entry.reserved_after, entry.deficit_after) = (active, pending, reserved, deficit);
+        self.account.remind_at(&entry.wallet, entry.remind_at);
         self.entries.push(entry);
+    }
+
+    /// Earning and spending keep sliding lots alive; so does what opens the first of them.
+    fn kept_alive_until(&self, posting: &Posting) -> Option<Timestamp> {
+        let is_doing = matches!(posting.kind, EntryKind::Award | EntryKind::Activity | EntryKind::Redeem | EntryKind::Capture);
+        let slides = |lot: &LotChange| lot.points > 0 && lot.key.expiry == Expiry::Sliding;
+        let is_first = || self.account.wallet(&posting.wallet).is_none_or(|wallet| wallet.sliding_until.is_none());
+        let moves = is_doing || (posting.lots.iter().any(slides) && is_first());
+        moves.then(|| self.versions.at(self.stamp.occurred_at).sliding_until(self.stamp.occurred_at)).flatten()
     }
 }

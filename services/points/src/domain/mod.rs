@@ -4,25 +4,38 @@
 //! ([`Account::evolve`]), so the service, a replay and a simulation all end at the same state.
 
 mod account;
+mod between;
 mod command;
+mod correction;
 mod entry;
+mod known;
 mod ledger;
+mod lot;
+mod outcome;
+mod pending;
 mod purchase;
+mod refusal;
 mod returns;
 mod settle;
+mod spending;
 mod terms;
 
-pub use account::{Account, AccountId, Lot, LotKey, MAIN_WALLET, Reservation, Wallet};
+pub use account::{Account, AccountId, MAIN_WALLET, Merged, Reservation, Wallet};
+pub use between::{Side, apply_between};
 pub use command::{
-    Adjust, Award, Capture, ClosedReservation, Command, Ensure, Facts, Known, MemberStatus, Outcome, Redeem, Refusal, Release, Reserve,
-    RewardState, TierInterval,
+    Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
+    Transfer,
 };
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
+pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
+pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
+pub use outcome::Outcome;
 pub use purchase::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
+pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
-pub use terms::{Explanation, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use terms::{Activation, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]
 mod tests;

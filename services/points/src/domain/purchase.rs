@@ -39,6 +39,8 @@ pub struct PurchaseInput {
     pub channel: String,
     /// Offer that led to it.
     pub offer: String,
+    /// Operations that spent points on it.
+    pub redemptions: Vec<Uuid>,
 }
 
 /// The facts of the day a purchase was made, kept so that a return works with the same.
@@ -69,6 +71,10 @@ pub struct Purchase {
     pub base: i64,
     /// Points that it deserves now.
     pub due: i64,
+    /// Points that were spent on it.
+    pub redeemed: i64,
+    /// Points of them that its returns have given back.
+    pub given_back: i64,
     /// The lot that its points went to, as it was then; `None` when it earned nothing for anybody.
     pub lot: Option<LotKey>,
     /// The facts of its day.

@@ -1,5 +1,8 @@
 use super::ledger::Posting;
-use super::{EntryKind, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Purchase, PurchaseId, Refusal, ReturnPolicy, Source};
+use super::{
+    EntryKind, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal, Restored, ReturnPolicy,
+    Source,
+};
 
 /// Goods that go back.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -8,6 +11,8 @@ pub struct Return {
     pub purchase: PurchaseId,
     /// What of it.
     pub what: ReturnWhat,
+    /// How many of the points that paid for it are given back; in proportion to what goes back when absent.
+    pub give_back: Option<i64>,
 }
 
 /// How a return says what goes back.
@@ -26,6 +31,8 @@ pub struct Returned {
     pub purchase: Purchase,
     /// What happened.
     pub summary: ReturnSummary,
+    /// What became of the points that had paid for it.
+    pub restored: Restored,
 }
 
 /// What a return changed.
@@ -56,7 +63,8 @@ pub struct Taken {
 
 impl Ledger<'_> {
     /// Works out anew what the rest of the purchase deserves, under the version and facts of its day, and takes back the
-    /// difference. What is left alone decides, never the way there.
+    /// difference; what points paid of it is given back before, so that it can be taken. What is left alone decides, never the way
+    /// there.
     pub(super) fn take_back(&mut self, request: &Return, known: &Known) -> Result<Outcome, Refusal> {
         let before = known.purchase.as_ref().ok_or(Refusal::PurchaseNotFound)?;
         let version = self.versions.number(before.facts.version).ok_or(Refusal::PurchaseNotFound)?;
@@ -70,16 +78,41 @@ impl Ledger<'_> {
         after.due = if before.member.is_some() { explanation.points() } else { 0 };
         after.returns += 1;
         let due_delta = after.due - before.due;
+        let restored = self.give_back_paid(&mut after, request.give_back, known)?;
         let mut taken = Taken::default();
         if before.member.is_some() {
-            let policy = (version.terms.return_policy, version.terms.deficit_cap);
+            let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
             taken =
                 self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before.lot.as_ref()).as_ref(), policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
-        Ok(Outcome::Returned(Box::new(Returned { purchase: after, summary })))
+        Ok(Outcome::Returned(Box::new(Returned { purchase: after, summary, restored })))
+    }
+
+    /// Gives back what points paid of the goods that went back. By default it is what the rest of the purchase does not keep, so that
+    /// slices come to the same as the whole.
+    fn give_back_paid(&mut self, purchase: &mut Purchase, wanted: Option<i64>, known: &Known) -> Result<Restored, Refusal> {
+        let left: i64 = known.redemptions.iter().map(|redemption| redemption.left()).sum();
+        let deserved = (purchase.redeemed - purchase.redeemed_kept() - purchase.given_back).clamp(0, left);
+        let points = wanted.unwrap_or(deserved);
+        if points > left {
+            return Err(Refusal::ExceedsRedemption { left });
+        }
+        self.check_room(MAIN_WALLET, points)?;
+        purchase.given_back += points;
+        let mut restored = Restored::default();
+        let mut rest = points;
+        for redemption in &known.redemptions {
+            let part = rest.min(redemption.left());
+            rest -= part;
+            if part > 0 {
+                let source = Source::Redemption { operation: redemption.operation, purchase: Some(purchase.input.id.clone()) };
+                self.give_back(redemption, part, source, &mut restored)?;
+            }
+        }
+        Ok(restored)
     }
 
     /// Takes points back: from the lot they went to, then in spending order, then from what is pending, then as a deficit. How far
@@ -101,17 +134,17 @@ impl Ledger<'_> {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
             let is_own = |key: &LotKey| own == Some(key);
             let own_lots = wallet.lots.iter().filter(|lot| is_own(&lot.key));
-            let active = wallet.lots.iter().filter(|lot| !is_own(&lot.key) && lot.key.activates_at.is_none());
-            let pending = wallet.lots.iter().filter(|lot| !is_own(&lot.key) && lot.key.activates_at.is_some());
+            let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
+            let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
             for lot in own_lots.chain(active).chain(pending) {
-                let admitted = policy != ReturnPolicy::OnlyPending || (is_own(&lot.key) && lot.key.activates_at.is_some());
+                let admitted = policy != ReturnPolicy::OnlyPending || (is_own(&lot.key) && !lot.key.is_open());
                 let part = lot.free().min(left);
                 if !admitted || part == 0 {
                     continue;
                 }
                 lots.push(LotChange { key: lot.key.clone(), points: -part, reserved: 0 });
                 left -= part;
-                *(if lot.key.activates_at.is_some() { &mut taken.pending } else { &mut taken.active }) += part;
+                *(if lot.key.is_open() { &mut taken.active } else { &mut taken.pending }) += part;
             }
         }
         taken.deficit = match policy {
@@ -121,25 +154,32 @@ impl Ledger<'_> {
             ReturnPolicy::Unlimited => cap.map_or(left, |cap| left.min((cap - deficit).max(0))),
         };
         taken.forgiven = left - taken.deficit;
-        self.post(Posting {
-            kind,
-            wallet: MAIN_WALLET.into(),
-            lots,
-            deficit: taken.deficit,
-            source,
-            program_version,
-            effective_at: self.stamp.occurred_at,
-        });
+        let posting = self.posting(kind, MAIN_WALLET, source);
+        self.post(Posting { lots, deficit: taken.deficit, program_version, ..posting });
         taken
     }
 
-    /// The lot that a credit is in now: the one it went to, activated if its time has come.
+    /// The lot that a credit is in now: the one it went to, opened if its time has come.
     fn lot_now(&self, lot: Option<&LotKey>) -> Option<LotKey> {
         let lot = lot?;
-        match lot.activates_at {
-            Some(at) if at <= self.stamp.now => Some(lot.activated()),
+        match lot.opening {
+            Opening::At(at) if at <= self.stamp.now => Some(lot.opened()),
             _ => Some(lot.clone()),
         }
+    }
+}
+
+impl Purchase {
+    /// The part of the points that paid for it which the rest of it keeps: by its net, or by pieces where that is nothing; rounded
+    /// down, so that the member never pays more for the rest than its share.
+    fn redeemed_kept(&self) -> i64 {
+        let (left, whole) = if self.input.net > 0 {
+            (self.remaining_net, self.input.net)
+        } else {
+            let lines = &self.input.lines;
+            (lines.iter().map(|line| line.quantity - line.returned).sum(), lines.iter().map(|line| line.quantity).sum::<i64>().max(1))
+        };
+        i64::try_from(i128::from(self.redeemed) * i128::from(left) / i128::from(whole)).expect("a part of an i64")
     }
 }
 

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use kernel::{Currency, Period, Rounding, Timestamp, Zone};
+use std::sync::Arc;
+
+use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{FrozenFacts, LotKey, Refusal};
+use super::{Expiry, Facts, FrozenFacts, Gate, LotKey, Opening, Refusal};
 
 /// How fractions of a point are rounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +29,37 @@ pub enum ReturnPolicy {
     Unlimited,
 }
 
+/// When points become spendable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Activation {
+    /// At once.
+    Immediate,
+    /// A time after they were earned.
+    After(Period),
+    /// At a moment.
+    At(Timestamp),
+    /// When an event comes.
+    On {
+        /// Its name.
+        event: Arc<str>,
+        /// How long the points wait for it; `None` for ever.
+        cancel_after: Option<Period>,
+    },
+}
+
+/// How long points live, counted from when they become spendable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// For ever.
+    Unlimited,
+    /// For a time, rounded up.
+    For(Period, Rounding),
+    /// Until a moment.
+    Until(Timestamp),
+    /// As long as the member does something in every such time, rounded up.
+    WhileActive(Period, Rounding),
+}
+
 /// The rules of one version of a program.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Terms {
@@ -34,16 +67,20 @@ pub struct Terms {
     pub points_per_unit: Decimal,
     /// How each component is rounded.
     pub rounding: PointRounding,
-    /// After what time points become spendable.
-    pub activate_after: Option<Period>,
-    /// How long they live, from their activation.
-    pub expire_after: Option<Period>,
-    /// To what the expiry is rounded up.
-    pub expiry_rounding: Rounding,
+    /// When points become spendable.
+    pub activation: Activation,
+    /// How long they live.
+    pub life: Life,
+    /// How long before an expiry it is announced.
+    pub remind_before: Option<Period>,
+    /// What is earned without a purchase, by the name of the activity.
+    pub activities: Vec<(String, i64)>,
     /// What a return takes back.
     pub return_policy: ReturnPolicy,
     /// Greatest deficit; `None` for no bound.
     pub deficit_cap: Option<i64>,
+    /// The same for members of a tier.
+    pub tier_deficit_caps: Vec<(String, i64)>,
     /// How long points live again that go back to a lapsed lot; `None` when they lapse.
     pub restore_grace: Option<Period>,
     /// How long a reservation holds unless told.
@@ -111,17 +148,59 @@ impl Version {
         Ok(Explanation { base, bonus, components })
     }
 
-    /// The lot that a credit of `occurred_at` belongs to, as it stands at `now`.
-    pub fn lot_for(&self, occurred_at: Timestamp, now: Timestamp) -> LotKey {
-        let activates_at = self.terms.activate_after.map_or(occurred_at, |period| period.after(occurred_at, &self.zone));
-        let expires_at =
-            self.terms.expire_after.map(|period| self.terms.expiry_rounding.up(period.after(activates_at, &self.zone), &self.zone));
+    /// The lot that a credit of `occurred_at` belongs to, as it stands at `now`. `operation` and `reference` tell which gate is
+    /// meant, where it waits for an event.
+    pub fn lot_for(&self, occurred_at: Timestamp, now: Timestamp, operation: Uuid, reference: &Arc<str>) -> LotKey {
+        let opens_at = match &self.terms.activation {
+            Activation::Immediate => occurred_at,
+            Activation::After(period) => period.after(occurred_at, &self.zone),
+            Activation::At(at) => (*at).max(occurred_at),
+            Activation::On { event, cancel_after } => {
+                let gate = Gate {
+                    event: event.clone(),
+                    cancel_at: cancel_after.map(|period| period.after(occurred_at, &self.zone)),
+                    operation,
+                    reference: reference.clone(),
+                    version: self.number,
+                };
+                let earn_month = earn_month(occurred_at, &self.zone);
+                return LotKey { expiry: Expiry::Never, earn_month, opening: Opening::On(gate), origin: None };
+            }
+        };
         LotKey {
-            expires_at: expires_at.filter(|at| *at < Timestamp::MAX),
+            expiry: self.expiry_from(opens_at),
             earn_month: earn_month(occurred_at, &self.zone),
-            activates_at: (activates_at > now).then_some(activates_at),
+            opening: if opens_at > now { Opening::At(opens_at) } else { Opening::Open },
             origin: None,
         }
+    }
+
+    /// The same for points that wait for nothing, whatever the terms say of purchases.
+    pub fn open_lot_for(&self, occurred_at: Timestamp) -> LotKey {
+        let earn_month = earn_month(occurred_at, &self.zone);
+        LotKey { expiry: self.expiry_from(occurred_at), earn_month, opening: Opening::Open, origin: None }
+    }
+
+    /// When points lapse that become spendable at `opens_at`.
+    pub fn expiry_from(&self, opens_at: Timestamp) -> Expiry {
+        match self.terms.life {
+            Life::Unlimited => Expiry::Never,
+            Life::For(period, rounding) => Expiry::at(rounding.up(period.after(opens_at, &self.zone), &self.zone)),
+            Life::Until(at) => Expiry::at(at),
+            Life::WhileActive(..) => Expiry::Sliding,
+        }
+    }
+
+    /// Until when sliding lots live after the member did something at `moment`; `None` when nothing slides under these terms.
+    pub fn sliding_until(&self, moment: Timestamp) -> Option<Timestamp> {
+        let Life::WhileActive(period, rounding) = self.terms.life else { return None };
+        Some(rounding.up(period.after(moment, &self.zone), &self.zone))
+    }
+
+    /// The greatest deficit of a member at `now`: the most generous of his tiers counts, `None` is no bound.
+    pub fn deficit_cap(&self, facts: &Facts, now: Timestamp) -> Option<i64> {
+        let of_tiers = facts.tiers_at(now).filter_map(|tier| self.terms.tier_deficit_caps.iter().find(|(name, _)| *name == tier.tier));
+        of_tiers.map(|(_, cap)| *cap).max().or(self.terms.deficit_cap)
     }
 
     fn round(&self, points: Decimal) -> Result<i64, Refusal> {

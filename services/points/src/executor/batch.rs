@@ -8,12 +8,16 @@ use prost::Message;
 use proto::points as pb;
 use rpc::config::ClockConfig;
 
-use super::job::{Done, Job, Reply, Target, Work};
-use crate::domain::{AccountId, ClosedReservation, Command, Entry, Known, Ledger, Outcome, Purchase, RewardState, Settled, Stamp};
+use super::job::{Done, Job, Reply, Side, Target, Work};
+use super::keys::Keys;
+use crate::domain::{
+    self, Account, AccountId, ClosedReservation, Command, Entry, EntryKind, Known, Ledger, Outcome, Purchase, Redemption, Restored,
+    RewardState, Settled, Stamp, Versions, apply_between,
+};
 use crate::error::{self, StoredRefusal};
 use crate::event;
 use crate::message::{self, AnswerParts};
-use crate::store::{self, AnswerKind, Locked, NewAnswer, NewReturn, StoredAnswer};
+use crate::store::{self, AnswerKind, Locked, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
 
 /// How long a refusal is remembered.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
@@ -29,6 +33,9 @@ pub(super) struct Batch<'a> {
     purchases: HashMap<Uuid, Purchase>,
     ended: HashMap<Uuid, (AccountId, ClosedReservation)>,
     rewards: HashMap<Uuid, (AccountId, RewardState)>,
+    redemptions: HashMap<Uuid, Redemption>,
+    /// Operations that rewarded activities.
+    activities: HashMap<Uuid, Uuid>,
     changed: HashSet<AccountId>,
     entries: Vec<(AccountId, Entry)>,
     new_answers: Vec<NewAnswer>,
@@ -37,6 +44,9 @@ pub(super) struct Batch<'a> {
     new_returns: Vec<(NewReturn, Purchase)>,
     reservations: Vec<(Uuid, AccountId, Option<ClosedReservation>)>,
     written_rewards: BTreeMap<Uuid, (AccountId, RewardState)>,
+    new_redemptions: Vec<NewRedemption>,
+    refunded: BTreeMap<Uuid, i64>,
+    new_activities: Vec<NewActivity>,
     events: Vec<NewEvent>,
 }
 
@@ -49,8 +59,10 @@ impl<'a> Batch<'a> {
         clock: &'a ClockConfig,
         now: Timestamp,
     ) -> Result<Batch<'a>, Error> {
-        let owners: BTreeMap<AccountId, (ProgramId, MemberId)> =
-            jobs.iter().filter_map(|job| job.account.map(|(id, member)| (id, (job.program.id.clone(), member)))).collect();
+        let owners: BTreeMap<AccountId, (ProgramId, MemberId)> = jobs
+            .iter()
+            .flat_map(|job| job.account.into_iter().chain(job.other).map(|(id, member)| (id, (job.program.id.clone(), member))))
+            .collect();
         let wanted: Vec<_> = owners.iter().map(|(id, (program, member))| (*id, program.clone(), *member)).collect();
         let accounts = if wanted.is_empty() { HashMap::new() } else { store::lock_accounts(tx, &wanted).await? };
         let keys = Keys::of(jobs);
@@ -59,11 +71,15 @@ impl<'a> Batch<'a> {
         }
         let mut answers = if keys.operations.is_empty() { HashMap::new() } else { store::operations(tx, &keys.operations, now).await? };
         let purchases = if keys.purchases.is_empty() { HashMap::new() } else { store::purchases(tx, &keys.purchases).await? };
-        // A purchase that is recorded already is answered with the answer of its day.
-        let first: Vec<Uuid> = purchases.values().map(|purchase| purchase.operation).filter(|id| !answers.contains_key(id)).collect();
+        let activities = if keys.activities.is_empty() { HashMap::new() } else { store::activities(tx, &keys.activities).await? };
+        // What is recorded already is answered with the answer of its day.
+        let recorded = purchases.values().map(|purchase| purchase.operation).chain(activities.values().copied());
+        let first: Vec<Uuid> = recorded.filter(|id| !answers.contains_key(id)).collect();
         if !first.is_empty() {
             answers.extend(store::operations(tx, &first, now).await?);
         }
+        let redeemed = keys.redemptions(&purchases);
+        let redemptions = if redeemed.is_empty() { HashMap::new() } else { store::redemptions(tx, &redeemed).await? };
         let ended = if keys.reservations.is_empty() { HashMap::new() } else { store::ended_reservations(tx, &keys.reservations).await? };
         let rewards = if keys.rewards.is_empty() { HashMap::new() } else { store::rewards(tx, &keys.rewards).await? };
         Ok(Batch {
@@ -76,6 +92,8 @@ impl<'a> Batch<'a> {
             purchases,
             ended,
             rewards,
+            redemptions,
+            activities,
             changed: HashSet::new(),
             entries: Vec::new(),
             new_answers: Vec::new(),
@@ -83,33 +101,37 @@ impl<'a> Batch<'a> {
             new_returns: Vec::new(),
             reservations: Vec::new(),
             written_rewards: BTreeMap::new(),
+            new_redemptions: Vec::new(),
+            refunded: BTreeMap::new(),
+            new_activities: Vec::new(),
             events: Vec::new(),
         })
     }
 
     /// Carries out one job. The lookup of its keys precedes every business check.
     pub(super) fn run(&mut self, job: &Job) -> Result<Reply, Error> {
-        let Work::Command { key, request_id, command, target, request } = &job.work else {
-            return Ok(Reply::Settled(self.settle(job)));
+        let Work::Command { key, request_id, command, target, request } = &*job.work else {
+            return Ok(Reply::Settled(self.settle(job.account, job)));
         };
         if let Some(stored) = self.answers.get(&key.id()) {
             return replay(key, stored, command, error::request_id_reused);
         }
-        if let (Command::Award(_), Target::Purchase(purchase)) = (command, target)
-            && let Some(recorded) = self.purchases.get(purchase)
-        {
-            let stored = self.answers.get(&recorded.operation).cloned();
-            let stored = stored.ok_or_else(|| Error::Corrupt("a purchase without its operation".to_owned()))?;
-            let reply = replay(key, &stored, command, error::purchase_exists)?;
+        if let Some((operation, exists)) = self.recorded(command, target) {
+            let stored = self.answers.get(&operation).cloned();
+            let stored = stored.ok_or_else(|| Error::Corrupt("something recorded without its operation".to_owned()))?;
+            let reply = replay(key, &stored, command, exists)?;
             // The request id that was answered is bound from now on, like the one that came first.
             if let Reply::Done { .. } = reply {
                 self.remember(key, stored.kind, stored.answer);
             }
             return Ok(reply);
         }
+        if let Some((side, to)) = self.moved(job, command) {
+            return Ok(Reply::Moved(side, to));
+        }
         if let Target::Reward(reward) = target
             && let Some((owner, _)) = self.rewards.get(reward)
-            && job.account.is_none_or(|(id, _)| id != *owner)
+            && !self.holds(job, *owner)
         {
             return Ok(Reply::Refused(Box::new(error::reward_exists())));
         }
@@ -120,24 +142,29 @@ impl<'a> Batch<'a> {
         let Some(versions) = &job.program.versions else {
             return Ok(Reply::Refused(Box::new(error::version_missing(&job.program.id))));
         };
-        let due = self.settle(job).entries;
+        let due = self.settle(job.account, job).entries;
+        self.settle(job.other, job);
         let stamp = Stamp {
             operation: key.id(),
             request_id: request_id.clone(),
             actor: job.origin.actor.clone(),
             terminal: job.origin.terminal.clone(),
             store: job.origin.store.clone(),
+            presented: job.presented,
             occurred_at: job.origin.occurred_at(self.now),
             now: self.now,
         };
-        let known = self.known(job, target);
-        let mut stranger = Locked { account: Default::default(), facts: Default::default() };
-        let held = match job.account {
-            Some((id, _)) => self.accounts.get_mut(&id).ok_or_else(|| Error::Corrupt("an account that was not locked".to_owned()))?,
-            None => &mut stranger,
-        };
-        match Ledger::open(&mut held.account, versions, &held.facts, &stamp).apply(command, &known) {
-            Ok((outcome, entries)) => self.keep(job, key, &stamp, *target, request, outcome, &due, entries),
+        let known = self.known(job, command, target);
+        let done = match (job.account, job.other) {
+            // Merged into each other meanwhile.
+            (Some((first, _)), Some((second, _))) if first == second => Ok(Err(one_account(command))),
+            (Some(first), Some(second)) => self.apply_between(command, first, second, versions, &stamp),
+            (account, _) => self.apply(command, account, versions, &stamp, &known),
+        }?;
+        match done {
+            Ok((outcome, entries, others)) => {
+                self.keep(job, &stamp, Executed { key, target: *target, request, outcome, due: &due, entries, others })
+            }
             Err(refusal) => {
                 let status = error::refused(&refusal);
                 if error::is_remembered(&refusal) {
@@ -146,6 +173,62 @@ impl<'a> Batch<'a> {
                 Ok(Reply::Refused(Box::new(status)))
             }
         }
+    }
+
+    fn apply(
+        &mut self,
+        command: &Command,
+        account: Option<(AccountId, MemberId)>,
+        versions: &Versions,
+        stamp: &Stamp,
+        known: &Known,
+    ) -> Result<Applied, Error> {
+        let mut stranger = Locked { account: Account::default(), facts: Default::default() };
+        let (id, held) = match account {
+            Some((id, _)) => (id, self.accounts.get_mut(&id).ok_or_else(not_locked)?),
+            None => (AccountId(Uuid::nil()), &mut stranger),
+        };
+        let done = Ledger::open(id, &mut held.account, versions, &held.facts, stamp).apply(command, known);
+        Ok(done.map(|(outcome, entries)| (outcome, entries, Vec::new())))
+    }
+
+    fn apply_between(
+        &mut self,
+        command: &Command,
+        first: (AccountId, MemberId),
+        second: (AccountId, MemberId),
+        versions: &Versions,
+        stamp: &Stamp,
+    ) -> Result<Applied, Error> {
+        let [Some(one), Some(two)] = self.accounts.get_disjoint_mut([&first.0, &second.0]) else { return Err(not_locked()) };
+        // Whoever is named under another's name is so on the first side.
+        let unnamed = Stamp { presented: None, ..stamp.clone() };
+        let one = Ledger::open(first.0, &mut one.account, versions, &one.facts, stamp);
+        let two = Ledger::open(second.0, &mut two.account, versions, &two.facts, &unnamed);
+        let sides = (domain::Side { books: one, member: first.1 }, domain::Side { books: two, member: second.1 });
+        Ok(apply_between(command, sides.0, sides.1).map(|(outcome, [entries, others])| (outcome, entries, others)))
+    }
+
+    /// The operation that has recorded what binds only once, and how another under the same id is refused.
+    fn recorded(&self, command: &Command, target: &Target) -> Option<(Uuid, fn(&str) -> tonic::Status)> {
+        match (command, target) {
+            (Command::Award(_), Target::Purchase(key)) => Some((self.purchases.get(key)?.operation, error::purchase_exists)),
+            (Command::Activity(_), Target::Activity(key)) => Some((*self.activities.get(key)?, error::activity_exists)),
+            _ => None,
+        }
+    }
+
+    /// The side whose account has been merged into that of another member. What is taken in or let go is meant as it is named.
+    fn moved(&self, job: &Job, command: &Command) -> Option<(Side, MemberId)> {
+        let survivor = |side: Option<(AccountId, MemberId)>| self.accounts.get(&side?.0)?.account.merged_into;
+        let second = || if matches!(command, Command::Transfer(_)) { survivor(job.other) } else { None };
+        survivor(job.account).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
+    }
+
+    /// Whether the job's account is this one, or has taken it in.
+    fn holds(&self, job: &Job, owner: AccountId) -> bool {
+        let Some((id, _)) = job.account else { return false };
+        id == owner || self.accounts.get(&id).is_some_and(|held| held.account.has_merged(owner))
     }
 
     /// Writes everything in one go. Keys are inserted sorted, so that two processes never wait for each other in a circle.
@@ -168,27 +251,24 @@ impl<'a> Batch<'a> {
         for (key, (account, state)) in &self.written_rewards {
             store::write_reward(tx, *key, *account, state).await?;
         }
+        self.new_activities.sort_unstable_by_key(|activity| activity.key);
+        store::insert_activities(tx, &self.new_activities).await?;
+        store::insert_redemptions(tx, &self.new_redemptions).await?;
+        for (redemption, refunded) in &self.refunded {
+            store::write_refunded(tx, *redemption, *refunded).await?;
+        }
         tx.append_events(self.events).await
     }
 
-    /// Does what has fallen due in the job's account; its entries are the clock's.
-    fn settle(&mut self, job: &Job) -> Settled {
-        let (Some((id, member)), Some(versions)) = (job.account, &job.program.versions) else { return Settled::default() };
+    /// Does what has fallen due in an account of a job; its entries are the clock's.
+    fn settle(&mut self, account: Option<(AccountId, MemberId)>, job: &Job) -> Settled {
+        let (Some((id, member)), Some(versions)) = (account, &job.program.versions) else { return Settled::default() };
         let Some(held) = self.accounts.get_mut(&id) else { return Settled::default() };
         if held.account.next_due().is_none_or(|due| due > self.now) {
             return Settled::default();
         }
-        let clock: std::sync::Arc<str> = "".into();
-        let stamp = Stamp {
-            operation: Uuid::nil(),
-            request_id: clock.clone(),
-            actor: "clock".into(),
-            terminal: clock.clone(),
-            store: clock,
-            occurred_at: self.now,
-            now: self.now,
-        };
-        let settled = Ledger::open(&mut held.account, versions, &held.facts, &stamp).settle();
+        let stamp = Stamp::of_clock(self.now);
+        let settled = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
         if let Some(last) = settled.entries.last() {
             let event = event::of_settling(&job.program.id, member, last, &settled);
             self.changed.insert(id);
@@ -201,45 +281,41 @@ impl<'a> Batch<'a> {
         settled
     }
 
-    /// What the store has of the thing that a command names. Of another account's things it has nothing: a reservation may be named
+    /// What the store has of the things that a command names. Of another account's things it has nothing: a reservation may be named
     /// under the wrong member, and a purchase may have been recorded after it was looked up whose account to lock.
-    fn known(&self, job: &Job, target: &Target) -> Known {
-        let account = job.account.map(|(id, _)| id);
-        let member = job.account.map(|(_, member)| member);
+    fn known(&self, job: &Job, command: &Command, target: &Target) -> Known {
+        let mut known = Known::default();
+        let redemption = |id: &Uuid| self.redemptions.get(id).filter(|redemption| self.holds(job, redemption.account)).cloned();
         match target {
-            Target::Account => Known::default(),
+            Target::Account | Target::Activity(_) => {}
             Target::Purchase(key) => {
-                Known { purchase: self.purchases.get(key).filter(|purchase| purchase.member == member).cloned(), ..Known::default() }
+                let presented = job.presented.or(job.account.map(|(_, member)| member));
+                known.purchase = self.purchases.get(key).filter(|purchase| purchase.member == presented).cloned();
+                let spent = match (command, &known.purchase) {
+                    (Command::Award(award), _) => &award.purchase.redemptions[..],
+                    (_, Some(purchase)) => &purchase.input.redemptions,
+                    (_, None) => &[],
+                };
+                known.redemptions = spent.iter().filter_map(redemption).collect();
             }
             Target::Reservation(key) => {
-                let ended = self.ended.get(key).filter(|(owner, _)| Some(*owner) == account);
-                Known { closed_reservation: ended.map(|(_, how)| *how), ..Known::default() }
+                let ended = self.ended.get(key).filter(|(owner, _)| self.holds(job, *owner));
+                known.closed_reservation = ended.map(|(_, how)| *how);
             }
-            Target::Reward(key) => Known { reward: self.rewards.get(key).map(|(_, state)| state.clone()), ..Known::default() },
+            Target::Reward(key) => known.reward = self.rewards.get(key).map(|(_, state)| state.clone()),
+            Target::Redemption(key) => known.redemptions = redemption(key).into_iter().collect(),
         }
+        known
     }
 
     /// Takes what a command did into what will be written, and makes its answer.
-    #[expect(clippy::too_many_arguments, reason = "everything about one command, once")]
-    fn keep(
-        &mut self,
-        job: &Job,
-        key: &RequestKey,
-        stamp: &Stamp,
-        target: Target,
-        request: &[u8],
-        outcome: Outcome,
-        due: &[Entry],
-        entries: Vec<Entry>,
-    ) -> Result<Reply, Error> {
-        let account = job.account.map(|(id, _)| id);
-        if let Some(id) = account.filter(|_| !entries.is_empty()) {
-            self.changed.insert(id);
-        }
-        self.keep_outcome(account, stamp, target, request, &outcome);
-        let held = account.and_then(|id| self.accounts.get(&id)).map(|held| &held.account);
+    fn keep(&mut self, job: &Job, stamp: &Stamp, done: Executed<'_>) -> Result<Reply, Error> {
+        let Executed { key, target, request, outcome, due, entries, others } = done;
+        self.keep_outcome(job, stamp, target, request, &outcome, &entries);
+        let held = job.account.and_then(|(id, _)| self.accounts.get(&id)).map(|held| &held.account);
         let member = job.account.map(|(_, member)| member);
-        let parts = AnswerParts { program: &job.program, member, account: held, stamp, due, entries: &entries };
+        let other = job.other.map(|(_, member)| member);
+        let parts = AnswerParts { program: &job.program, member, other, account: held, stamp, due, entries: &entries };
         let event = event::of_command(&parts, &outcome, job.origin.historical);
         let operation = message::operation(&parts, &outcome);
         let (done, bytes) = match &outcome {
@@ -249,21 +325,31 @@ impl<'a> Batch<'a> {
                 (Done::Operation(Box::new(operation)), bytes)
             }
         };
-        if let Some(event) = event {
+        let other_event = job.other.and_then(|(id, other)| {
+            let account = self.accounts.get(&id).map(|held| &held.account);
+            let parts = AnswerParts { member: Some(other), other: member, account, entries: &others, ..parts };
+            event::of_command(&parts, &outcome, job.origin.historical)
+        });
+        for event in event.into_iter().chain(other_event) {
             self.push_event(event);
         }
-        if let Some(id) = account {
-            self.entries.extend(entries.into_iter().map(|entry| (id, entry)));
+        for (account, posted) in [(job.account, entries), (job.other, others)] {
+            if let Some((id, _)) = account.filter(|_| !posted.is_empty()) {
+                self.changed.insert(id);
+                self.entries.extend(posted.into_iter().map(|entry| (id, entry)));
+            }
         }
         self.remember(key, AnswerKind::Operation, bytes);
         Ok(Reply::Done { done, replayed: false })
     }
 
-    fn keep_outcome(&mut self, account: Option<AccountId>, stamp: &Stamp, target: Target, request: &[u8], outcome: &Outcome) {
+    fn keep_outcome(&mut self, job: &Job, stamp: &Stamp, target: Target, request: &[u8], outcome: &Outcome, entries: &[Entry]) {
+        let account = job.account.map(|(id, _)| id);
         match (outcome, target, account) {
-            (Outcome::Awarded { purchase, .. }, Target::Purchase(key), account) => {
+            (Outcome::Awarded { purchase, .. }, Target::Purchase(key), _) => {
                 self.purchases.insert(key, (**purchase).clone());
-                self.new_purchases.push((key, account, (**purchase).clone()));
+                let owner = purchase.member.map(|member| AccountId::of(&job.program.id, member));
+                self.new_purchases.push((key, owner, (**purchase).clone()));
             }
             (Outcome::Returned(returned), Target::Purchase(key), _) => {
                 self.purchases.insert(key, returned.purchase.clone());
@@ -278,15 +364,44 @@ impl<'a> Batch<'a> {
                     details: request.to_vec(),
                 };
                 self.new_returns.push((new, returned.purchase.clone()));
+                self.keep_refunds(&returned.restored);
             }
+            (Outcome::Refunded(restored), _, _) => self.keep_refunds(restored),
+            (Outcome::Redeemed { .. }, _, Some(account)) => self.keep_redemption(account, stamp, entries, EntryKind::Redeem),
             (Outcome::Reserved { reservation }, _, Some(account)) => self.reservations.push((reservation.id, account, None)),
-            (Outcome::Captured { reservation, .. }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Captured),
+            (Outcome::Captured { reservation, closed, .. }, _, Some(account)) => {
+                self.keep_redemption(account, stamp, entries, EntryKind::Capture);
+                if *closed {
+                    self.end(reservation.id, account, ClosedReservation::Captured);
+                }
+            }
             (Outcome::Released { reservation }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Released),
+            (Outcome::Earned { .. }, Target::Activity(key), Some(account)) => {
+                self.activities.insert(key, stamp.operation);
+                self.new_activities.push(NewActivity { key, account, operation: stamp.operation });
+            }
             (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
-                self.rewards.insert(key, (account, state.clone()));
-                self.written_rewards.insert(key, (account, state.clone()));
+                // It stays with the account that it was first given to, whoever has taken that in.
+                let owner = self.rewards.get(&key).map_or(account, |(owner, _)| *owner);
+                self.rewards.insert(key, (owner, state.clone()));
+                self.written_rewards.insert(key, (owner, state.clone()));
             }
             _ => {}
+        }
+    }
+
+    fn keep_redemption(&mut self, account: AccountId, stamp: &Stamp, entries: &[Entry], kind: EntryKind) {
+        let Some(spent) = entries.iter().find(|entry| entry.kind == kind && entry.points < 0) else { return };
+        let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
+        let (operation, version) = (stamp.operation, spent.version);
+        self.redemptions.insert(operation, Redemption { operation, account, wallet: spent.wallet.clone(), lots, refunded: 0 });
+        self.new_redemptions.push(NewRedemption { operation, account, version });
+    }
+
+    fn keep_refunds(&mut self, restored: &Restored) {
+        for redemption in &restored.redemptions {
+            self.redemptions.insert(redemption.operation, redemption.clone());
+            self.refunded.insert(redemption.operation, redemption.refunded);
         }
     }
 
@@ -312,41 +427,31 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The keys that a batch reads, each once.
-#[derive(Default)]
-struct Keys {
-    operations: Vec<Uuid>,
-    purchases: Vec<Uuid>,
-    /// Purchases without an account whose row is going to change.
-    strangers: Vec<Uuid>,
-    reservations: Vec<Uuid>,
-    rewards: Vec<Uuid>,
+/// What a command did: the outcome, what it posted in its account, and what in the other.
+type Applied = Result<(Outcome, Vec<Entry>, Vec<Entry>), domain::Refusal>;
+
+/// A command that has been carried out.
+struct Executed<'a> {
+    key: &'a RequestKey,
+    target: Target,
+    request: &'a [u8],
+    outcome: Outcome,
+    due: &'a [Entry],
+    entries: Vec<Entry>,
+    others: Vec<Entry>,
 }
 
-impl Keys {
-    fn of(jobs: &[Job]) -> Keys {
-        let mut keys = Keys::default();
-        for job in jobs {
-            let Work::Command { key, target, command, .. } = &job.work else { continue };
-            keys.operations.push(key.id());
-            match target {
-                Target::Account => {}
-                Target::Purchase(purchase) => {
-                    keys.purchases.push(*purchase);
-                    if job.account.is_none() && matches!(command, Command::Return(_)) {
-                        keys.strangers.push(*purchase);
-                    }
-                }
-                Target::Reservation(reservation) => keys.reservations.push(*reservation),
-                Target::Reward(reward) => keys.rewards.push(*reward),
-            }
-        }
-        for list in [&mut keys.operations, &mut keys.purchases, &mut keys.strangers, &mut keys.reservations, &mut keys.rewards] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        keys
+/// Why a command between two accounts is refused when both are the same.
+fn one_account(command: &Command) -> domain::Refusal {
+    match command {
+        Command::Merge(_) => domain::Refusal::AlreadyMerged,
+        Command::Unmerge(_) => domain::Refusal::NotMerged,
+        _ => domain::Refusal::SameAccount,
     }
+}
+
+fn not_locked() -> Error {
+    Error::Corrupt("an account that was not locked".to_owned())
 }
 
 /// The first answer again, or the error of a key that was used for something else.

@@ -11,12 +11,35 @@ use crate::error;
 use crate::program::Program;
 
 /// One command on its way to the ledger.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) program: Arc<Program>,
     /// The account; `None` for a stranger.
     pub(crate) account: Option<(AccountId, MemberId)>,
-    pub(crate) work: Work,
-    pub(crate) origin: Origin,
+    /// The other account of a command between two.
+    pub(crate) other: Option<(AccountId, MemberId)>,
+    /// The member that was named, where the account is that of who survived him.
+    pub(crate) presented: Option<MemberId>,
+    pub(crate) work: Arc<Work>,
+    pub(crate) origin: Arc<Origin>,
+}
+
+impl Job {
+    /// The same for the account of who survived a merge.
+    pub(crate) fn moved(self, side: Side, to: MemberId) -> Job {
+        let account = Some((AccountId::of(&self.program.id, to), to));
+        match side {
+            Side::First => Job { presented: self.presented.or(self.account.map(|(_, member)| member)), account, ..self },
+            Side::Second => Job { other: account, ..self },
+        }
+    }
+}
+
+/// One of the two accounts of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    First,
+    Second,
 }
 
 /// Who asked, where, for when.
@@ -82,12 +105,19 @@ pub(crate) enum Target {
     Purchase(Uuid),
     Reservation(Uuid),
     Reward(Uuid),
+    Activity(Uuid),
+    Redemption(Uuid),
 }
 
 impl Target {
     /// The key of a purchase: the hash of program and purchase id.
     pub(crate) fn purchase(program: &kernel::ProgramId, id: &str) -> Target {
         Target::Purchase(hash("regulars points purchase v1", program, id))
+    }
+
+    /// The key of an activity: the hash of program, activity and its id.
+    pub(crate) fn activity(program: &kernel::ProgramId, activity: &str, id: &str) -> Target {
+        Target::Activity(hash("regulars points activity v1", program, &format!("{activity}/{id}")))
     }
 
     /// The key of a reward: the hash of program and reward key.
@@ -112,6 +142,8 @@ pub(crate) enum Reply {
     Refused(Box<Status>),
     /// What was due was done.
     Settled(Settled),
+    /// Nothing was done: an account has been merged into that of this member.
+    Moved(Side, MemberId),
 }
 
 /// The answer of a command.

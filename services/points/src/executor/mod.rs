@@ -2,6 +2,7 @@
 
 mod batch;
 mod job;
+mod keys;
 
 use kernel::Context;
 use persistence::{Database, Error, Handler, retry};

@@ -2,6 +2,7 @@
 
 mod changes;
 mod parse;
+mod parse_account;
 mod programs;
 mod reads;
 
@@ -22,6 +23,9 @@ use crate::domain::{AccountId, Command};
 use crate::error;
 use crate::executor::{Done, Job, LedgerHandler, Origin, Reply, Target, Work};
 use crate::program::{Program, Programs};
+
+/// How often a command follows a member whose account was merged into another's.
+const REDIRECTS_MAX: usize = 16;
 
 /// Everything the RPCs need.
 pub(crate) struct Rpcs {
@@ -49,6 +53,8 @@ impl Call {
 struct Parsed {
     program: Arc<Program>,
     member: Option<MemberId>,
+    /// The other member of a command between two.
+    other: Option<MemberId>,
     command: Command,
     target: Target,
     origin: Origin,
@@ -70,24 +76,35 @@ impl Rpcs {
         M: Message + Name + Checked,
     {
         let key = RequestKey::new(&self.keyring, &parsed.program.id, request_id, message);
-        let account = parsed.member.map(|member| (AccountId::of(&parsed.program.id, member), member));
-        let lane = match (account, parsed.target) {
-            (Some((id, _)), _) => id.0,
-            (None, Target::Purchase(key) | Target::Reservation(key) | Target::Reward(key)) => key,
-            (None, Target::Account) => key.id(),
+        let account_of = |member: MemberId| (AccountId::of(&parsed.program.id, member), member);
+        let lane_of_key = match parsed.target {
+            Target::Purchase(key) | Target::Reservation(key) | Target::Reward(key) | Target::Activity(key) | Target::Redemption(key) => key,
+            Target::Account => key.id(),
         };
         let request = match parsed.command {
             Command::Return(_) => message.encode_to_vec(),
             _ => Vec::new(),
         };
         let work = Work::Command { key, request_id: request_id.into(), command: parsed.command, target: parsed.target, request };
-        let job = Job { program: parsed.program, account, work, origin: parsed.origin };
-        match self.executor.submit(lane, job, call.deadline).await {
-            Ok(Reply::Done { done, replayed }) => Ok(Answer { message: done, replayed }),
-            Ok(Reply::Refused(refusal)) => Err(*refusal),
-            Ok(Reply::Settled(_)) => Err(status::internal()),
-            Err(error) => Err(not_answered(error)),
+        let mut job = Job {
+            account: parsed.member.map(account_of),
+            other: parsed.other.map(account_of),
+            program: parsed.program,
+            presented: None,
+            work: Arc::new(work),
+            origin: Arc::new(parsed.origin),
+        };
+        for _ in 0..REDIRECTS_MAX {
+            let lane = job.account.map_or(lane_of_key, |(id, _)| id.0);
+            match self.executor.submit(lane, job.clone(), call.deadline).await {
+                Ok(Reply::Done { done, replayed }) => return Ok(Answer { message: done, replayed }),
+                Ok(Reply::Refused(refusal)) => return Err(*refusal),
+                Ok(Reply::Moved(side, to)) => job = job.moved(side, to),
+                Ok(Reply::Settled(_)) => return Err(status::internal()),
+                Err(error) => return Err(not_answered(error)),
+            }
         }
+        Err(status::internal())
     }
 }
 
@@ -161,6 +178,60 @@ impl PointsService for Rpcs {
         operation(self.submit(&call, parsed, &message.request_id, &message).await?)
     }
 
+    async fn award_activity(&self, request: Request<pb::AwardActivityRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_activity(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn activate_pending(&self, request: Request<pb::ActivatePendingRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_activate(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn cancel_pending(&self, request: Request<pb::CancelPendingRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_cancel(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn refund_redemption(&self, request: Request<pb::RefundRedemptionRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_refund(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn set_expiry(&self, request: Request<pb::SetExpiryRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_set_expiry(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn forgive_deficit(&self, request: Request<pb::ForgiveDeficitRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_forgive(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn transfer(&self, request: Request<pb::TransferRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_transfer(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn merge_accounts(&self, request: Request<pb::MergeAccountsRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_merge(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn unmerge_accounts(&self, request: Request<pb::UnmergeAccountsRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_unmerge(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
     async fn ensure_reward(&self, request: Request<pb::EnsureRewardRequest>) -> Result<Response<pb::EnsureRewardResponse>, Status> {
         let (call, message) = (Call::of(&request), request.into_inner());
         let parsed = self.parse_ensure(&call, &message).await?;
@@ -182,6 +253,12 @@ impl PointsService for Rpcs {
 
     async fn list_entries(&self, request: Request<pb::ListEntriesRequest>) -> Result<Response<pb::ListEntriesResponse>, Status> {
         self.entries(request.into_inner()).await.map(Response::new)
+    }
+
+    type StreamEntriesStream = futures::stream::BoxStream<'static, Result<pb::Entry, Status>>;
+
+    async fn stream_entries(&self, request: Request<pb::StreamEntriesRequest>) -> Result<Response<Self::StreamEntriesStream>, Status> {
+        self.statement(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_purchase(&self, request: Request<pb::GetPurchaseRequest>) -> Result<Response<pb::Purchase>, Status> {

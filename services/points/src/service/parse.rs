@@ -18,9 +18,10 @@ use crate::message;
 use crate::program::Program;
 
 const RESERVATION: &str = "programs/{program}/members/{member}/reservations/{reservation}";
+const OPERATION: &str = "programs/{program}/operations/{operation}";
 const PURCHASE: &str = "programs/{program}/purchases/{purchase}";
 
-fn bad_name(field: &'static str) -> impl Fn(NameError) -> Status {
+pub(super) fn bad_name(field: &'static str) -> impl Fn(NameError) -> Status {
     move |error| status::bad_request([(field, error.to_string())])
 }
 
@@ -37,6 +38,12 @@ pub(super) fn parse_purchase(field: &'static str, text: &str) -> Result<(Program
     Ok((ProgramId::parse(program).map_err(bad_name(field))?, purchase.to_owned()))
 }
 
+pub(super) fn parse_operation(field: &'static str, text: &str) -> Result<(ProgramId, Uuid), Status> {
+    let [program, operation] = name::segments(text, OPERATION).map_err(bad_name(field))?;
+    let program = ProgramId::parse(program).map_err(bad_name(field))?;
+    Ok((program, name::uuid(operation, OPERATION).map_err(bad_name(field))?))
+}
+
 fn parse_reservation(text: &str) -> Result<(ProgramId, MemberId, Uuid), Status> {
     let [program, member, reservation] = name::segments(text, RESERVATION).map_err(bad_name("name"))?;
     let program = ProgramId::parse(program).map_err(bad_name("name"))?;
@@ -45,21 +52,21 @@ fn parse_reservation(text: &str) -> Result<(ProgramId, MemberId, Uuid), Status> 
 }
 
 /// The wallet that is meant. Programs have only the main one so far; another must not come into being by a slip of the pen.
-fn wallet(given: &str) -> Result<Arc<str>, Status> {
+pub(super) fn wallet(given: &str) -> Result<Arc<str>, Status> {
     if given.is_empty() || given == MAIN_WALLET { Ok(MAIN_WALLET.into()) } else { Err(error::not_found("WALLET_NOT_FOUND", "wallet")) }
 }
 
 /// Where and when something happened, and who says so. A terminal's key tells store and terminal by itself.
 #[derive(Default)]
-struct Circumstances<'a> {
-    store: &'a str,
-    terminal: &'a str,
-    occurred_at: Option<ToldTime>,
-    historical: bool,
+pub(super) struct Circumstances<'a> {
+    pub(super) store: &'a str,
+    pub(super) terminal: &'a str,
+    pub(super) occurred_at: Option<ToldTime>,
+    pub(super) historical: bool,
 }
 
 /// `within` is the path of the message that holds store and terminal: empty, or "purchase.".
-fn origin(call: &Call, within: &str, at: &Circumstances<'_>) -> Result<Origin, Status> {
+pub(super) fn origin(call: &Call, within: &str, at: &Circumstances<'_>) -> Result<Origin, Status> {
     let caller = &call.caller;
     let own = |given: &str, own: Option<&String>, field: &str| match own {
         Some(own) if given.is_empty() || given == own => Ok(own.as_str().into()),
@@ -97,7 +104,7 @@ impl Rpcs {
         input: &pb::PurchaseInput,
         historical: bool,
     ) -> Result<Parsed, Status> {
-        let pb::PurchaseInput { purchase_id, net, lines, store, terminal, channel, offer, occur_time } = input;
+        let pb::PurchaseInput { purchase_id, net, lines, store, terminal, channel, offer, occur_time, redemptions } = input;
         let program = self.program(&parse_program("parent", parent)?).await?;
         let member = if member.is_empty() { None } else { Some(parse_member("member", member)?.1) };
         let net = money(&program, "purchase.net", net.as_ref())?;
@@ -105,10 +112,11 @@ impl Rpcs {
         let occurred_at = told_time("purchase.occur_time", occur_time.as_ref())?;
         let origin = origin(call, "purchase.", &Circumstances { store, terminal, occurred_at, historical })?;
         let target = Target::purchase(&program.id, purchase_id);
-        let purchase =
-            PurchaseInput { id: PurchaseId(purchase_id.as_str().into()), net, lines, channel: channel.clone(), offer: offer.clone() };
+        let redemptions = parse_redemptions(redemptions, member)?;
+        let id = PurchaseId(purchase_id.as_str().into());
+        let purchase = PurchaseInput { id, net, lines, channel: channel.clone(), offer: offer.clone(), redemptions };
         let command = Command::Award(Award { program: program.id.clone(), member, purchase });
-        Ok(Parsed { program, member, command, target, origin })
+        Ok(Parsed { program, member, other: None, command, target, origin })
     }
 
     pub(super) async fn parse_redeem(&self, call: &Call, message: &pb::RedeemRequest) -> Result<Parsed, Status> {
@@ -120,17 +128,18 @@ impl Rpcs {
     }
 
     pub(super) async fn parse_reserve(&self, call: &Call, message: &pb::ReserveRequest) -> Result<Parsed, Status> {
-        let pb::ReserveRequest { member, points, wallet: name, ttl, reference, store, terminal, request_id: _ } = message;
+        let pb::ReserveRequest { member, points, wallet: name, ttl, reference, store, terminal, request_id: _, several_captures } = message;
         let ttl = ttl.map(std::time::Duration::try_from).transpose().map_err(|_| status::bad_request([("ttl", "must be positive")]))?;
-        let command = Command::Reserve(Reserve { wallet: wallet(name)?, points: *points, ttl, reference: reference.as_str().into() });
+        let reference = reference.as_str().into();
+        let command = Command::Reserve(Reserve { wallet: wallet(name)?, points: *points, ttl, reference, several: *several_captures });
         self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
             .await
     }
 
     pub(super) async fn parse_capture(&self, call: &Call, message: &pb::CaptureRequest) -> Result<Parsed, Status> {
-        let pb::CaptureRequest { name, points, store, terminal, request_id: _ } = message;
+        let pb::CaptureRequest { name, points, store, terminal, request_id: _, last } = message;
         let (program, member, reservation) = parse_reservation(name)?;
-        let command = Command::Capture(Capture { reservation, points: *points });
+        let command = Command::Capture(Capture { reservation, points: *points, last: *last });
         let at = Circumstances { store, terminal, ..Circumstances::default() };
         self.of_member(call, "name", &member.name(&program), command, Target::Reservation(reservation), &at).await
     }
@@ -143,7 +152,8 @@ impl Rpcs {
     }
 
     pub(super) async fn parse_return(&self, call: &Call, message: &pb::ReturnPurchaseRequest) -> Result<Parsed, Status> {
-        let pb::ReturnPurchaseRequest { purchase, what, store, terminal, occur_time, historical, request_id: _ } = message;
+        let pb::ReturnPurchaseRequest { purchase, what, store, terminal, occur_time, historical, request_id: _, give_back_points } =
+            message;
         refuse_history(call, *historical)?;
         let (program, id) = parse_purchase("purchase", purchase)?;
         let program = self.program(&program).await?;
@@ -168,8 +178,8 @@ impl Rpcs {
             }
             _ => program,
         };
-        let command = Command::Return(Return { purchase: PurchaseId(id.into()), what });
-        Ok(Parsed { program, member, command, target, origin })
+        let command = Command::Return(Return { purchase: PurchaseId(id.into()), what, give_back: *give_back_points });
+        Ok(Parsed { program, member, other: None, command, target, origin })
     }
 
     pub(super) async fn parse_adjust(&self, call: &Call, message: &pb::AdjustRequest) -> Result<Parsed, Status> {
@@ -189,7 +199,7 @@ impl Rpcs {
         self.of_member(call, "member", member, Command::Ensure(ensure), target, &Circumstances::default()).await
     }
 
-    async fn of_member(
+    pub(super) async fn of_member(
         &self,
         call: &Call,
         field: &'static str,
@@ -200,12 +210,12 @@ impl Rpcs {
     ) -> Result<Parsed, Status> {
         let (program, member) = parse_member(field, member)?;
         let program = self.program(&program).await?;
-        Ok(Parsed { program, member: Some(member), command, target, origin: origin(call, "", at)? })
+        Ok(Parsed { program, member: Some(member), other: None, command, target, origin: origin(call, "", at)? })
     }
 }
 
 /// Old data comes from back ends; a till that could claim it would get round the check of its clock.
-fn refuse_history(call: &Call, historical: bool) -> Result<(), Status> {
+pub(super) fn refuse_history(call: &Call, historical: bool) -> Result<(), Status> {
     if historical && call.caller.role == Role::Terminal {
         return Err(status::bad_request([("historical", "is not for terminals")]));
     }
@@ -213,7 +223,7 @@ fn refuse_history(call: &Call, historical: bool) -> Result<(), Status> {
 }
 
 /// The time of an event that a caller tells. Whether it is believed is judged once no first answer has been found.
-fn told_time(field: &'static str, given: Option<&prost_types::Timestamp>) -> Result<Option<ToldTime>, Status> {
+pub(super) fn told_time(field: &'static str, given: Option<&prost_types::Timestamp>) -> Result<Option<ToldTime>, Status> {
     given.map(|given| Ok(ToldTime { at: moment(field, given)?, field })).transpose()
 }
 
@@ -227,6 +237,19 @@ fn money(program: &Program, field: &'static str, given: Option<&proto::common::M
         return Err(status::bad_request([(format!("{field}.minor_units"), "must not be negative")]));
     }
     Ok(minor)
+}
+
+fn parse_redemptions(names: &[String], member: Option<MemberId>) -> Result<Vec<Uuid>, Status> {
+    if member.is_none() && !names.is_empty() {
+        return Err(status::bad_request([("purchase.redemptions", "must be empty for a stranger")]));
+    }
+    let mut seen = HashSet::new();
+    let one = |(index, name): (usize, &String)| {
+        let (_, id) = parse_operation("purchase.redemptions", name)?;
+        let twice = || status::bad_request([(format!("purchase.redemptions[{index}]"), "must be named once")]);
+        if seen.insert(id) { Ok(id) } else { Err(twice()) }
+    };
+    names.iter().enumerate().map(one).collect()
 }
 
 fn parse_lines(lines: &[pb::PurchaseLine], net: i64) -> Result<Vec<Line>, Status> {

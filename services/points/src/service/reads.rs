@@ -1,18 +1,24 @@
-use kernel::Uuid;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::RequestKey;
 use prost::Message;
 use proto::points as pb;
-use rpc::wire::Page;
+use rpc::wire::{Page, moment};
 use rpc::{Answer, status};
 use tonic::Status;
 
 use super::parse::{parse_member, parse_program, parse_purchase};
 use super::{Call, Rpcs};
-use crate::domain::{AccountId, Command, Known, Ledger, Outcome, Purchase, Stamp};
+use crate::domain::{AccountId, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, Stamp};
 use crate::error::{self, StoredRefusal};
 use crate::executor::Target;
 use crate::message::{self, Detail};
+use crate::program::Program;
 use crate::store::{self, AnswerKind};
+
+/// Entries of a streamed statement that are read at a time.
+const STATEMENT_PAGE: i64 = 500;
 
 impl Rpcs {
     /// The same functions as an award, on a copy that is thrown away.
@@ -31,14 +37,20 @@ impl Rpcs {
             actor: parsed.origin.actor,
             terminal: parsed.origin.terminal,
             store: parsed.origin.store,
+            presented: None,
             now,
         };
-        let mut held = match parsed.member {
-            Some(member) => self.account(AccountId::of(&program.id, member)).await?,
-            None => store::Locked { account: Default::default(), facts: Default::default() },
+        let (member, mut held) = match parsed.member {
+            Some(member) => {
+                let (member, held) = self.surviving(&program.id, member).await?;
+                (Some(member), held)
+            }
+            None => (None, store::Locked { account: Default::default(), facts: Default::default() }),
         };
-        Ledger::open(&mut held.account, versions, &held.facts, &stamp).settle();
-        let done = Ledger::open(&mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &Known::default());
+        let id = member.map_or(AccountId(Uuid::nil()), |member| AccountId::of(&program.id, member));
+        Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
+        let known = Known { redemptions: self.stored_redemptions(&parsed.command).await?, ..Known::default() };
+        let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
         let (outcome, _) = done.map_err(|refusal| error::refused(&refusal))?;
         let (Outcome::Awarded { purchase, explanation }, Command::Award(_)) = (outcome, &parsed.command) else {
             return Err(status::internal());
@@ -46,32 +58,57 @@ impl Rpcs {
         Ok(pb::AwardPreview {
             award: Some(message::award_explanation(program, &purchase, &explanation, now)),
             points: purchase.due,
-            balance: parsed.member.map(|member| message::balance(&program.id, member, &held.account, now, Detail::Figures)),
+            balance: member.map(|member| message::balance(&program.id, member, &held.account, now, Detail::Figures)),
         })
     }
 
     /// The balances now: what has fallen due counts, whether or not it has been settled.
     pub(super) async fn balance(&self, message: pb::GetBalanceRequest) -> Result<pb::Balance, Status> {
-        let (program, member) = parse_member("member", &message.member)?;
+        let pb::GetBalanceRequest { member, effective_by_time, known_by_time } = message;
+        let (program, member) = parse_member("member", &member)?;
         let program = self.program(&program).await?;
-        let mut held = self.account(AccountId::of(&program.id, member)).await?;
         let now = self.now();
-        if let Some(versions) = &program.versions {
-            let nobody = Stamp {
-                operation: Uuid::nil(),
-                request_id: "".into(),
-                actor: "clock".into(),
-                terminal: "".into(),
-                store: "".into(),
-                occurred_at: now,
-                now,
-            };
-            let stored = held.account.version;
-            Ledger::open(&mut held.account, versions, &held.facts, &nobody).settle();
-            // Entries that have not been written have no number yet.
-            held.account.version = stored;
+        let effective_by = past("effective_by_time", effective_by_time.as_ref(), now)?;
+        let known_by = past("known_by_time", known_by_time.as_ref(), now)?;
+        if effective_by.is_some() || known_by.is_some() {
+            return self.balance_as_of(&program, member, now, effective_by, known_by).await;
         }
+        let (member, mut held) = self.surviving(&program.id, member).await?;
+        let stored = held.account.version;
+        settle_unseen(&program, AccountId::of(&program.id, member), &mut held, now);
+        // Entries that have not been written have no number yet.
+        held.account.version = stored;
         Ok(message::balance(&program.id, member, &held.account, now, Detail::Lots))
+    }
+
+    /// Σ of what had taken effect by one moment, as far as it was known at another. The books of a member who was merged into another
+    /// are his own.
+    async fn balance_as_of(
+        &self,
+        program: &Program,
+        member: MemberId,
+        now: Timestamp,
+        effective_by: Option<Timestamp>,
+        known_by: Option<Timestamp>,
+    ) -> Result<pb::Balance, Status> {
+        let id = AccountId::of(&program.id, member);
+        let effective = effective_by.unwrap_or(Timestamp::MAX);
+        let mut tx = self.database.read().await.map_err(status::from_store)?;
+        let mut held = store::read_account(&mut tx, id).await.map_err(status::from_store)?;
+        let sums = store::sums_as_of(&mut tx, id, effective, known_by.unwrap_or(Timestamp::MAX), held.account.version);
+        let mut sums = sums.await.map_err(status::from_store)?;
+        drop(tx);
+        // What is due and has not been written is known now, and was not known before.
+        if known_by.is_none() {
+            let mut before = held.account.clone();
+            for entry in settle_unseen(program, id, &mut held, now) {
+                if entry.effective_at <= effective {
+                    sums.add_change(&before, &entry);
+                }
+                before.evolve(&entry);
+            }
+        }
+        Ok(message::balance_as_of(&program.id, member, &sums, effective_by.unwrap_or(now), known_by))
     }
 
     pub(super) async fn entries(&self, message: pb::ListEntriesRequest) -> Result<pb::ListEntriesResponse, Status> {
@@ -93,6 +130,31 @@ impl Rpcs {
             entries: entries.iter().map(|entry| message::entry(&program, member, entry)).collect(),
             next_page_token,
         })
+    }
+
+    /// The entries of a member from a version on, to the last one there is. A page at a time, so that no transaction waits for a slow
+    /// reader.
+    pub(super) async fn statement(
+        &self,
+        message: pb::StreamEntriesRequest,
+    ) -> Result<BoxStream<'static, Result<pb::Entry, Status>>, Status> {
+        let (program, member) = parse_member("parent", &message.parent)?;
+        let program = self.program(&program).await?.id.clone();
+        let (database, account) = (self.database.clone(), AccountId::of(&program, member));
+        let pages = stream::try_unfold(Some(message.start_version.max(1)), move |from| {
+            let (database, program) = (database.clone(), program.clone());
+            async move {
+                let Some(from) = from else { return Ok(None) };
+                let mut tx = database.read().await.map_err(status::from_store)?;
+                let rows = store::entries_from(&mut tx, account, from, STATEMENT_PAGE).await.map_err(status::from_store)?;
+                drop(tx);
+                let entries = rows.into_iter().map(store::entry_from_row).collect::<Result<Vec<_>, _>>().map_err(status::from_store)?;
+                let next = (i64::try_from(entries.len()) == Ok(STATEMENT_PAGE)).then_some(from + STATEMENT_PAGE);
+                let entries: Vec<_> = entries.iter().map(|entry| Ok(message::entry(&program, member, entry))).collect();
+                Ok::<_, Status>(Some((stream::iter(entries), next)))
+            }
+        });
+        Ok(pages.try_flatten().boxed())
     }
 
     pub(super) async fn purchase(&self, message: pb::GetPurchaseRequest) -> Result<pb::Purchase, Status> {
@@ -125,8 +187,43 @@ impl Rpcs {
         store::purchase(&mut tx, key).await.map_err(status::from_store)
     }
 
-    async fn account(&self, id: AccountId) -> Result<store::Locked, Status> {
+    /// The redemptions that a purchase names.
+    async fn stored_redemptions(&self, command: &Command) -> Result<Vec<Redemption>, Status> {
+        let Command::Award(award) = command else { return Ok(Vec::new()) };
+        if award.purchase.redemptions.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut tx = self.database.read().await.map_err(status::from_store)?;
-        store::read_account(&mut tx, id).await.map_err(status::from_store)
+        let found = store::redemptions(&mut tx, &award.purchase.redemptions).await.map_err(status::from_store)?;
+        Ok(found.into_values().collect())
     }
+
+    /// The account of a member, or of who survived him, through all merges.
+    async fn surviving(&self, program: &ProgramId, member: MemberId) -> Result<(MemberId, store::Locked), Status> {
+        let mut member = member;
+        let mut tx = self.database.read().await.map_err(status::from_store)?;
+        loop {
+            let held = store::read_account(&mut tx, AccountId::of(program, member)).await.map_err(status::from_store)?;
+            match held.account.merged_into {
+                Some(survivor) => member = survivor,
+                None => return Ok((member, held)),
+            }
+        }
+    }
+}
+
+/// Does in memory what has fallen due and has not been written yet.
+fn settle_unseen(program: &Program, id: AccountId, held: &mut store::Locked, now: Timestamp) -> Vec<Entry> {
+    let Some(versions) = &program.versions else { return Vec::new() };
+    Ledger::open(id, &mut held.account, versions, &held.facts, &Stamp::of_clock(now)).settle().entries
+}
+
+/// A moment that a caller asks about, which must not lie ahead.
+fn past(field: &'static str, given: Option<&prost_types::Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, Status> {
+    let Some(given) = given else { return Ok(None) };
+    let at = moment(field, given)?;
+    if at > now {
+        return Err(error::untimely(field, "TIME_IN_FUTURE", "lies ahead of the server's clock"));
+    }
+    Ok(Some(at))
 }

@@ -4,6 +4,7 @@ mod bulk;
 mod codec;
 mod programs;
 mod read;
+mod redemptions;
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,8 +17,12 @@ use codec::StoredEntry;
 
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
-    AccountRow, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals, lock_facts,
-    orphans, outstanding, purchase, read_account, read_operation, write_facts,
+    AccountRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
+    lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,
+};
+
+pub(crate) use redemptions::{
+    NewActivity, NewRedemption, activities, insert_activities, insert_redemptions, redemption_owner, redemptions, write_refunded,
 };
 
 /// An account and what is known of its member, locked until the transaction ends.
@@ -151,28 +156,28 @@ pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid
     rows.into_iter().map(|(key, details)| Ok((key, codec::decode_purchase(&details)?))).collect()
 }
 
-/// Keys that were looked for and are there.
-pub(crate) struct ExistingKeys {
-    pub(crate) operations: HashSet<Uuid>,
-    pub(crate) purchases: HashSet<Uuid>,
-    pub(crate) rewards: HashSet<Uuid>,
-    pub(crate) reservations: HashSet<Uuid>,
+/// A table of keys that guard against doing something twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Guard {
+    Operation,
+    Purchase,
+    Reward,
+    Reservation,
+    Activity,
+    Redemption,
 }
 
 /// Which of these keys there are.
-pub(crate) async fn existing_keys(
-    tx: &mut Tx,
-    operations: &[Uuid],
-    purchases: &[Uuid],
-    rewards: &[Uuid],
-    reservations: &[Uuid],
-) -> Result<ExistingKeys, Error> {
-    let operations: Vec<(Uuid,)> = by_keys!(tx, operations, "SELECT operation_id FROM operations WHERE operation_id", "")?;
-    let purchases: Vec<(Uuid,)> = by_keys!(tx, purchases, "SELECT purchase_key FROM purchases WHERE purchase_key", "")?;
-    let rewards: Vec<(Uuid,)> = by_keys!(tx, rewards, "SELECT reward_key FROM rewards WHERE reward_key", "")?;
-    let reservations: Vec<(Uuid,)> = by_keys!(tx, reservations, "SELECT reservation_id FROM reservations WHERE reservation_id", "")?;
-    let set = |rows: Vec<(Uuid,)>| rows.into_iter().map(|(key,)| key).collect();
-    Ok(ExistingKeys { operations: set(operations), purchases: set(purchases), rewards: set(rewards), reservations: set(reservations) })
+pub(crate) async fn existing_keys(tx: &mut Tx, guard: Guard, keys: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+    let rows: Vec<(Uuid,)> = match guard {
+        Guard::Operation => by_keys!(tx, keys, "SELECT operation_id FROM operations WHERE operation_id", ""),
+        Guard::Purchase => by_keys!(tx, keys, "SELECT purchase_key FROM purchases WHERE purchase_key", ""),
+        Guard::Reward => by_keys!(tx, keys, "SELECT reward_key FROM rewards WHERE reward_key", ""),
+        Guard::Reservation => by_keys!(tx, keys, "SELECT reservation_id FROM reservations WHERE reservation_id", ""),
+        Guard::Activity => by_keys!(tx, keys, "SELECT activity_key FROM activities WHERE activity_key", ""),
+        Guard::Redemption => by_keys!(tx, keys, "SELECT redemption FROM redemptions WHERE redemption", ""),
+    }?;
+    Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
 /// Locks purchases in key order: those of strangers have no account that would order their returns.

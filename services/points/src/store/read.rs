@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use kernel::{ProgramId, Timestamp, Uuid};
 use persistence::{DbTime, Error, Tx, on_engine};
 
@@ -69,10 +71,13 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         lots: details.lots()?,
         deficit_delta: details.deficit_delta,
         source: details.source()?,
+        sliding_until: details.slides_until(),
+        remind_at: details.reminds_at(),
         program_version: details.program_version,
         fact_version: details.fact_version,
         stamp: Stamp {
             operation: row.operation,
+            presented: details.presented()?,
             request_id: codec::shared(details.request_id),
             actor: codec::shared(details.actor),
             terminal: codec::shared(details.terminal),
@@ -86,20 +91,8 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
 }
 
 fn kind(number: i64) -> Result<EntryKind, Error> {
-    Ok(match number {
-        1 => EntryKind::Award,
-        2 => EntryKind::Activate,
-        3 => EntryKind::Reserve,
-        4 => EntryKind::Capture,
-        5 => EntryKind::Release,
-        6 => EntryKind::Redeem,
-        7 => EntryKind::Clawback,
-        8 => EntryKind::Adjust,
-        9 => EntryKind::Expire,
-        10 => EntryKind::Reward,
-        11 => EntryKind::RewardRevoked,
-        _ => return Err(Error::Corrupt("kind of an entry".to_owned())),
-    })
+    let kind = usize::try_from(number - 1).ok().and_then(|index| EntryKind::ALL.get(index));
+    kind.copied().ok_or_else(|| Error::Corrupt("kind of an entry".to_owned()))
 }
 
 /// An account with its member's facts, without locking it; empty when it does not exist.
@@ -186,6 +179,66 @@ pub(crate) async fn entries_from(tx: &mut Tx, account: AccountId, from: i64, lim
     .bind(limit)
     .fetch_all(conn)
     .await)?)
+}
+
+/// Balances of an account's wallets as sums of what its entries changed.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    /// The last entry that counts.
+    pub(crate) version: i64,
+    /// By wallet: active, pending, reserved, deficit.
+    pub(crate) wallets: BTreeMap<String, [i64; 4]>,
+}
+
+impl Sums {
+    /// Adds what an entry changes that has not been written.
+    pub(crate) fn add_change(&mut self, before: &Account, entry: &Entry) {
+        let after = [entry.active_after, entry.pending_after, entry.reserved_after, entry.deficit_after];
+        let empty = crate::domain::Wallet::new(&entry.wallet);
+        let held = before.wallet(&entry.wallet).unwrap_or(&empty);
+        let before = [held.active, held.pending, held.reserved, held.deficit];
+        let sums = self.wallets.entry(entry.wallet.to_string()).or_default();
+        for (sum, (after, before)) in sums.iter_mut().zip(after.into_iter().zip(before)) {
+            *sum += after - before;
+        }
+    }
+}
+
+/// A row of the sums: wallet, last version, active, pending, reserved, deficit.
+type SumRow = (String, i64, i64, i64, i64, i64);
+
+/// Sums over the entries up to `version` that were recorded by `known` and took effect by `effective`.
+pub(crate) async fn sums_as_of(
+    tx: &mut Tx,
+    account: AccountId,
+    effective: Timestamp,
+    known: Timestamp,
+    version: i64,
+) -> Result<Sums, Error> {
+    let rows: Vec<SumRow> = on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT wallet, MAX(version), CAST(SUM(active) AS BIGINT), CAST(SUM(pending) AS BIGINT), CAST(SUM(reserved) AS BIGINT),
+                CAST(SUM(deficit) AS BIGINT)
+           FROM (SELECT wallet, version, effective_at,
+                        active_after - LAG(active_after, 1, CAST(0 AS BIGINT)) OVER books AS active,
+                        pending_after - LAG(pending_after, 1, CAST(0 AS BIGINT)) OVER books AS pending,
+                        reserved_after - LAG(reserved_after, 1, CAST(0 AS BIGINT)) OVER books AS reserved,
+                        deficit_after - LAG(deficit_after, 1, CAST(0 AS BIGINT)) OVER books AS deficit
+                   FROM entries WHERE account_id = $1 AND recorded_at <= $2 AND version <= $3
+                 WINDOW books AS (PARTITION BY wallet ORDER BY version)) AS changes
+          WHERE effective_at <= $4 GROUP BY wallet",
+    )
+    .bind(account.0)
+    .bind(DbTime(known))
+    .bind(version)
+    .bind(DbTime(effective))
+    .fetch_all(conn)
+    .await)?;
+    let mut sums = Sums::default();
+    for (wallet, version, active, pending, reserved, deficit) in rows {
+        sums.version = sums.version.max(version);
+        sums.wallets.insert(wallet, [active, pending, reserved, deficit]);
+    }
+    Ok(sums)
 }
 
 /// Accounts in key order, after a key.

@@ -65,13 +65,13 @@ async fn every_operation_is_told_once(engine: TestEngine) {
         ("REDEEM", "2 REDEEM -10"),
         ("RESERVE", "3 RESERVE 0"),
         ("RESERVE", "4 RESERVE 0"),
-        ("CAPTURE", "5 CAPTURE -4"),
-        ("RELEASE", "6 RELEASE 0"),
-        ("RESERVE", "7 RESERVE 0"),
-        ("SETTLE", "8 RELEASE 0"),
-        ("RETURNED", "9 CLAWBACK -100"),
-        ("ADJUST", "10 ADJUST 50"),
-        ("REWARD", "11 REWARD 20"),
+        ("CAPTURE", "5 CAPTURE -4, 6 RELEASE 0"),
+        ("RELEASE", "7 RELEASE 0"),
+        ("RESERVE", "8 RESERVE 0"),
+        ("SETTLE", "9 RELEASE 0"),
+        ("RETURNED", "10 CLAWBACK -100"),
+        ("ADJUST", "11 ADJUST 50"),
+        ("REWARD", "12 REWARD 20"),
     ];
     assert_eq!(told, expected.map(|(operation, postings)| (operation.to_owned(), postings.to_owned())));
     assert!(

@@ -162,7 +162,7 @@ async fn reads_and_terms_are_checked(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let mut platform = suite.platform();
     let list = || pb::ListEntriesRequest { parent: member(1), page_size: 1, page_token: String::new() };
-    refuses!(platform, get_balance, pb::GetBalanceRequest { member: member(1) }, "member": |r| r.member.clear(););
+    refuses!(platform, get_balance, pb::GetBalanceRequest { member: member(1), ..Default::default() }, "member": |r| r.member.clear(););
     refuses!(platform, list_entries, list(), "parent": |r| r.parent = TEA.to_owned(); "page_size": |r| r.page_size = -1;);
     refuses!(platform, get_purchase, pb::GetPurchaseRequest { name: purchase("p") }, "name": |r| r.name = member(1););
     refuses!(platform, get_operation, answer_to("r"), "parent": |r| r.parent.clear(); "request_id": |r| r.request_id.clear(););

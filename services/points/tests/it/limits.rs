@@ -56,9 +56,10 @@ async fn a_full_server_refuses_at_once(engine: TestEngine) {
         })
         .collect();
     let request = redeem(1, 10);
-    let refused =
-        testkit::eventually(async || suite.platform().get_balance(proto::points::GetBalanceRequest { member: member(1) }).await.err())
-            .await;
+    let refused = testkit::eventually(async || {
+        suite.platform().get_balance(proto::points::GetBalanceRequest { member: member(1), ..Default::default() }).await.err()
+    })
+    .await;
     assert_eq!(code_and_reason(&refused), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
     let refused = suite.platform().redeem(request.clone()).await.unwrap_err();
     assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);

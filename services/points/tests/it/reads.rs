@@ -19,7 +19,13 @@ async fn nobody_has_nothing(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let balance = suite.balance(1).await;
     let nothing = pb::WalletBalance { wallet: "points".to_owned(), ..Default::default() };
-    let expected = pb::Balance { member: member(1), wallets: vec![nothing], version: 0, as_of_time: Some(rpc::wire::timestamp(START)) };
+    let expected = pb::Balance {
+        member: member(1),
+        wallets: vec![nothing],
+        version: 0,
+        known_time: None,
+        as_of_time: Some(rpc::wire::timestamp(START)),
+    };
     assert_eq!(balance, expected);
     assert!(suite.entries(1).await.is_empty());
     // A refused spender is nobody still.

@@ -192,6 +192,97 @@ pub(crate) fn precondition<T: std::fmt::Debug>(result: Result<T, Status>) -> Str
     reason
 }
 
+pub(crate) fn activity(owner: u128, activity: &str, id: &str) -> pb::AwardActivityRequest {
+    pb::AwardActivityRequest {
+        member: member(owner),
+        activity: activity.to_owned(),
+        activity_id: id.to_owned(),
+        request_id: request_id(),
+        ..pb::AwardActivityRequest::default()
+    }
+}
+
+pub(crate) fn activate(owner: u128, event: &str) -> pb::ActivatePendingRequest {
+    pb::ActivatePendingRequest {
+        member: member(owner),
+        event: event.to_owned(),
+        request_id: request_id(),
+        ..pb::ActivatePendingRequest::default()
+    }
+}
+
+pub(crate) fn cancel(owner: u128, event: &str) -> pb::CancelPendingRequest {
+    pb::CancelPendingRequest {
+        member: member(owner),
+        event: event.to_owned(),
+        reason: "it was lost".to_owned(),
+        request_id: request_id(),
+        ..pb::CancelPendingRequest::default()
+    }
+}
+
+/// All of a redemption, or so many points of it.
+pub(crate) fn refund(redemption: &str, points: Option<i64>) -> pb::RefundRedemptionRequest {
+    pb::RefundRedemptionRequest {
+        redemption: redemption.to_owned(),
+        points,
+        request_id: request_id(),
+        ..pb::RefundRedemptionRequest::default()
+    }
+}
+
+pub(crate) fn never_expire(owner: u128) -> pb::SetExpiryRequest {
+    pb::SetExpiryRequest {
+        member: member(owner),
+        to: Some(pb::set_expiry_request::To::Never(true)),
+        reason: "goodwill".to_owned(),
+        approver: "staff 7".to_owned(),
+        request_id: request_id(),
+        ..pb::SetExpiryRequest::default()
+    }
+}
+
+/// All that is owed, or so many points of it.
+pub(crate) fn forgive(owner: u128, points: Option<i64>) -> pb::ForgiveDeficitRequest {
+    pb::ForgiveDeficitRequest {
+        member: member(owner),
+        points,
+        reason: "goodwill".to_owned(),
+        approver: "staff 7".to_owned(),
+        request_id: request_id(),
+        ..pb::ForgiveDeficitRequest::default()
+    }
+}
+
+pub(crate) fn transfer(from: u128, to: u128, points: i64) -> pb::TransferRequest {
+    pb::TransferRequest {
+        member: member(from),
+        to_member: member(to),
+        points,
+        reason: "a gift".to_owned(),
+        request_id: request_id(),
+        ..pb::TransferRequest::default()
+    }
+}
+
+pub(crate) fn merge(survivor: u128, merged: u128) -> pb::MergeAccountsRequest {
+    pb::MergeAccountsRequest {
+        member: member(survivor),
+        merged_member: member(merged),
+        reason: "the same person".to_owned(),
+        request_id: request_id(),
+    }
+}
+
+pub(crate) fn unmerge(survivor: u128, merged: u128) -> pb::UnmergeAccountsRequest {
+    pb::UnmergeAccountsRequest {
+        member: member(survivor),
+        merged_member: member(merged),
+        reason: "two persons after all".to_owned(),
+        request_id: request_id(),
+    }
+}
+
 /// A value in the metadata of a refusal.
 #[track_caller]
 pub(crate) fn metadata<T: std::fmt::Debug>(result: &Result<T, Status>, key: &str) -> String {
@@ -212,6 +303,8 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
     use prost::Message;
     let owner = format!("{program}/members/{}", Uuid::from_u128(1));
     let bought = format!("{program}/purchases/p1");
+    let friend = format!("{program}/members/{}", Uuid::from_u128(2));
+    let spent = format!("{program}/operations/{}", Uuid::from_u128(1));
     let held = format!("{owner}/reservations/{}", Uuid::from_u128(1));
     let parent = program.to_owned();
     let awarded = pb::AwardRequest { parent: parent.clone(), member: owner.clone(), ..award(1, "p1", 100) };
@@ -224,10 +317,20 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("Release", release(&held).encode_to_vec()),
         ("ReturnPurchase", pb::ReturnPurchaseRequest { purchase: bought.clone(), ..down_to("p1", 0) }.encode_to_vec()),
         ("Adjust", pb::AdjustRequest { member: owner.clone(), ..adjust(1, 1) }.encode_to_vec()),
+        ("AwardActivity", pb::AwardActivityRequest { member: owner.clone(), ..activity(1, "review", "a1") }.encode_to_vec()),
+        ("ActivatePending", pb::ActivatePendingRequest { member: owner.clone(), ..activate(1, "delivered") }.encode_to_vec()),
+        ("CancelPending", pb::CancelPendingRequest { member: owner.clone(), ..cancel(1, "delivered") }.encode_to_vec()),
+        ("RefundRedemption", pb::RefundRedemptionRequest { redemption: spent, ..refund("", None) }.encode_to_vec()),
+        ("SetExpiry", pb::SetExpiryRequest { member: owner.clone(), ..never_expire(1) }.encode_to_vec()),
+        ("ForgiveDeficit", pb::ForgiveDeficitRequest { member: owner.clone(), ..forgive(1, None) }.encode_to_vec()),
+        ("Transfer", pb::TransferRequest { member: owner.clone(), to_member: friend.clone(), ..transfer(1, 2, 1) }.encode_to_vec()),
+        ("MergeAccounts", pb::MergeAccountsRequest { member: owner.clone(), merged_member: friend.clone(), ..merge(1, 2) }.encode_to_vec()),
+        ("UnmergeAccounts", pb::UnmergeAccountsRequest { member: owner.clone(), merged_member: friend, ..unmerge(1, 2) }.encode_to_vec()),
         ("EnsureReward", pb::EnsureRewardRequest { member: owner.clone(), ..ensure(1, "r", 1, true, 1) }.encode_to_vec()),
         ("SettleDue", pb::SettleDueRequest { parent: parent.clone(), ..settle(0) }.encode_to_vec()),
-        ("GetBalance", pb::GetBalanceRequest { member: owner.clone() }.encode_to_vec()),
-        ("ListEntries", pb::ListEntriesRequest { parent: owner, ..pb::ListEntriesRequest::default() }.encode_to_vec()),
+        ("GetBalance", pb::GetBalanceRequest { member: owner.clone(), ..Default::default() }.encode_to_vec()),
+        ("ListEntries", pb::ListEntriesRequest { parent: owner.clone(), ..pb::ListEntriesRequest::default() }.encode_to_vec()),
+        ("StreamEntries", pb::StreamEntriesRequest { parent: owner, start_version: 0 }.encode_to_vec()),
         ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
         ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),

@@ -24,7 +24,7 @@ const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 17] = [
+const ADMITTED: [(&str, &str); 27] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -33,10 +33,20 @@ const ADMITTED: [(&str, &str); 17] = [
     ("Release", "tps"),
     ("ReturnPurchase", "tpsu"),
     ("Adjust", "ua"),
+    ("AwardActivity", "tps"),
+    ("ActivatePending", "psu"),
+    ("CancelPending", "psu"),
+    ("RefundRedemption", "tpsu"),
+    ("SetExpiry", "ua"),
+    ("ForgiveDeficit", "ua"),
+    ("Transfer", "psu"),
+    ("MergeAccounts", "sua"),
+    ("UnmergeAccounts", "sua"),
     ("EnsureReward", "s"),
     ("SettleDue", "sa"),
     ("GetBalance", "tpsuyao"),
     ("ListEntries", "tpsuao"),
+    ("StreamEntries", "psuao"),
     ("GetPurchase", "tpsuao"),
     ("GetOperation", "tpsuo"),
     ("CreateProgramVersion", "a"),
@@ -102,7 +112,7 @@ async fn points_need_terms(engine: TestEngine) {
         let wire = admitted(&suite, rpc).await;
         let answer = raw(&wire, rpc, message).await.map(|_| ()).map_err(|status| code_and_reason(&status));
         let expected = match rpc {
-            "GetBalance" | "ListEntries" | "ListProgramVersions" | "SettleDue" | "CreateProgramVersion" => Ok(()),
+            "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" | "CreateProgramVersion" => Ok(()),
             "GetPurchase" => Err((Code::NotFound, "PURCHASE_NOT_FOUND".to_owned())),
             "GetOperation" => Err((Code::NotFound, "OPERATION_NOT_FOUND".to_owned())),
             // By then the first version has been made.

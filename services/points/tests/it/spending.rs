@@ -149,7 +149,10 @@ async fn a_hold_keeps_points_from_lapsing(engine: TestEngine) {
     assert_eq!(operation.actual_points, -50);
     // What comes free has lapsed meanwhile and does so now.
     assert_eq!(suite.figures(1).await, (0, 0, 0, 0));
-    testkit::eventually(async || suite.story(1).await == ["AWARD 100", "RESERVE 0", "EXPIRE -40", "CAPTURE -50", "EXPIRE -10"]).await;
+    testkit::eventually(async || {
+        suite.story(1).await == ["AWARD 100", "RESERVE 0", "EXPIRE -40", "CAPTURE -50", "RELEASE 0", "EXPIRE -10"]
+    })
+    .await;
     suite.verified().await;
 }
 

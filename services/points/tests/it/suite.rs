@@ -188,7 +188,7 @@ impl Suite {
     }
 
     pub(crate) async fn balance(&self, owner: u128) -> pb::Balance {
-        self.platform().get_balance(pb::GetBalanceRequest { member: member(owner) }).await.unwrap().into_inner()
+        self.platform().get_balance(pb::GetBalanceRequest { member: member(owner), ..Default::default() }).await.unwrap().into_inner()
     }
 
     /// Spendable, pending, reserved and owed points of the main wallet.
@@ -342,6 +342,10 @@ pub(crate) async fn raw(wire: &Wire, rpc: &str, message: Vec<u8>) -> Result<Resp
     let mut grpc = Grpc::new(wire.clone());
     grpc.ready().await.unwrap();
     let path = PathAndQuery::try_from(format!("/regulars.points.v1.PointsService/{rpc}")).unwrap();
+    if rpc == "StreamEntries" {
+        let mut stream = grpc.server_streaming(Request::new(message), path, Bytes).await?.into_inner();
+        return Ok(Response::new(stream.message().await?.unwrap_or_default()));
+    }
     grpc.unary(Request::new(message), path, Bytes).await
 }
 

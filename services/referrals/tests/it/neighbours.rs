@@ -174,6 +174,12 @@ macro_rules! refused {
                 self.ensure(request.into_inner()).await.map_err(status::from_store)?.map(Response::new)
             }
 
+            type StreamEntriesStream = futures::stream::Empty<Result<pb::Entry, Status>>;
+
+            async fn stream_entries(&self, _: Request<pb::StreamEntriesRequest>) -> Answer<Self::StreamEntriesStream> {
+                Err(Status::unimplemented("not of this neighbour"))
+            }
+
             $(async fn $method(&self, _: Request<pb::$request>) -> Answer<pb::$answer> {
                 Err(Status::unimplemented("not of this neighbour"))
             })+
@@ -190,6 +196,15 @@ refused! {
     release: ReleaseRequest -> Operation,
     return_purchase: ReturnPurchaseRequest -> Operation,
     adjust: AdjustRequest -> Operation,
+    award_activity: AwardActivityRequest -> Operation,
+    activate_pending: ActivatePendingRequest -> Operation,
+    cancel_pending: CancelPendingRequest -> Operation,
+    refund_redemption: RefundRedemptionRequest -> Operation,
+    set_expiry: SetExpiryRequest -> Operation,
+    forgive_deficit: ForgiveDeficitRequest -> Operation,
+    transfer: TransferRequest -> Operation,
+    merge_accounts: MergeAccountsRequest -> Operation,
+    unmerge_accounts: UnmergeAccountsRequest -> Operation,
     settle_due: SettleDueRequest -> SettleDueResponse,
     get_balance: GetBalanceRequest -> Balance,
     list_entries: ListEntriesRequest -> ListEntriesResponse,

@@ -203,7 +203,10 @@ impl Figures {
         for posting in postings {
             self.outstanding += posting.points;
             match posting.kind.as_str() {
-                "REDEEM" | "CAPTURE" => self.redeemed -= posting.points,
+                "REDEEM" | "CAPTURE" | "REFUND" => self.redeemed -= posting.points,
+                // What one member loses by these another has gained.
+                "TRANSFER_OUT" | "TRANSFER_IN" | "MERGE_OUT" | "MERGE_IN" | "UNMERGE_OUT" | "UNMERGE_IN" => {}
+                "FORGIVE" => self.taken_back -= posting.points,
                 _ if posting.points >= 0 => self.issued += posting.points,
                 _ => self.taken_back -= posting.points,
             }
@@ -236,7 +239,7 @@ mod tests {
         let board = Board::new("programs/tea".to_owned());
         let posted = |kind: &str, points| {
             let posting = Posting { kind: kind.to_owned(), points, ..Posting::default() };
-            Payload::PointsPosted(PointsPosted { operation: kind.to_owned(), postings: vec![posting] })
+            Payload::PointsPosted(PointsPosted { operation: kind.to_owned(), postings: vec![posting], ..PointsPosted::default() })
         };
         for (kind, points) in [("AWARD", 100), ("REWARD", 50), ("REDEEM", -60), ("CAPTURE", -20), ("CLAWBACK", -10), ("RESERVE", 0)] {
             hear(&board, "programs/tea", posted(kind, points));

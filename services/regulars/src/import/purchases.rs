@@ -197,6 +197,7 @@ impl PurchaseColumns {
                 channel: row.get_if(self.channel)?.to_owned(),
                 offer: String::new(),
                 occur_time: Some(timestamp(occur_time)),
+                redemptions: Vec::new(),
             },
         })
     }

@@ -117,7 +117,7 @@ async fn account(peer: &Peer, customer: String) -> Result<(String, (String, Bala
     let lookup = LookupMemberRequest { parent: program(), identity: Some(identity) };
     let found = MembersServiceClient::new(peer.clone()).lookup_member(lookup).await;
     let member = found.with_context(|| format!("customer {customer}"))?.into_inner().name;
-    let request = GetBalanceRequest { member: member.clone() };
+    let request = GetBalanceRequest { member: member.clone(), ..Default::default() };
     let mut balance = PointsServiceClient::new(peer.clone()).get_balance(request).await?.into_inner();
     // The moment of the question is no part of the books.
     balance.as_of_time = None;

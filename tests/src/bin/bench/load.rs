@@ -108,6 +108,7 @@ fn award(member: String) -> AwardRequest {
             channel: "store".to_owned(),
             offer: String::new(),
             occur_time: None,
+            redemptions: Vec::new(),
         }),
         historical: false,
         request_id: id.to_string(),

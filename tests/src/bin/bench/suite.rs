@@ -102,6 +102,7 @@ impl Suite {
             deficit_cap: 0,
             restore_grace: None,
             reservation_ttl: None,
+            ..Terms::default()
         };
         let version = CreateProgramVersionRequest {
             parent: PROGRAM.to_owned(),

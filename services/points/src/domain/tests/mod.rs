@@ -4,6 +4,7 @@ mod model;
 mod properties;
 mod tables;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,11 @@ pub(super) fn terms() -> Terms {
     Terms {
         points_per_unit: Decimal::ONE,
         rounding: PointRounding::Down,
-        activate_after: None,
-        expire_after: Some(Period { count: 1, unit: CalendarUnit::Year }),
-        expiry_rounding: Rounding::EndOfMonth,
+        activation: Activation::Immediate,
+        life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
+        remind_before: None,
+        activities: Vec::new(),
+        tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,
         restore_grace: None,
@@ -45,6 +48,7 @@ pub(super) struct Bench {
     pub(super) entries: Vec<Entry>,
     pub(super) purchases: Vec<Purchase>,
     pub(super) reward: Option<RewardState>,
+    pub(super) redemptions: HashMap<Uuid, Redemption>,
     pub(super) operations: u128,
 }
 
@@ -58,6 +62,7 @@ impl Bench {
             entries: Vec::new(),
             purchases: Vec::new(),
             reward: None,
+            redemptions: HashMap::new(),
             operations: 0,
         }
     }
@@ -70,6 +75,7 @@ impl Bench {
             actor: "apiKeys/k".into(),
             terminal: "".into(),
             store: "".into(),
+            presented: None,
             occurred_at: self.now,
             now: self.now,
         }
@@ -77,7 +83,7 @@ impl Bench {
 
     pub(super) fn settle(&mut self) -> Settled {
         let stamp = Stamp { operation: Uuid::nil(), ..self.stamp() };
-        let settled = Ledger::open(&mut self.account, &self.versions, &self.facts, &stamp).settle();
+        let settled = Ledger::open(account_id(), &mut self.account, &self.versions, &self.facts, &stamp).settle();
         self.entries.extend(settled.entries.iter().cloned());
         settled
     }
@@ -88,10 +94,17 @@ impl Bench {
             Command::Return(request) => self.purchases.iter().find(|purchase| purchase.input.id == request.purchase).cloned(),
             _ => None,
         };
-        let known = Known { purchase, closed_reservation: None, reward: self.reward.clone() };
+        let spent = match (&command, &purchase) {
+            (Command::Refund(refund), _) => vec![refund.redemption],
+            (Command::Award(award), _) => award.purchase.redemptions.clone(),
+            (_, Some(purchase)) => purchase.input.redemptions.clone(),
+            _ => Vec::new(),
+        };
+        let redemptions = spent.iter().filter_map(|id| self.redemptions.get(id)).cloned().collect();
+        let known = Known { purchase, closed_reservation: None, reward: self.reward.clone(), redemptions };
         let stamp = self.stamp();
         let before = self.account.clone();
-        let done = Ledger::open(&mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
+        let done = Ledger::open(account_id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
         match &done {
             Err(_) => assert_eq!(self.account, before, "a refusal changes nothing"),
             Ok((outcome, entries)) => {
@@ -101,14 +114,31 @@ impl Bench {
                     Outcome::Returned(returned) => {
                         let id = &returned.purchase.input.id;
                         *self.purchases.iter_mut().find(|purchase| purchase.input.id == *id).unwrap() = returned.purchase.clone();
+                        self.keep_refunds(&returned.restored);
                     }
                     Outcome::Ensured(state) => self.reward = Some(state.clone()),
+                    Outcome::Redeemed { .. } | Outcome::Captured { .. } => self.keep_redemption(stamp.operation, entries),
+                    Outcome::Refunded(restored) => self.keep_refunds(restored),
                     _ => {}
                 }
             }
         }
         self.check();
         done.map(|(outcome, _)| outcome)
+    }
+
+    fn keep_redemption(&mut self, operation: Uuid, entries: &[Entry]) {
+        let Some(spent) = entries.iter().find(|entry| matches!(entry.kind, EntryKind::Redeem | EntryKind::Capture)) else { return };
+        let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
+        let redemption = Redemption { operation, account: account_id(), wallet: spent.wallet.clone(), lots, refunded: 0 };
+        self.redemptions.insert(operation, redemption);
+    }
+
+    fn keep_refunds(&mut self, restored: &Restored) {
+        for redemption in &restored.redemptions {
+            assert!(redemption.refunded <= redemption.points(), "no more comes back than was spent");
+            self.redemptions.insert(redemption.operation, redemption.clone());
+        }
     }
 
     /// Rule 1, and that the account is the fold of its entries.
@@ -124,11 +154,11 @@ impl Bench {
         for wallet in &self.account.wallets {
             let posted: i64 = self.entries.iter().filter(|entry| entry.wallet == wallet.name).map(|entry| entry.points).sum();
             let lots: i64 = wallet.lots.iter().map(|lot| lot.points).sum();
-            let spendable: i64 = wallet.lots.iter().filter(|lot| lot.key.activates_at.is_none()).map(|lot| lot.points).sum();
+            let spendable: i64 = wallet.lots.iter().filter(|lot| lot.key.is_open()).map(|lot| lot.points).sum();
             assert_eq!(posted, lots - wallet.deficit, "Σ entries = Σ lots − deficit");
             assert_eq!(wallet.active, spendable - wallet.reserved, "active = Σ active lots − reserved");
             assert_eq!(posted, wallet.active + wallet.pending + wallet.reserved - wallet.deficit);
-            assert!(wallet.lots.is_sorted_by(|a, b| a.key < b.key), "lots stay in spending order, each key once");
+            assert!(wallet.lots.is_sorted_by(|a, b| a.key < b.key), "lots stay in the order of their keys, each key once");
         }
         assert!(self.entries.is_sorted_by(|a, b| a.version + 1 == b.version && a.recorded_at < b.recorded_at));
     }
@@ -146,6 +176,10 @@ impl Bench {
     }
 }
 
+pub(super) fn account_id() -> AccountId {
+    AccountId(Uuid::from_u128(1))
+}
+
 pub(super) fn wallet() -> Arc<str> {
     MAIN_WALLET.into()
 }
@@ -155,7 +189,8 @@ pub(super) fn award(id: &str, net: i64) -> Command {
 }
 
 pub(super) fn award_lines(id: &str, net: i64, lines: Vec<Line>) -> Command {
-    let purchase = PurchaseInput { id: PurchaseId(id.into()), net, lines, channel: "store".to_owned(), offer: String::new() };
+    let purchase =
+        PurchaseInput { id: PurchaseId(id.into()), net, lines, channel: "store".to_owned(), offer: String::new(), redemptions: Vec::new() };
     Command::Award(Award { program: ProgramId::parse("tea").unwrap(), member: Some(MemberId(Uuid::from_u128(7))), purchase })
 }
 
@@ -168,14 +203,14 @@ pub(super) fn redeem(points: i64) -> Command {
 }
 
 pub(super) fn reserve(points: i64) -> Command {
-    Command::Reserve(Reserve { wallet: wallet(), points, ttl: None, reference: "order 1".into() })
+    Command::Reserve(Reserve { wallet: wallet(), points, ttl: None, reference: "order 1".into(), several: false })
 }
 
 pub(super) fn remaining(id: &str, net: i64) -> Command {
-    Command::Return(Return { purchase: PurchaseId(id.into()), what: ReturnWhat::RemainingNet(net) })
+    Command::Return(Return { purchase: PurchaseId(id.into()), what: ReturnWhat::RemainingNet(net), give_back: None })
 }
 
 pub(super) fn back(id: &str, lines: &[(&str, i64)]) -> Command {
     let lines = lines.iter().map(|(line, quantity)| ((*line).to_owned(), *quantity)).collect();
-    Command::Return(Return { purchase: PurchaseId(id.into()), what: ReturnWhat::Lines(lines) })
+    Command::Return(Return { purchase: PurchaseId(id.into()), what: ReturnWhat::Lines(lines), give_back: None })
 }

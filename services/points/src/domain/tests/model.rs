@@ -24,9 +24,7 @@ struct Hold {
 
 impl Model {
     pub(super) fn balances(&self) -> (i64, i64, i64, i64) {
-        let sum = |pending: bool| -> i64 {
-            self.credits.iter().filter(|c| c.key.activates_at.is_some() == pending).map(|c| c.points - c.held).sum()
-        };
+        let sum = |pending: bool| -> i64 { self.credits.iter().filter(|c| c.key.is_open() != pending).map(|c| c.points - c.held).sum() };
         (sum(false), sum(true), self.credits.iter().map(|c| c.held).sum(), self.deficit)
     }
 
@@ -35,15 +33,15 @@ impl Model {
             let due = self
                 .credits
                 .iter()
-                .filter(|c| c.points > 0 && c.key.activates_at.is_some_and(|at| at <= now))
-                .map(|c| c.key.activates_at)
+                .filter(|c| c.points > 0 && c.key.opens_at().is_some_and(|at| at <= now))
+                .map(|c| c.key.opens_at())
                 .min();
             let Some(due) = due else { break };
-            for credit in self.credits.iter_mut().filter(|c| c.key.activates_at == due) {
+            for credit in self.credits.iter_mut().filter(|c| c.key.opens_at() == due) {
                 let repaid = credit.points.min(self.deficit);
                 self.deficit -= repaid;
                 credit.points -= repaid;
-                credit.key.activates_at = None;
+                credit.key.opening = Opening::Open;
             }
         }
         while let Some(index) = self.holds.iter().position(|hold| hold.until <= now) {
@@ -51,16 +49,16 @@ impl Model {
             self.unhold(&hold.parts);
             self.repay(&hold.parts, hold.until);
         }
-        self.credits.retain(|c| c.held > 0 || c.key.activates_at.is_some() || c.key.expires_at.is_none_or(|at| at > now));
+        self.credits.retain(|c| c.held > 0 || !c.key.is_open() || lives(&c.key, now));
         for credit in &mut self.credits {
-            if credit.key.activates_at.is_none() && credit.key.expires_at.is_some_and(|at| at <= now) {
+            if credit.key.is_open() && !lives(&credit.key, now) {
                 credit.points = credit.held;
             }
         }
     }
 
     pub(super) fn credit(&mut self, key: LotKey, points: i64) {
-        let repaid = if key.activates_at.is_none() { points.min(self.deficit) } else { 0 };
+        let repaid = if key.is_open() { points.min(self.deficit) } else { 0 };
         self.deficit -= repaid;
         self.credits.push(Credit { key, points: points - repaid, held: 0 });
     }
@@ -71,7 +69,7 @@ impl Model {
             return false;
         }
         for _ in 0..points {
-            self.first(|c| c.key.activates_at.is_none()).unwrap().points -= 1;
+            self.first(|c| c.key.is_open()).unwrap().points -= 1;
         }
         true
     }
@@ -82,7 +80,7 @@ impl Model {
         }
         let mut parts = Vec::new();
         for _ in 0..points {
-            let credit = self.first(|c| c.key.activates_at.is_none()).unwrap();
+            let credit = self.first(|c| c.key.is_open()).unwrap();
             credit.held += 1;
             parts.push((credit.key.clone(), 1));
         }
@@ -104,7 +102,7 @@ impl Model {
 
     /// What comes free alive repays what is owed.
     fn repay(&mut self, freed: &[(LotKey, i64)], now: Timestamp) {
-        for (key, _) in freed.iter().filter(|(key, _)| key.expires_at.is_none_or(|at| at > now)) {
+        for (key, _) in freed.iter().filter(|(key, _)| lives(key, now)) {
             if self.deficit > 0 {
                 self.credits.iter_mut().find(|c| c.key == *key && c.points > c.held).unwrap().points -= 1;
                 self.deficit -= 1;
@@ -117,9 +115,9 @@ impl Model {
             let is_own = |c: &Credit| own.as_ref() == Some(&c.key);
             if self.first(is_own).is_some() {
                 self.first(is_own).unwrap().points -= 1;
-            } else if self.first(|c| c.key.activates_at.is_none()).is_some() {
-                self.first(|c| c.key.activates_at.is_none()).unwrap().points -= 1;
-            } else if let Some(pending) = self.first(|c| c.key.activates_at.is_some()) {
+            } else if self.first(|c| c.key.is_open()).is_some() {
+                self.first(|c| c.key.is_open()).unwrap().points -= 1;
+            } else if let Some(pending) = self.first(|c| !c.key.is_open()) {
                 pending.points -= 1;
             } else {
                 self.deficit += 1;
@@ -138,4 +136,8 @@ impl Model {
             }
         }
     }
+}
+
+fn lives(key: &LotKey, now: Timestamp) -> bool {
+    !matches!(key.expiry, Expiry::At(at) if at <= now)
 }

@@ -31,10 +31,9 @@ fn any_terms() -> impl Strategy<Value = Terms> {
     let pending = proptest::option::of((1_i32..30).prop_map(period(CalendarUnit::Day)));
     let life = proptest::option::of((1_i32..6).prop_map(period(CalendarUnit::Month)));
     let rounding = prop_oneof![Just(Rounding::None), Just(Rounding::EndOfMonth), Just(Rounding::EndOfQuarter)];
-    (pending, life, rounding).prop_map(|(activate_after, expire_after, expiry_rounding)| Terms {
-        activate_after,
-        expire_after,
-        expiry_rounding,
+    (pending, life, rounding).prop_map(|(after, life, rounding)| Terms {
+        activation: after.map_or(Activation::Immediate, Activation::After),
+        life: life.map_or(Life::Unlimited, |period| Life::For(period, rounding)),
         reservation_ttl: Duration::from_secs(3 * 86_400),
         ..terms()
     })
@@ -58,7 +57,7 @@ proptest! {
                 Step::Award(net) => {
                     let version = bench.versions.at(bench.now).clone();
                     bench.run(award(&number.to_string(), net)).unwrap();
-                    model.credit(version.lot_for(bench.now, bench.now), net / 100);
+                    model.credit(version.lot_for(bench.now, bench.now, Uuid::nil(), &"".into()), net / 100);
                 }
                 Step::Redeem(points) => prop_assert_eq!(bench.run(redeem(points)).is_ok(), model.redeem(points)),
                 Step::Reserve(points) => match bench.run(reserve(points)) {
@@ -72,7 +71,7 @@ proptest! {
                     let hold = holds[which % holds.len()].clone();
                     let spent = spent.map(|points| points.min(hold.points));
                     let ended = match spent {
-                        Some(points) => bench.run(Command::Capture(Capture { reservation: hold.id, points: Some(points) })),
+                        Some(points) => bench.run(Command::Capture(Capture { reservation: hold.id, points: Some(points), last: false })),
                         None => bench.run(Command::Release(Release { reservation: hold.id })),
                     };
                     prop_assert_eq!(ended.is_ok(), model.end_hold(hold.id, spent.unwrap_or(0), bench.now));
@@ -82,8 +81,8 @@ proptest! {
                 Step::Return { which, keep_percent } if !bench.purchases.is_empty() => {
                     let purchase = bench.purchases[which % bench.purchases.len()].clone();
                     let keep = purchase.remaining_net * keep_percent / 100;
-                    let own = purchase.lot.clone().map(|lot| match lot.activates_at {
-                        Some(at) if at <= bench.now => lot.activated(),
+                    let own = purchase.lot.clone().map(|lot| match lot.opens_at() {
+                        Some(at) if at <= bench.now => lot.opened(),
                         _ => lot,
                     });
                     if bench.run(remaining(&purchase.input.id.0, keep)).is_ok() {

@@ -51,7 +51,7 @@ fn the_first_lot_to_lapse_is_spent_first() {
     bench.run(redeem(150)).unwrap();
     let lots = &bench.account.wallets[0].lots;
     assert_eq!(lots.len(), 1);
-    assert_eq!((lots[0].points, lots[0].key.expires_at), (50, Some(at("2027-03-01T00:00:00Z"))));
+    assert_eq!((lots[0].points, lots[0].key.expiry), (50, Expiry::At(at("2027-03-01T00:00:00Z"))));
     assert_eq!(bench.run(redeem(51)), Err(Refusal::InsufficientPoints { missing: 1 }));
 }
 
@@ -86,7 +86,8 @@ fn old_data_whose_points_have_lapsed_repays_nothing() {
     bench.run(redeem(80)).unwrap();
     bench.run(remaining("p", 0)).unwrap();
     let stamp = Stamp { occurred_at: at("2024-03-01T12:00:00Z"), ..bench.stamp() };
-    let done = Ledger::open(&mut bench.account, &bench.versions, &bench.facts, &stamp).apply(&award("old", 5_000), &Known::default());
+    let done = Ledger::open(account_id(), &mut bench.account, &bench.versions, &bench.facts, &stamp)
+        .apply(&award("old", 5_000), &Known::default());
     let (_, entries) = done.unwrap();
     assert_eq!(
         entries.iter().map(|entry| (entry.kind, entry.points)).collect::<Vec<_>>(),
@@ -100,7 +101,7 @@ fn old_data_whose_points_have_lapsed_repays_nothing() {
 
 #[test]
 fn pending_points_cannot_be_spent_until_they_are_active() {
-    let mut bench = Bench::new(Terms { activate_after: Some(Period { count: 14, unit: CalendarUnit::Day }), ..terms() });
+    let mut bench = Bench::new(Terms { activation: Activation::After(Period { count: 14, unit: CalendarUnit::Day }), ..terms() });
     bench.run(award("p", 10_000)).unwrap();
     assert_eq!(bench.balances(), (0, 100, 0, 0));
     assert_eq!(bench.run(redeem(1)), Err(Refusal::InsufficientPoints { missing: 1 }));
@@ -117,7 +118,7 @@ fn a_reservation_counts_at_once_and_ends_once() {
     let Ok(Outcome::Reserved { reservation }) = bench.run(reserve(60)) else { panic!("reserved") };
     assert_eq!(bench.balances(), (40, 0, 60, 0));
     assert_eq!(bench.run(redeem(41)), Err(Refusal::InsufficientPoints { missing: 1 }));
-    let capture = |points| Command::Capture(Capture { reservation: reservation.id, points });
+    let capture = |points| Command::Capture(Capture { reservation: reservation.id, points, last: false });
     assert_eq!(bench.run(capture(Some(61))), Err(Refusal::ExceedsReservation { held: 60 }));
     bench.run(capture(Some(25))).unwrap();
     assert_eq!(bench.balances(), (75, 0, 0, 0));
@@ -178,7 +179,7 @@ fn a_reservation_hides_no_points_from_a_return() {
         let Ok(Outcome::Reserved { reservation }) = bench.run(reserve(100)) else { panic!("reserved") };
         bench.run(remaining("p", 0)).unwrap();
         assert_eq!(bench.balances(), (0, 0, 100, 100));
-        bench.run(Command::Capture(Capture { reservation: reservation.id, points: Some(captured.unwrap_or(0)) })).unwrap();
+        bench.run(Command::Capture(Capture { reservation: reservation.id, points: Some(captured.unwrap_or(0)), last: false })).unwrap();
         assert_eq!(bench.balances(), balances, "{policy:?} {captured:?}");
     }
     // Also when it ends by itself.
@@ -209,8 +210,11 @@ fn the_return_policy_bounds_what_is_taken() {
 
 #[test]
 fn only_pending_takes_back_what_still_waits() {
-    let waiting =
-        Terms { return_policy: ReturnPolicy::OnlyPending, activate_after: Some(Period { count: 14, unit: CalendarUnit::Day }), ..terms() };
+    let waiting = Terms {
+        return_policy: ReturnPolicy::OnlyPending,
+        activation: Activation::After(Period { count: 14, unit: CalendarUnit::Day }),
+        ..terms()
+    };
     let mut bench = Bench::new(waiting);
     bench.run(award("p", 10_000)).unwrap();
     bench.run(remaining("p", 4_000)).unwrap();
@@ -244,7 +248,7 @@ fn a_blocked_member_neither_earns_nor_redeems_but_a_hold_can_end() {
         assert_eq!(bench.run(redeem(1)), Err(refusal.clone()));
         assert_eq!(bench.run(reserve(1)), Err(refusal.clone()));
     }
-    assert_eq!(bench.run(Command::Capture(Capture { reservation: reservation.id, points: None })), Err(Refusal::MemberClosed));
+    assert_eq!(bench.run(Command::Capture(Capture { reservation: reservation.id, points: None, last: false })), Err(Refusal::MemberClosed));
     bench.run(Command::Release(Release { reservation: reservation.id })).unwrap();
     assert_eq!(bench.active(), 100);
 }

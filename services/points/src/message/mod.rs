@@ -1,21 +1,28 @@
 //! The domain as messages.
 
-use kernel::{MemberId, ProgramId, Rounding, Timestamp, Uuid};
+mod terms;
+
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use prost::{DecodeError, Message};
 use proto::points as pb;
 use rpc::wire::timestamp;
-use rust_decimal::Decimal;
 
 use crate::domain::{
-    Account, Entry, EntryKind, Explanation, LotKey, MAIN_WALLET, Outcome, PointRounding, Purchase, Reservation, ReturnPolicy, Returned,
-    RewardState, Source, Stamp, Terms, Wallet,
+    Account, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, Purchase, Reservation, Restored, Returned, RewardState, Source,
+    Stamp, Wallet,
 };
 use crate::program::{Program, VersionRecord};
+use crate::store::Sums;
+
+pub(crate) use terms::{period, terms};
 
 /// What the answer of a command is made of.
+#[derive(Clone, Copy)]
 pub(crate) struct AnswerParts<'a> {
     pub(crate) program: &'a Program,
     pub(crate) member: Option<MemberId>,
+    /// The other side of a command between two.
+    pub(crate) other: Option<MemberId>,
     /// The account afterwards.
     pub(crate) account: Option<&'a Account>,
     pub(crate) stamp: &'a Stamp,
@@ -45,9 +52,10 @@ pub(crate) fn money(program: &Program, minor_units: i64) -> proto::common::Money
 /// The answer of everything that moves points, but of EnsureReward.
 pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Operation {
     use pb::operation::Kind;
-    let AnswerParts { program, member, account, stamp, due, entries } = *parts;
+    let AnswerParts { program, member, other, account, stamp, due, entries } = *parts;
     let written = due.iter().chain(entries);
-    let posted: i64 = entries.iter().map(|entry| entry.points).sum();
+    // What the clock takes at once of what came free is not the command's doing.
+    let posted: i64 = entries.iter().filter(|entry| entry.source != Source::Due).map(|entry| entry.points).sum();
     let mut operation = pb::Operation {
         name: operation_name(&program.id, stamp.operation),
         request_id: stamp.request_id.to_string(),
@@ -61,6 +69,8 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         reservation: None,
         award: None,
         r#return: None,
+        refund: None,
+        counterpart: other.map(|other| other.name(&program.id)).unwrap_or_default(),
         occur_time: Some(timestamp(stamp.occurred_at)),
         record_time: Some(timestamp(stamp.now)),
     };
@@ -79,9 +89,10 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
             operation.reservation = member.map(|member| reservation(&program.id, member, held, pb::reservation::State::Open, 0));
             Kind::Reserve
         }
-        Outcome::Captured { reservation: held, points } => {
+        Outcome::Captured { reservation: held, points, closed } => {
             operation.requested_points = *points;
-            operation.reservation = member.map(|member| reservation(&program.id, member, held, pb::reservation::State::Captured, *points));
+            let state = if *closed { pb::reservation::State::Captured } else { pb::reservation::State::Open };
+            operation.reservation = member.map(|member| reservation(&program.id, member, held, state, *points));
             Kind::Capture
         }
         Outcome::Released { reservation: held } => {
@@ -98,6 +109,36 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
             Kind::Adjust
         }
         Outcome::Ensured(_) => Kind::Reward,
+        Outcome::Earned { points, .. } => {
+            operation.requested_points = *points;
+            Kind::Activity
+        }
+        Outcome::Resolved { points, came } => {
+            operation.requested_points = *points;
+            if *came { Kind::Activate } else { Kind::Cancel }
+        }
+        Outcome::Refunded(restored) => {
+            operation.requested_points = restored.points;
+            operation.refund = Some(refund(&program.id, restored));
+            Kind::Refund
+        }
+        Outcome::ExpirySet { points } => {
+            operation.requested_points = *points;
+            Kind::SetExpiry
+        }
+        Outcome::Forgiven { points } => {
+            operation.requested_points = *points;
+            Kind::Forgive
+        }
+        Outcome::Transferred { points } => {
+            operation.requested_points = *points;
+            Kind::Transfer
+        }
+        Outcome::Merged => Kind::Merge,
+        Outcome::Unmerged { points } => {
+            operation.requested_points = *points;
+            Kind::Unmerge
+        }
     };
     operation.kind = kind.into();
     operation
@@ -108,9 +149,10 @@ fn reservation(program: &ProgramId, member: MemberId, held: &Reservation, state:
         name: format!("{}/reservations/{}", member.name(program), held.id),
         state: state.into(),
         wallet: held.wallet.to_string(),
-        points: held.points,
-        captured_points: captured,
+        points: held.points + held.captured,
+        captured_points: held.captured + captured,
         expire_time: Some(timestamp(held.expires_at)),
+        several_captures: held.several,
     }
 }
 
@@ -129,8 +171,8 @@ pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanat
         components: components.collect(),
         program_version: version_name(&program.id, purchase.facts.version),
         tier: purchase.facts.tier.clone(),
-        activate_time: lot.and_then(|lot| lot.activates_at).filter(|at| *at > now).map(timestamp),
-        expire_time: lot.and_then(|lot| lot.expires_at).map(timestamp),
+        activate_time: lot.and_then(|lot| lot.opens_at()).filter(|at| *at > now).map(timestamp),
+        expire_time: lot.and_then(|lot| lot.lapses_at(None)).map(timestamp),
         first_purchase: purchase.facts.first_purchase,
     }
 }
@@ -145,6 +187,16 @@ fn return_explanation(program: &Program, returned: &Returned) -> pb::ReturnExpla
         taken_from_active: taken.active,
         added_to_deficit: taken.deficit,
         forgiven: taken.forgiven,
+        refund: (returned.restored.points > 0).then(|| refund(&program.id, &returned.restored)),
+    }
+}
+
+fn refund(program: &ProgramId, restored: &Restored) -> pb::RefundExplanation {
+    pb::RefundExplanation {
+        points: restored.points,
+        repaid_points: restored.repaid,
+        lapsed_points: restored.lapsed,
+        redemptions: restored.redemptions.iter().map(|redemption| operation_name(program, redemption.operation)).collect(),
     }
 }
 
@@ -180,27 +232,15 @@ pub(crate) fn reward_state(answer: &[u8]) -> Result<RewardState, DecodeError> {
 /// One entry of a member's account.
 pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb::Entry {
     let member_name = member.name(program);
-    let (mut purchase, mut reservation, mut reason, mut approver) = Default::default();
-    match &entry.source {
-        Source::Purchase(id) => purchase = purchase_name(program, &id.0),
-        Source::Reservation { id, hold_until: _, reference } => {
-            reservation = format!("{member_name}/reservations/{id}");
-            reason = reference.to_string();
-        }
-        Source::Reference(reference) => reason = reference.clone(),
-        Source::Reward { key, reason: why } => reason = format!("{why} ({key})"),
-        Source::Correction { reason: why, approver: who } => (reason, approver) = (why.clone(), who.clone()),
-        Source::Due => {}
-    }
-    let lots = entry.lots.iter().map(|change| {
-        let LotKey { expires_at, earn_month, activates_at, origin: _ } = change.key;
-        pb::LotChange {
-            activate_time: activates_at.map(timestamp),
-            expire_time: expires_at.map(timestamp),
-            earn_month,
-            points_delta: change.points,
-            reserved_delta: change.reserved,
-        }
+    let About { purchase, reservation, activity, redemption, counterpart, reason, approver } = about(program, &member_name, &entry.source);
+    let lots = entry.lots.iter().map(|change| pb::LotChange {
+        activate_time: change.key.opens_at().map(timestamp),
+        expire_time: change.key.lapses_at(None).map(timestamp),
+        earn_month: change.key.earn_month,
+        points_delta: change.points,
+        reserved_delta: change.reserved,
+        event: change.key.gate().map(|gate| gate.event.to_string()).unwrap_or_default(),
+        sliding: change.key.expiry == Expiry::Sliding,
     });
     let operation = if entry.stamp.operation.is_nil() { String::new() } else { operation_name(program, entry.stamp.operation) };
     pb::Entry {
@@ -229,23 +269,57 @@ pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb:
         occur_time: Some(timestamp(entry.stamp.occurred_at)),
         effective_time: Some(timestamp(entry.effective_at)),
         record_time: Some(timestamp(entry.recorded_at)),
+        counterpart,
+        presented_member: entry.stamp.presented.map(|member| member.name(program)).unwrap_or_default(),
+        activity,
+        redemption,
+        sliding_expire_time: entry.sliding_until.map(timestamp),
     }
 }
 
-pub(crate) fn kind(kind: EntryKind) -> pb::EntryKind {
-    match kind {
-        EntryKind::Award => pb::EntryKind::Award,
-        EntryKind::Activate => pb::EntryKind::Activate,
-        EntryKind::Reserve => pb::EntryKind::Reserve,
-        EntryKind::Capture => pb::EntryKind::Capture,
-        EntryKind::Release => pb::EntryKind::Release,
-        EntryKind::Redeem => pb::EntryKind::Redeem,
-        EntryKind::Clawback => pb::EntryKind::Clawback,
-        EntryKind::Adjust => pb::EntryKind::Adjust,
-        EntryKind::Expire => pb::EntryKind::Expire,
-        EntryKind::Reward => pb::EntryKind::Reward,
-        EntryKind::RewardRevoked => pb::EntryKind::RewardRevoked,
+/// What an entry is about, in the fields of its message.
+#[derive(Default)]
+struct About {
+    purchase: String,
+    reservation: String,
+    activity: String,
+    redemption: String,
+    counterpart: String,
+    reason: String,
+    approver: String,
+}
+
+fn about(program: &ProgramId, member_name: &str, source: &Source) -> About {
+    let mut about = About::default();
+    match source {
+        Source::Purchase(id) => about.purchase = purchase_name(program, &id.0),
+        Source::Reservation { id, reference, .. } => {
+            about.reservation = format!("{member_name}/reservations/{id}");
+            about.reason = reference.to_string();
+        }
+        Source::Reference(reference) => about.reason = reference.clone(),
+        Source::Reward { key, reason } => about.reason = format!("{reason} ({key})"),
+        Source::Correction { reason, approver } | Source::Expiry { reason, approver } => {
+            (about.reason, about.approver) = (reason.clone(), approver.clone());
+        }
+        Source::Activity { activity, id } => about.activity = format!("{activity}/{id}"),
+        Source::Event(event) => about.reason = event.clone(),
+        Source::Redemption { operation, purchase } => {
+            about.redemption = operation_name(program, *operation);
+            about.purchase = purchase.as_ref().map(|id| purchase_name(program, &id.0)).unwrap_or_default();
+        }
+        Source::Transfer { member, reason } | Source::Merge { member, reason, .. } | Source::Unmerge { member, reason, .. } => {
+            (about.counterpart, about.reason) = (member.name(program), reason.clone());
+        }
+        Source::Reminder { points, .. } => about.reason = format!("{points} points lapse"),
+        Source::Due => {}
     }
+    about
+}
+
+/// The kinds have the same numbers in the contract.
+pub(crate) fn kind(kind: EntryKind) -> pb::EntryKind {
+    pb::EntryKind::try_from(kind as i32).expect("every kind is in the contract")
 }
 
 /// How much a balance tells.
@@ -267,6 +341,34 @@ pub(crate) fn balance(program: &ProgramId, member: MemberId, account: &Account, 
         wallets: std::iter::once(main).chain(others).map(|wallet| wallet_balance(wallet, detail)).collect(),
         version: account.version,
         as_of_time: Some(timestamp(now)),
+        known_time: None,
+    }
+}
+
+/// The balances of a member as of a time: figures only.
+pub(crate) fn balance_as_of(
+    program: &ProgramId,
+    member: MemberId,
+    sums: &Sums,
+    as_of: Timestamp,
+    known_by: Option<Timestamp>,
+) -> pb::Balance {
+    let wallet = |name: &str, [active, pending, reserved, deficit]: [i64; 4]| pb::WalletBalance {
+        wallet: name.to_owned(),
+        active_points: active,
+        pending_points: pending,
+        reserved_points: reserved,
+        deficit_points: deficit,
+        ..pb::WalletBalance::default()
+    };
+    let main = sums.wallets.get(MAIN_WALLET).copied().unwrap_or_default();
+    let others = sums.wallets.iter().filter(|(name, _)| *name != MAIN_WALLET).map(|(name, figures)| wallet(name, *figures));
+    pb::Balance {
+        member: member.name(program),
+        wallets: std::iter::once(wallet(MAIN_WALLET, main)).chain(others).collect(),
+        version: sums.version,
+        as_of_time: Some(timestamp(as_of)),
+        known_time: known_by.map(timestamp),
     }
 }
 
@@ -276,14 +378,17 @@ fn wallet_balance(wallet: &Wallet, detail: Detail) -> pb::WalletBalance {
     let lots = match detail {
         Detail::Figures => Vec::new(),
         Detail::Lots => wallet
-            .lots
-            .iter()
+            .in_order()
             .map(|lot| pb::Lot {
-                activate_time: lot.key.activates_at.map(timestamp),
-                expire_time: lot.key.expires_at.map(timestamp),
+                activate_time: lot.key.opens_at().map(timestamp),
+                expire_time: lot.key.lapses_at(wallet.sliding_until).map(timestamp),
                 earn_month: lot.key.earn_month,
                 points: lot.points,
                 reserved_points: lot.reserved,
+                event: lot.key.gate().map(|gate| gate.event.to_string()).unwrap_or_default(),
+                pending_reference: lot.key.gate().map(|gate| gate.reference.to_string()).unwrap_or_default(),
+                cancel_time: lot.key.gate().and_then(|gate| gate.cancel_at).map(timestamp),
+                sliding: lot.key.expiry == Expiry::Sliding,
             })
             .collect(),
     };
@@ -331,6 +436,8 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
         occur_time: Some(timestamp(purchase.occurred_at)),
         record_time: Some(timestamp(purchase.recorded_at)),
         operation: operation_name(&program.id, purchase.operation),
+        redeemed_points: purchase.redeemed,
+        given_back_points: purchase.given_back,
     }
 }
 
@@ -343,57 +450,6 @@ pub(crate) fn version(program: &ProgramId, record: VersionRecord) -> pb::Program
         create_time: Some(timestamp(record.created_at)),
         author: record.author,
     }
-}
-
-/// Reads terms; the error is the field that is wrong and what it must be.
-pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'static str)> {
-    let period = |field: &'static str, period: Option<&proto::common::CalendarPeriod>| {
-        use proto::common::calendar_period::Unit;
-        let Some(period) = period else { return Ok(None) };
-        let unit = match period.unit() {
-            Unit::Day => kernel::CalendarUnit::Day,
-            Unit::Week => kernel::CalendarUnit::Week,
-            Unit::Month => kernel::CalendarUnit::Month,
-            Unit::Year => kernel::CalendarUnit::Year,
-            Unit::Unspecified => return Err((field, "needs a unit")),
-        };
-        Ok(Some(kernel::Period { count: period.count, unit }))
-    };
-    let points_per_unit: Decimal = message.points_per_unit.parse().map_err(|_| ("points_per_unit", "must be a decimal"))?;
-    if points_per_unit > Decimal::from(1_000_000) {
-        return Err(("points_per_unit", "must be at most 1000000"));
-    }
-    let ttl = message.reservation_ttl.as_ref();
-    let ttl =
-        ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| ("reservation_ttl", "must be positive")))?;
-    Ok(Terms {
-        points_per_unit,
-        rounding: match message.rounding() {
-            pb::terms::PointRounding::Down => PointRounding::Down,
-            pb::terms::PointRounding::HalfUp => PointRounding::HalfUp,
-            pb::terms::PointRounding::Up => PointRounding::Up,
-            pb::terms::PointRounding::Unspecified => return Err(("rounding", "must be set")),
-        },
-        activate_after: period("activate_after", message.activate_after.as_ref())?,
-        expire_after: period("expire_after", message.expire_after.as_ref())?,
-        expiry_rounding: match message.expiry_rounding() {
-            pb::terms::ExpiryRounding::Unspecified => Rounding::None,
-            pb::terms::ExpiryRounding::Day => Rounding::EndOfDay,
-            pb::terms::ExpiryRounding::Month => Rounding::EndOfMonth,
-            pb::terms::ExpiryRounding::Quarter => Rounding::EndOfQuarter,
-            pb::terms::ExpiryRounding::HalfYear => Rounding::EndOfHalfYear,
-            pb::terms::ExpiryRounding::Year => Rounding::EndOfYear,
-        },
-        return_policy: match message.return_policy() {
-            pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
-            pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,
-            pb::terms::ReturnPolicy::Unlimited => ReturnPolicy::Unlimited,
-            pb::terms::ReturnPolicy::Unspecified => return Err(("return_policy", "must be set")),
-        },
-        deficit_cap: (message.deficit_cap > 0).then_some(message.deficit_cap),
-        restore_grace: period("restore_grace", message.restore_grace.as_ref())?,
-        reservation_ttl: ttl,
-    })
 }
 
 /// Minor units of a request's money; the error is the currency that was expected.

@@ -1,0 +1,153 @@
+//! Commands between two accounts of a program. Everything is judged before anything is posted, so that a refusal leaves no trace in
+//! either.
+
+use std::sync::Arc;
+
+use kernel::MemberId;
+
+use super::ledger::Posting;
+use super::{
+    AccountId, Command, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Refusal, Reservation, Source,
+    Transfer, Wallet,
+};
+
+/// One of two accounts, with the member that it is of.
+pub struct Side<'a> {
+    /// Its books.
+    pub books: Ledger<'a>,
+    /// Its member.
+    pub member: MemberId,
+}
+
+/// Carries out a command between two accounts: the outcome and what was posted in the books of each, in the order of the arguments.
+///
+/// `first` is who gives in a transfer, the survivor of a merge, and the account that lets the other go; `second` the other side.
+pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_>) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
+    let outcome = match command {
+        Command::Transfer(transfer) => move_points(transfer, &mut first, &mut second),
+        Command::Merge(merge) => take_in(merge, &mut first, &mut second),
+        Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),
+        _ => Err(Refusal::SameAccount),
+    }?;
+    first.books.expire_lapsed();
+    second.books.expire_lapsed();
+    Ok((outcome, [first.books.entries, second.books.entries]))
+}
+
+/// Lots keep expiry and origin. What arrives repays what the receiver owes first, like any credit.
+fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> Result<Outcome, Refusal> {
+    let Transfer { wallet, points, reason } = transfer;
+    from.books.admit()?;
+    to.books.admit()?;
+    let active = from.books.account.active(wallet);
+    if *points > active {
+        return Err(Refusal::InsufficientPoints { missing: points - active });
+    }
+    to.books.check_room(wallet, *points)?;
+    let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
+    let out = from.books.spend(wallet, *points, |points| (-points, 0));
+    let mut owed = to.books.account.deficit(wallet);
+    let mut repaid = 0;
+    let mut arriving: Vec<LotChange> = Vec::new();
+    for LotChange { key, points, .. } in &out {
+        let repays = owed.min(-points);
+        owed -= repays;
+        repaid += repays;
+        if -points > repays {
+            arriving.push(LotChange { key: key.moved(from.books.id, to.books.id, sliding_until), points: -points - repays, reserved: 0 });
+        }
+    }
+    let source = |member: MemberId| Source::Transfer { member, reason: reason.clone() };
+    from.books.post(Posting { lots: out, ..from.books.posting(EntryKind::TransferOut, wallet, source(to.member)) });
+    let posting = to.books.posting(EntryKind::TransferIn, wallet, source(from.member));
+    to.books.post(Posting { lots: arriving, deficit: -repaid, ..posting });
+    Ok(Outcome::Transferred { points: *points })
+}
+
+/// Every lot, reservation and debt goes over as it is; lots remember where they come from.
+fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
+    if other.books.account.merged_into.is_some() {
+        return Err(Refusal::AlreadyMerged);
+    }
+    let (from, to) = (other.books.id, survivor.books.id);
+    let purchases = other.books.account.purchases;
+    let mut identities: Vec<(AccountId, MemberId)> =
+        other.books.account.merged.iter().flat_map(|merged| merged.identities.clone()).collect();
+    identities.push((from, other.member));
+    let wallets = wallets_of(&other.books);
+    for wallet in &wallets {
+        survivor.books.check_room(&wallet.name, wallet.active + wallet.pending + wallet.reserved)?;
+    }
+    for wallet in wallets {
+        let held = other.books.account.reservations.iter().filter(|held| held.wallet == wallet.name);
+        let reservations = held.map(|held| moved_reservation(held, from, to)).collect();
+        let source = |member, reservations| Source::Merge {
+            member,
+            reason: merge.reason.clone(),
+            identities: identities.clone(),
+            purchases,
+            reservations,
+        };
+        let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
+        let arriving =
+            wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to, None), points: lot.points, reserved: lot.reserved });
+        let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
+        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, ..posting });
+        let posting = survivor.books.posting(EntryKind::MergeIn, &wallet.name, source(other.member, reservations));
+        let sliding_until = wallet.sliding_until;
+        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, sliding_until, ..posting });
+        repay(&mut survivor.books, &wallet.name);
+    }
+    Ok(Outcome::Merged)
+}
+
+/// What is left of an account's lots goes back to it, and what is left of its debt. What was spent or is held meanwhile stays with
+/// the survivor.
+fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
+    let (from, to) = (survivor.books.id, other.books.id);
+    let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));
+    let Merged { identities, purchases, deficits } = record.ok_or(Refusal::NotMerged)?.clone();
+    let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|(id, _)| *id == origin));
+    let mut returned = 0;
+    for wallet in wallets_of(&survivor.books) {
+        let free: Vec<(LotKey, i64)> =
+            wallet.lots.iter().filter(|lot| came_with(&lot.key) && lot.free() > 0).map(|lot| (lot.key.clone(), lot.free())).collect();
+        let brought: i64 = deficits.iter().filter(|(name, _)| *name == wallet.name).map(|(_, deficit)| deficit).sum();
+        let deficit = brought.min(wallet.deficit);
+        if free.is_empty() && deficit == 0 && &*wallet.name != MAIN_WALLET {
+            continue;
+        }
+        returned += free.iter().map(|(_, points)| points).sum::<i64>();
+        let source = |member| Source::Unmerge { member, reason: merge.reason.clone(), account: to, purchases };
+        let out = free.iter().map(|(key, points)| LotChange { key: key.clone(), points: -points, reserved: 0 }).collect();
+        let back = free.iter().map(|(key, points)| LotChange { key: key.moved(from, to, None), points: *points, reserved: 0 }).collect();
+        let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
+        survivor.books.post(Posting { lots: out, deficit: -deficit, ..posting });
+        let posting = other.books.posting(EntryKind::UnmergeIn, &wallet.name, source(survivor.member));
+        other.books.post(Posting { lots: back, deficit, sliding_until: wallet.sliding_until, ..posting });
+        repay(&mut other.books, &wallet.name);
+    }
+    Ok(Outcome::Unmerged { points: returned })
+}
+
+/// The wallets of an account, the main one also when it was never used.
+fn wallets_of(books: &Ledger<'_>) -> Vec<Wallet> {
+    let mut wallets = books.account.wallets.clone();
+    if books.account.wallet(MAIN_WALLET).is_none() {
+        wallets.insert(0, Wallet::new(MAIN_WALLET));
+    }
+    wallets
+}
+
+fn moved_reservation(held: &Reservation, from: AccountId, to: AccountId) -> Reservation {
+    Reservation { lots: held.lots.iter().map(|(key, points)| (key.moved(from, to, None), *points)).collect(), ..held.clone() }
+}
+
+/// Spendable points repay what is owed, where the two have come together.
+fn repay(books: &mut Ledger<'_>, wallet: &Arc<str>) {
+    let points = books.account.deficit(wallet).min(books.account.active(wallet));
+    if points > 0 {
+        let lots = books.spend(wallet, points, |points| (-points, 0));
+        books.post(Posting { lots, deficit: -points, ..books.posting(EntryKind::Repay, wallet, Source::Due) });
+    }
+}

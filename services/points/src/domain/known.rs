@@ -1,0 +1,126 @@
+use std::sync::Arc;
+
+use kernel::{Timestamp, Uuid};
+use rust_decimal::Decimal;
+
+use super::{AccountId, LotKey};
+
+/// Whether a member may earn and redeem.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MemberStatus {
+    /// Earns and redeems; also a member of whom nothing is known yet.
+    #[default]
+    Active,
+    /// Neither earns nor redeems for now.
+    Blocked,
+    /// Ended.
+    Closed,
+}
+
+/// A span in which a member had a tier.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TierInterval {
+    /// The scheme's id.
+    pub scheme: String,
+    /// The tier's id.
+    pub tier: String,
+    /// What base points are multiplied by.
+    pub multiplier: Decimal,
+    /// From when.
+    pub start_at: Timestamp,
+    /// Until when, exclusive.
+    pub end_at: Option<Timestamp>,
+}
+
+/// What is known of a member from other services' feeds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// Counts the changes.
+    pub version: i64,
+    /// Whether he may earn and redeem.
+    pub status: MemberStatus,
+    /// Tier intervals, newest knowledge.
+    pub tiers: Vec<TierInterval>,
+}
+
+impl Facts {
+    /// The tiers that a member had at a moment, one per scheme.
+    pub fn tiers_at(&self, moment: Timestamp) -> impl Iterator<Item = &TierInterval> {
+        self.tiers.iter().filter(move |tier| tier.start_at <= moment && tier.end_at.is_none_or(|end| moment < end))
+    }
+}
+
+/// What the store found for a command besides the account: things with their own keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Known {
+    /// The purchase that a return names.
+    pub purchase: Option<super::Purchase>,
+    /// What became of the reservation that is no longer open.
+    pub closed_reservation: Option<ClosedReservation>,
+    /// The reward as it stands.
+    pub reward: Option<RewardState>,
+    /// The redemptions that are to be undone: the one that a refund names, or those that paid for a purchase.
+    pub redemptions: Vec<Redemption>,
+}
+
+/// How a reservation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClosedReservation {
+    /// Spent.
+    Captured,
+    /// Given up.
+    Released,
+    /// Ended by time.
+    Expired,
+}
+
+/// Points that were spent, with what it takes to give them back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redemption {
+    /// The operation that spent them.
+    pub operation: Uuid,
+    /// The account that they were in.
+    pub account: AccountId,
+    /// The wallet.
+    pub wallet: Arc<str>,
+    /// The lots that they came from, in the order in which they were taken.
+    pub lots: Vec<(LotKey, i64)>,
+    /// Points that have been given back.
+    pub refunded: i64,
+}
+
+impl Redemption {
+    /// Points that were spent.
+    pub fn points(&self) -> i64 {
+        self.lots.iter().map(|(_, points)| points).sum()
+    }
+
+    /// Points that have not been given back.
+    pub fn left(&self) -> i64 {
+        self.points() - self.refunded
+    }
+}
+
+/// What became of points that were given back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    /// Points given back in all.
+    pub points: i64,
+    /// Of them: repaid what was owed.
+    pub repaid: i64,
+    /// Of them: had passed their expiry, and lapsed.
+    pub lapsed: i64,
+    /// The redemptions as they are afterwards.
+    pub redemptions: Vec<Redemption>,
+}
+
+/// A reward of another service as the ledger has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RewardState {
+    /// Newest version of the wish that was seen.
+    pub version: i64,
+    /// The points are with the member; zero when they are not.
+    pub granted: i64,
+    /// The lot that they went to.
+    pub lot: Option<LotKey>,
+}

@@ -1,0 +1,86 @@
+use super::{Explanation, LotKey, Restored, Returned, RewardState};
+
+/// What a command did, besides the entries that it posted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A purchase was recorded.
+    Awarded {
+        /// The purchase to keep.
+        purchase: Box<super::Purchase>,
+        /// How its points were worked out.
+        explanation: Explanation,
+    },
+    /// So many points were spent.
+    Redeemed {
+        /// Asked for.
+        requested: i64,
+        /// Spent.
+        actual: i64,
+    },
+    /// A reservation was opened.
+    Reserved {
+        /// The reservation.
+        reservation: super::Reservation,
+    },
+    /// A reservation was spent.
+    Captured {
+        /// As it was.
+        reservation: super::Reservation,
+        /// Points spent of it.
+        points: i64,
+        /// It has ended.
+        closed: bool,
+    },
+    /// A reservation was given up.
+    Released {
+        /// As it was.
+        reservation: super::Reservation,
+    },
+    /// Goods went back.
+    Returned(Box<Returned>),
+    /// A balance was corrected.
+    Adjusted {
+        /// By so many points.
+        points: i64,
+    },
+    /// A reward is as it should be.
+    Ensured(RewardState),
+    /// An activity was rewarded.
+    Earned {
+        /// How many points it is.
+        points: i64,
+        /// The lot that they went to.
+        lot: LotKey,
+    },
+    /// What waited for an event was opened or given up.
+    Resolved {
+        /// So many points.
+        points: i64,
+        /// It was opened.
+        came: bool,
+    },
+    /// Points of a redemption were given back.
+    Refunded(Restored),
+    /// Lots lapse at another time.
+    ExpirySet {
+        /// So many points.
+        points: i64,
+    },
+    /// A debt was waived.
+    Forgiven {
+        /// So many points.
+        points: i64,
+    },
+    /// Points went to another member.
+    Transferred {
+        /// So many.
+        points: i64,
+    },
+    /// An account was taken in.
+    Merged,
+    /// An account was let go.
+    Unmerged {
+        /// Points that went back.
+        points: i64,
+    },
+}

@@ -1,0 +1,90 @@
+use super::ClosedReservation;
+
+/// Why a command was not carried out. Nothing has changed then.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Not enough spendable points.
+    #[error("{missing} points are missing")]
+    InsufficientPoints {
+        /// How many more it takes.
+        missing: i64,
+    },
+    /// The member is blocked.
+    #[error("the member is blocked")]
+    MemberBlocked,
+    /// The membership has ended.
+    #[error("the membership has ended")]
+    MemberClosed,
+    /// No such reservation, yet.
+    #[error("there is no such reservation")]
+    ReservationNotFound,
+    /// The reservation has ended.
+    #[error("the reservation has ended")]
+    ReservationEnded(ClosedReservation),
+    /// More than the reservation holds.
+    #[error("the reservation holds {held} points")]
+    ExceedsReservation {
+        /// What it holds.
+        held: i64,
+    },
+    /// No such purchase, yet.
+    #[error("there is no such purchase")]
+    PurchaseNotFound,
+    /// The purchase has no such line.
+    #[error("the purchase has no line {line}")]
+    LineNotFound {
+        /// The line that was named.
+        line: String,
+    },
+    /// More goes back than is left.
+    #[error("more goes back than is left")]
+    ExceedsPurchase {
+        /// Minor units or pieces that are left.
+        left: i64,
+    },
+    /// Nothing goes back.
+    #[error("nothing goes back")]
+    NothingToReturn,
+    /// Beyond what can be counted.
+    #[error("the amount is beyond what can be counted")]
+    Overflow,
+    /// The program knows no such activity.
+    #[error("the program's terms have no activity {activity}")]
+    ActivityNotFound {
+        /// The activity that was named.
+        activity: String,
+    },
+    /// Nothing waits for the event.
+    #[error("nothing waits for that event")]
+    NothingPending,
+    /// No such redemption, yet.
+    #[error("there is no such redemption")]
+    RedemptionNotFound,
+    /// More is to be given back than is left of the redemption.
+    #[error("{left} points are left of the redemption")]
+    ExceedsRedemption {
+        /// Points that have not been given back.
+        left: i64,
+    },
+    /// No lot is meant.
+    #[error("there are no such points")]
+    NothingToExtend,
+    /// An expiry must lie ahead.
+    #[error("an expiry must lie ahead")]
+    ExpiryNotAhead,
+    /// More is to be forgiven than is owed.
+    #[error("{deficit} points are owed")]
+    ExceedsDeficit {
+        /// Points owed.
+        deficit: i64,
+    },
+    /// Both sides are the same account.
+    #[error("both are the same account")]
+    SameAccount,
+    /// The account was taken in by another already.
+    #[error("the account has been merged")]
+    AlreadyMerged,
+    /// The account was not taken in by that other.
+    #[error("the account has not been merged into that one")]
+    NotMerged,
+}

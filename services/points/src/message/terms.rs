@@ -1,0 +1,115 @@
+use std::collections::HashSet;
+
+use kernel::{CalendarUnit, Period, Rounding, Timestamp};
+use proto::common::CalendarPeriod;
+use proto::common::calendar_period::Unit;
+use proto::points as pb;
+use rust_decimal::Decimal;
+
+use crate::domain::{Activation, Life, PointRounding, ReturnPolicy, Terms};
+
+/// Reads terms; the error is the field that is wrong and what it must be.
+pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'static str)> {
+    let told =
+        |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
+    let time = |field: &'static str, given: Option<&prost_types::Timestamp>| {
+        let read = |given: &prost_types::Timestamp| Timestamp::from_parts(given.seconds, given.nanos).ok_or((field, "must be a time"));
+        given.map(read).transpose()
+    };
+    let points_per_unit: Decimal = message.points_per_unit.parse().map_err(|_| ("points_per_unit", "must be a decimal"))?;
+    if points_per_unit > Decimal::from(1_000_000) {
+        return Err(("points_per_unit", "must be at most 1000000"));
+    }
+    let ttl = message.reservation_ttl.as_ref();
+    let ttl =
+        ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| ("reservation_ttl", "must be positive")))?;
+    each_once("activities", "each activity may be named once", message.activities.iter().map(|one| one.activity.as_str()))?;
+    each_once("tier_deficit_caps", "each tier may be named once", message.tier_deficit_caps.iter().map(|cap| cap.tier.as_str()))?;
+    let activities = message.activities.iter().map(|one| (one.activity.clone(), one.points));
+    let caps = message.tier_deficit_caps.iter().map(|cap| (cap.tier.clone(), cap.points));
+    Ok(Terms {
+        points_per_unit,
+        rounding: match message.rounding() {
+            pb::terms::PointRounding::Down => PointRounding::Down,
+            pb::terms::PointRounding::HalfUp => PointRounding::HalfUp,
+            pb::terms::PointRounding::Up => PointRounding::Up,
+            pb::terms::PointRounding::Unspecified => return Err(("rounding", "must be set")),
+        },
+        activation: activation(message, told("activate_after", message.activate_after.as_ref())?, time)?,
+        life: life(message, told, time)?,
+        remind_before: told("remind_before", message.remind_before.as_ref())?,
+        activities: activities.collect(),
+        return_policy: match message.return_policy() {
+            pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
+            pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,
+            pb::terms::ReturnPolicy::Unlimited => ReturnPolicy::Unlimited,
+            pb::terms::ReturnPolicy::Unspecified => return Err(("return_policy", "must be set")),
+        },
+        deficit_cap: (message.deficit_cap > 0).then_some(message.deficit_cap),
+        tier_deficit_caps: caps.collect(),
+        restore_grace: told("restore_grace", message.restore_grace.as_ref())?,
+        reservation_ttl: ttl,
+    })
+}
+
+type Wrong = (&'static str, &'static str);
+
+fn activation(
+    message: &pb::Terms,
+    after: Option<Period>,
+    time: impl Fn(&'static str, Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Wrong>,
+) -> Result<Activation, Wrong> {
+    let at = time("activate_time", message.activate_time.as_ref())?;
+    let on = message.activate_on.as_ref();
+    if [after.is_some(), at.is_some(), on.is_some()].into_iter().filter(|set| *set).count() > 1 {
+        return Err(("activate_time", "at most one of activate_after, activate_time and activate_on may be set"));
+    }
+    if let Some(on) = on {
+        let cancel_after = on.cancel_after.as_ref();
+        let cancel_after = cancel_after.map(|given| period(given).ok_or(("activate_on.cancel_after", "needs a unit"))).transpose()?;
+        return Ok(Activation::On { event: on.event.as_str().into(), cancel_after });
+    }
+    Ok(at.map(Activation::At).or(after.map(Activation::After)).unwrap_or(Activation::Immediate))
+}
+
+fn life(
+    message: &pb::Terms,
+    told: impl Fn(&'static str, Option<&CalendarPeriod>) -> Result<Option<Period>, Wrong>,
+    time: impl Fn(&'static str, Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Wrong>,
+) -> Result<Life, Wrong> {
+    let rounding = match message.expiry_rounding() {
+        pb::terms::ExpiryRounding::Unspecified => Rounding::None,
+        pb::terms::ExpiryRounding::Day => Rounding::EndOfDay,
+        pb::terms::ExpiryRounding::Month => Rounding::EndOfMonth,
+        pb::terms::ExpiryRounding::Quarter => Rounding::EndOfQuarter,
+        pb::terms::ExpiryRounding::HalfYear => Rounding::EndOfHalfYear,
+        pb::terms::ExpiryRounding::Year => Rounding::EndOfYear,
+    };
+    let after = told("expire_after", message.expire_after.as_ref())?;
+    let until = time("expire_time", message.expire_time.as_ref())?;
+    let inactive = told("expire_after_inactivity", message.expire_after_inactivity.as_ref())?;
+    match (after, until, inactive) {
+        (None, None, None) => Ok(Life::Unlimited),
+        (Some(period), None, None) => Ok(Life::For(period, rounding)),
+        (None, Some(at), None) => Ok(Life::Until(at)),
+        (None, None, Some(period)) => Ok(Life::WhileActive(period, rounding)),
+        _ => Err(("expire_time", "at most one of expire_after, expire_time and expire_after_inactivity may be set")),
+    }
+}
+
+fn each_once<'a>(field: &'static str, text: &'static str, mut names: impl Iterator<Item = &'a str>) -> Result<(), Wrong> {
+    let mut seen = HashSet::new();
+    if names.all(|name| seen.insert(name)) { Ok(()) } else { Err((field, text)) }
+}
+
+/// A calendar period; `None` when it has no unit.
+pub(crate) fn period(message: &CalendarPeriod) -> Option<Period> {
+    let unit = match message.unit() {
+        Unit::Day => CalendarUnit::Day,
+        Unit::Week => CalendarUnit::Week,
+        Unit::Month => CalendarUnit::Month,
+        Unit::Year => CalendarUnit::Year,
+        Unit::Unspecified => return None,
+    };
+    Some(Period { count: message.count, unit })
+}

@@ -1,0 +1,117 @@
+//! Requests about what an account holds already, and about two accounts.
+
+use proto::points as pb;
+use rpc::status;
+use rpc::wire::moment;
+use tonic::Status;
+
+use super::parse::{Circumstances, origin, parse_member, parse_operation, refuse_history, told_time, wallet};
+use super::{Call, Parsed, Rpcs};
+use crate::domain::{Activity, Command, Forgive, Merge, NewExpiry, Refund, Resolve, SetExpiry, Transfer};
+use crate::executor::Target;
+use crate::message;
+use crate::store;
+
+impl Rpcs {
+    pub(super) async fn parse_activity(&self, call: &Call, message: &pb::AwardActivityRequest) -> Result<Parsed, Status> {
+        let pb::AwardActivityRequest { member, activity, activity_id, occur_time, store, terminal, historical, request_id: _ } = message;
+        refuse_history(call, *historical)?;
+        let (program, _) = parse_member("member", member)?;
+        let target = Target::activity(&program, activity, activity_id);
+        let command = Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into() });
+        let occurred_at = told_time("occur_time", occur_time.as_ref())?;
+        let at = Circumstances { store, terminal, occurred_at, historical: *historical };
+        self.of_member(call, "member", member, command, target, &at).await
+    }
+
+    pub(super) async fn parse_activate(&self, call: &Call, message: &pb::ActivatePendingRequest) -> Result<Parsed, Status> {
+        let pb::ActivatePendingRequest { member, event, pending_reference, occur_time, request_id: _ } = message;
+        let at = Circumstances { occurred_at: told_time("occur_time", occur_time.as_ref())?, ..Circumstances::default() };
+        let command = resolve(event, pending_reference, true, "");
+        self.of_member(call, "member", member, command, Target::Account, &at).await
+    }
+
+    pub(super) async fn parse_cancel(&self, call: &Call, message: &pb::CancelPendingRequest) -> Result<Parsed, Status> {
+        let pb::CancelPendingRequest { member, event, pending_reference, reason, request_id: _ } = message;
+        let command = resolve(event, pending_reference, false, reason);
+        self.of_member(call, "member", member, command, Target::Account, &Circumstances::default()).await
+    }
+
+    pub(super) async fn parse_refund(&self, call: &Call, message: &pb::RefundRedemptionRequest) -> Result<Parsed, Status> {
+        let pb::RefundRedemptionRequest { redemption, points, store, terminal, request_id: _ } = message;
+        let (program, id) = parse_operation("redemption", redemption)?;
+        let program = self.program(&program).await?;
+        // Whose points they were never changes, so it may be read ahead.
+        let mut tx = self.database.read().await.map_err(status::from_store)?;
+        let member = store::redemption_owner(&mut tx, &program.id, id).await.map_err(status::from_store)?;
+        drop(tx);
+        let origin = origin(call, "", &Circumstances { store, terminal, ..Circumstances::default() })?;
+        let command = Command::Refund(Refund { redemption: id, points: *points });
+        Ok(Parsed { program, member, other: None, command, target: Target::Redemption(id), origin })
+    }
+
+    pub(super) async fn parse_set_expiry(&self, call: &Call, message: &pb::SetExpiryRequest) -> Result<Parsed, Status> {
+        use pb::set_expiry_request::To;
+        let pb::SetExpiryRequest { member, wallet: name, lapse_by_time, to, reason, approver, request_id: _ } = message;
+        let to = match to {
+            Some(To::ExpireTime(at)) => NewExpiry::At(moment("expire_time", at)?),
+            Some(To::Later(period)) => {
+                NewExpiry::Later(message::period(period).ok_or_else(|| status::bad_request([("later.unit", "must be set")]))?)
+            }
+            Some(To::Never(true)) => NewExpiry::Never,
+            Some(To::Never(false)) => return Err(status::bad_request([("never", "must be true")])),
+            None => return Err(status::bad_request([("to", "one of expire_time, later and never must be set")])),
+        };
+        let command = Command::SetExpiry(SetExpiry {
+            wallet: wallet(name)?,
+            lapsing_by: lapse_by_time.as_ref().map(|at| moment("lapse_by_time", at)).transpose()?,
+            to,
+            reason: reason.clone(),
+            approver: approver.clone(),
+        });
+        self.of_member(call, "member", member, command, Target::Account, &Circumstances::default()).await
+    }
+
+    pub(super) async fn parse_forgive(&self, call: &Call, message: &pb::ForgiveDeficitRequest) -> Result<Parsed, Status> {
+        let pb::ForgiveDeficitRequest { member, wallet: name, points, reason, approver, request_id: _ } = message;
+        let forgive = Forgive { wallet: wallet(name)?, points: *points, reason: reason.clone(), approver: approver.clone() };
+        self.of_member(call, "member", member, Command::Forgive(forgive), Target::Account, &Circumstances::default()).await
+    }
+
+    pub(super) async fn parse_transfer(&self, call: &Call, message: &pb::TransferRequest) -> Result<Parsed, Status> {
+        let pb::TransferRequest { member, to_member, wallet: name, points, reason, request_id: _ } = message;
+        let transfer = Transfer { wallet: wallet(name)?, points: *points, reason: reason.clone() };
+        self.between(call, member, ("to_member", to_member), Command::Transfer(transfer)).await
+    }
+
+    pub(super) async fn parse_merge(&self, call: &Call, message: &pb::MergeAccountsRequest) -> Result<Parsed, Status> {
+        let pb::MergeAccountsRequest { member, merged_member, reason, request_id: _ } = message;
+        let merge = Command::Merge(Merge { reason: reason.clone() });
+        self.between(call, member, ("merged_member", merged_member), merge).await
+    }
+
+    pub(super) async fn parse_unmerge(&self, call: &Call, message: &pb::UnmergeAccountsRequest) -> Result<Parsed, Status> {
+        let pb::UnmergeAccountsRequest { member, merged_member, reason, request_id: _ } = message;
+        let unmerge = Command::Unmerge(Merge { reason: reason.clone() });
+        self.between(call, member, ("merged_member", merged_member), unmerge).await
+    }
+
+    async fn between(&self, call: &Call, member: &str, other: (&'static str, &str), command: Command) -> Result<Parsed, Status> {
+        let (field, other) = other;
+        let (program, first) = parse_member("member", member)?;
+        let (program_of_other, second) = parse_member(field, other)?;
+        if program != program_of_other {
+            return Err(status::bad_request([(field, "must be a member of the same program")]));
+        }
+        if first == second {
+            return Err(status::bad_request([(field, "must be another member")]));
+        }
+        let parsed = self.of_member(call, "member", member, command, Target::Account, &Circumstances::default()).await?;
+        Ok(Parsed { other: Some(second), ..parsed })
+    }
+}
+
+fn resolve(event: &str, reference: &str, came: bool, reason: &str) -> Command {
+    let reference = (!reference.is_empty()).then(|| reference.into());
+    Command::Resolve(Resolve { event: event.into(), reference, came, reason: reason.to_owned() })
+}

@@ -1,0 +1,190 @@
+use kernel::{MemberId, Timestamp};
+use persistence::Error;
+use prost::Message;
+
+use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
+use crate::domain::{Account, AccountId, Lot, Merged, Reservation, Wallet};
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredState {
+    #[prost(message, repeated, tag = "1")]
+    wallets: Vec<StoredWallet>,
+    #[prost(message, repeated, tag = "2")]
+    reservations: Vec<StoredReservation>,
+    #[prost(int64, tag = "3")]
+    purchases: i64,
+    #[prost(int64, tag = "4")]
+    recorded_at: i64,
+    #[prost(bytes = "vec", tag = "5")]
+    merged_into: Vec<u8>,
+    #[prost(message, repeated, tag = "6")]
+    merged: Vec<StoredMerged>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredWallet {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, repeated, tag = "2")]
+    lots: Vec<StoredLot>,
+    #[prost(int64, tag = "3")]
+    deficit: i64,
+    #[prost(int64, optional, tag = "4")]
+    sliding_until: Option<i64>,
+    #[prost(int64, optional, tag = "5")]
+    reminded_to: Option<i64>,
+    #[prost(int64, optional, tag = "6")]
+    remind_at: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StoredReservation {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(string, tag = "2")]
+    wallet: String,
+    #[prost(int64, tag = "3")]
+    expires_at: i64,
+    #[prost(message, repeated, tag = "4")]
+    lots: Vec<StoredLot>,
+    #[prost(string, tag = "5")]
+    reference: String,
+    #[prost(bool, tag = "6")]
+    several: bool,
+    #[prost(int64, tag = "7")]
+    captured: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredMerged {
+    #[prost(message, repeated, tag = "1")]
+    identities: Vec<StoredIdentity>,
+    #[prost(int64, tag = "2")]
+    purchases: i64,
+    #[prost(message, repeated, tag = "3")]
+    deficits: Vec<StoredDeficit>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StoredIdentity {
+    #[prost(bytes = "vec", tag = "1")]
+    account: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    member: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredDeficit {
+    #[prost(string, tag = "1")]
+    wallet: String,
+    #[prost(int64, tag = "2")]
+    points: i64,
+}
+
+/// The part of an account that has no columns.
+pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
+    let wallets = account.wallets.iter().map(|wallet| StoredWallet {
+        name: wallet.name.to_string(),
+        lots: wallet.lots.iter().map(|held| lot(&held.key, held.points, held.reserved)).collect(),
+        deficit: wallet.deficit,
+        sliding_until: wallet.sliding_until.map(Timestamp::as_micros),
+        reminded_to: wallet.reminded_to.map(Timestamp::as_micros),
+        remind_at: wallet.remind_at.map(Timestamp::as_micros),
+    });
+    let merged = account.merged.iter().map(|merged| StoredMerged {
+        identities: merged.identities.iter().map(StoredIdentity::of).collect(),
+        purchases: merged.purchases,
+        deficits: merged.deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
+    });
+    let state = StoredState {
+        wallets: wallets.collect(),
+        reservations: account.reservations.iter().map(StoredReservation::of).collect(),
+        purchases: account.purchases,
+        recorded_at: account.recorded_at.as_micros(),
+        merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
+        merged: merged.collect(),
+    };
+    state.encode_to_vec()
+}
+
+/// An account from its row.
+pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Account, Error> {
+    let state: StoredState = decode(state, "state of an account")?;
+    let merged_into = if state.merged_into.is_empty() { None } else { Some(MemberId(uuid(&state.merged_into, "survivor of an account")?)) };
+    Ok(Account {
+        version,
+        wallets: state.wallets.into_iter().map(StoredWallet::wallet).collect::<Result<_, _>>()?,
+        reservations: state.reservations.into_iter().map(StoredReservation::reservation).collect::<Result<_, _>>()?,
+        purchases: state.purchases,
+        recorded_at: time(state.recorded_at),
+        merged_into,
+        merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
+    })
+}
+
+impl StoredWallet {
+    fn wallet(self) -> Result<Wallet, Error> {
+        let lots = self.lots.iter().map(|lot| Ok(Lot { key: lot.key.key()?, points: lot.points, reserved: lot.reserved }));
+        let lots = lots.collect::<Result<Vec<_>, Error>>()?;
+        Ok(Wallet {
+            name: self.name.into(),
+            deficit: self.deficit,
+            active: lots.iter().map(Lot::spendable).sum(),
+            pending: lots.iter().filter(|lot| !lot.key.is_open()).map(|lot| lot.points).sum(),
+            reserved: lots.iter().map(|lot| lot.reserved).sum(),
+            lots,
+            sliding_until: self.sliding_until.map(time),
+            reminded_to: self.reminded_to.map(time),
+            remind_at: self.remind_at.map(time),
+        })
+    }
+}
+
+impl StoredReservation {
+    pub(super) fn of(held: &Reservation) -> StoredReservation {
+        StoredReservation {
+            id: held.id.as_bytes().to_vec(),
+            wallet: held.wallet.to_string(),
+            expires_at: held.expires_at.as_micros(),
+            reference: held.reference.to_string(),
+            lots: held.lots.iter().map(|(key, points)| lot(key, 0, *points)).collect(),
+            several: held.several,
+            captured: held.captured,
+        }
+    }
+
+    pub(super) fn reservation(self) -> Result<Reservation, Error> {
+        let lots = self.lots.iter().map(|lot| Ok((lot.key.key()?, lot.reserved))).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Reservation {
+            id: uuid(&self.id, "id of a reservation")?,
+            wallet: self.wallet.into(),
+            points: lots.iter().map(|(_, points)| points).sum(),
+            expires_at: time(self.expires_at),
+            reference: self.reference.into(),
+            several: self.several,
+            captured: self.captured,
+            lots,
+        })
+    }
+}
+
+impl StoredMerged {
+    fn merged(self) -> Result<Merged, Error> {
+        Ok(Merged {
+            identities: self.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
+            purchases: self.purchases,
+            deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
+        })
+    }
+}
+
+impl StoredIdentity {
+    pub(super) fn of((account, member): &(AccountId, MemberId)) -> StoredIdentity {
+        StoredIdentity { account: account.0.as_bytes().to_vec(), member: member.0.as_bytes().to_vec() }
+    }
+
+    pub(super) fn identity(&self) -> Result<(AccountId, MemberId), Error> {
+        let account = account_id(&self.account, "account of an identity")?.ok_or_else(|| corrupt("account of an identity"))?;
+        Ok((account, MemberId(uuid(&self.member, "member of an identity")?)))
+    }
+}

@@ -1,0 +1,284 @@
+use kernel::{MemberId, Timestamp};
+use persistence::Error;
+use prost::{Message, Oneof};
+
+use super::account::{StoredIdentity, StoredReservation};
+use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
+use crate::domain::{Entry, LotChange, PurchaseId, Source};
+
+/// The part of an entry that has no columns.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::store) struct StoredEntry {
+    #[prost(message, repeated, tag = "1")]
+    lots: Vec<StoredLot>,
+    #[prost(sint64, tag = "2")]
+    pub(in crate::store) deficit_delta: i64,
+    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24")]
+    source: Option<StoredSource>,
+    #[prost(int64, tag = "8")]
+    pub(in crate::store) program_version: i64,
+    #[prost(int64, tag = "9")]
+    pub(in crate::store) fact_version: i64,
+    #[prost(string, tag = "10")]
+    pub(in crate::store) request_id: String,
+    #[prost(string, tag = "11")]
+    pub(in crate::store) actor: String,
+    #[prost(string, tag = "12")]
+    pub(in crate::store) terminal: String,
+    #[prost(string, tag = "13")]
+    pub(in crate::store) store: String,
+    #[prost(bytes = "vec", tag = "14")]
+    presented: Vec<u8>,
+    #[prost(int64, optional, tag = "15")]
+    sliding_until: Option<i64>,
+    #[prost(int64, optional, tag = "16")]
+    remind_at: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum StoredSource {
+    #[prost(string, tag = "3")]
+    Purchase(String),
+    #[prost(message, tag = "4")]
+    Reservation(StoredHold),
+    #[prost(string, tag = "5")]
+    Reference(String),
+    #[prost(message, tag = "6")]
+    Reward(StoredReward),
+    #[prost(message, tag = "7")]
+    Correction(StoredCorrection),
+    #[prost(message, tag = "17")]
+    Activity(StoredActivity),
+    #[prost(string, tag = "18")]
+    Event(String),
+    #[prost(message, tag = "19")]
+    Redemption(StoredRedemption),
+    #[prost(message, tag = "20")]
+    Expiry(StoredCorrection),
+    #[prost(message, tag = "21")]
+    Transfer(StoredCounterpart),
+    #[prost(message, tag = "22")]
+    Merge(StoredMerge),
+    #[prost(message, tag = "23")]
+    Unmerge(StoredUnmerge),
+    #[prost(message, tag = "24")]
+    Reminder(StoredReminder),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredHold {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(int64, tag = "2")]
+    hold_until: i64,
+    #[prost(string, tag = "3")]
+    reference: String,
+    #[prost(bool, tag = "4")]
+    several: bool,
+    #[prost(bool, tag = "5")]
+    stays_open: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredReward {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    reason: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredCorrection {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    approver: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredActivity {
+    #[prost(string, tag = "1")]
+    activity: String,
+    #[prost(string, tag = "2")]
+    id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredRedemption {
+    #[prost(bytes = "vec", tag = "1")]
+    operation: Vec<u8>,
+    #[prost(string, optional, tag = "2")]
+    purchase: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredCounterpart {
+    #[prost(bytes = "vec", tag = "1")]
+    member: Vec<u8>,
+    #[prost(string, tag = "2")]
+    reason: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredMerge {
+    #[prost(message, required, tag = "1")]
+    counterpart: StoredCounterpart,
+    #[prost(message, repeated, tag = "2")]
+    identities: Vec<StoredIdentity>,
+    #[prost(int64, tag = "3")]
+    purchases: i64,
+    #[prost(message, repeated, tag = "4")]
+    reservations: Vec<StoredReservation>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredUnmerge {
+    #[prost(message, required, tag = "1")]
+    counterpart: StoredCounterpart,
+    #[prost(bytes = "vec", tag = "2")]
+    account: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    purchases: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredReminder {
+    #[prost(int64, tag = "1")]
+    expires_at: i64,
+    #[prost(int64, tag = "2")]
+    points: i64,
+}
+
+impl StoredCounterpart {
+    fn of(member: MemberId, reason: &str) -> StoredCounterpart {
+        StoredCounterpart { member: member.0.as_bytes().to_vec(), reason: reason.to_owned() }
+    }
+
+    fn member(&self) -> Result<MemberId, Error> {
+        Ok(MemberId(uuid(&self.member, "other member of an entry")?))
+    }
+}
+
+fn stored_source(source: &Source) -> Option<StoredSource> {
+    let correction = |reason: &str, approver: &str| StoredCorrection { reason: reason.to_owned(), approver: approver.to_owned() };
+    Some(match source {
+        Source::Due => return None,
+        Source::Purchase(id) => StoredSource::Purchase(id.0.to_string()),
+        Source::Reservation { id, hold_until, reference, several, stays_open } => StoredSource::Reservation(StoredHold {
+            id: id.as_bytes().to_vec(),
+            hold_until: hold_until.as_micros(),
+            reference: reference.to_string(),
+            several: *several,
+            stays_open: *stays_open,
+        }),
+        Source::Reference(reference) => StoredSource::Reference(reference.clone()),
+        Source::Reward { key, reason } => StoredSource::Reward(StoredReward { key: key.clone(), reason: reason.clone() }),
+        Source::Correction { reason, approver } => StoredSource::Correction(correction(reason, approver)),
+        Source::Expiry { reason, approver } => StoredSource::Expiry(correction(reason, approver)),
+        Source::Activity { activity, id } => StoredSource::Activity(StoredActivity { activity: activity.clone(), id: id.to_string() }),
+        Source::Event(event) => StoredSource::Event(event.clone()),
+        Source::Redemption { operation, purchase } => StoredSource::Redemption(StoredRedemption {
+            operation: operation.as_bytes().to_vec(),
+            purchase: purchase.as_ref().map(|id| id.0.to_string()),
+        }),
+        Source::Transfer { member, reason } => StoredSource::Transfer(StoredCounterpart::of(*member, reason)),
+        Source::Merge { member, reason, identities, purchases, reservations } => StoredSource::Merge(StoredMerge {
+            counterpart: StoredCounterpart::of(*member, reason),
+            identities: identities.iter().map(StoredIdentity::of).collect(),
+            purchases: *purchases,
+            reservations: reservations.iter().map(StoredReservation::of).collect(),
+        }),
+        Source::Unmerge { member, reason, account, purchases } => StoredSource::Unmerge(StoredUnmerge {
+            counterpart: StoredCounterpart::of(*member, reason),
+            account: account.0.as_bytes().to_vec(),
+            purchases: *purchases,
+        }),
+        Source::Reminder { expires_at, points } => {
+            StoredSource::Reminder(StoredReminder { expires_at: expires_at.as_micros(), points: *points })
+        }
+    })
+}
+
+impl StoredEntry {
+    pub(in crate::store) fn of(entry: &Entry) -> StoredEntry {
+        StoredEntry {
+            lots: entry.lots.iter().map(|change| lot(&change.key, change.points, change.reserved)).collect(),
+            deficit_delta: entry.deficit_delta,
+            source: stored_source(&entry.source),
+            program_version: entry.program_version,
+            fact_version: entry.fact_version,
+            request_id: entry.stamp.request_id.to_string(),
+            actor: entry.stamp.actor.to_string(),
+            terminal: entry.stamp.terminal.to_string(),
+            store: entry.stamp.store.to_string(),
+            presented: entry.stamp.presented.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
+            sliding_until: entry.sliding_until.map(Timestamp::as_micros),
+            remind_at: entry.remind_at.map(Timestamp::as_micros),
+        }
+    }
+
+    pub(in crate::store) fn read(bytes: &[u8]) -> Result<StoredEntry, Error> {
+        decode(bytes, "details of an entry")
+    }
+
+    pub(in crate::store) fn lots(&self) -> Result<Vec<LotChange>, Error> {
+        self.lots.iter().map(|lot| Ok(LotChange { key: lot.key.key()?, points: lot.points, reserved: lot.reserved })).collect()
+    }
+
+    pub(in crate::store) fn presented(&self) -> Result<Option<MemberId>, Error> {
+        if self.presented.is_empty() { Ok(None) } else { Ok(Some(MemberId(uuid(&self.presented, "member that was named")?))) }
+    }
+
+    pub(in crate::store) fn slides_until(&self) -> Option<Timestamp> {
+        self.sliding_until.map(time)
+    }
+
+    pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {
+        self.remind_at.map(time)
+    }
+
+    pub(in crate::store) fn source(&self) -> Result<Source, Error> {
+        Ok(match &self.source {
+            None => Source::Due,
+            Some(StoredSource::Purchase(id)) => Source::Purchase(PurchaseId(id.as_str().into())),
+            Some(StoredSource::Reservation(hold)) => Source::Reservation {
+                id: uuid(&hold.id, "reservation of an entry")?,
+                hold_until: time(hold.hold_until),
+                reference: hold.reference.as_str().into(),
+                several: hold.several,
+                stays_open: hold.stays_open,
+            },
+            Some(StoredSource::Reference(reference)) => Source::Reference(reference.clone()),
+            Some(StoredSource::Reward(StoredReward { key, reason })) => Source::Reward { key: key.clone(), reason: reason.clone() },
+            Some(StoredSource::Correction(StoredCorrection { reason, approver })) => {
+                Source::Correction { reason: reason.clone(), approver: approver.clone() }
+            }
+            Some(StoredSource::Expiry(StoredCorrection { reason, approver })) => {
+                Source::Expiry { reason: reason.clone(), approver: approver.clone() }
+            }
+            Some(StoredSource::Activity(StoredActivity { activity, id })) => {
+                Source::Activity { activity: activity.clone(), id: id.as_str().into() }
+            }
+            Some(StoredSource::Event(event)) => Source::Event(event.clone()),
+            Some(StoredSource::Redemption(StoredRedemption { operation, purchase })) => Source::Redemption {
+                operation: uuid(operation, "redemption of an entry")?,
+                purchase: purchase.as_deref().map(|id| PurchaseId(id.into())),
+            },
+            Some(StoredSource::Transfer(other)) => Source::Transfer { member: other.member()?, reason: other.reason.clone() },
+            Some(StoredSource::Merge(merge)) => Source::Merge {
+                member: merge.counterpart.member()?,
+                reason: merge.counterpart.reason.clone(),
+                identities: merge.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
+                purchases: merge.purchases,
+                reservations: merge.reservations.iter().cloned().map(StoredReservation::reservation).collect::<Result<_, _>>()?,
+            },
+            Some(StoredSource::Unmerge(unmerge)) => Source::Unmerge {
+                member: unmerge.counterpart.member()?,
+                reason: unmerge.counterpart.reason.clone(),
+                account: account_id(&unmerge.account, "account that was let go")?.ok_or_else(|| corrupt("account that was let go"))?,
+                purchases: unmerge.purchases,
+            },
+            Some(StoredSource::Reminder(reminder)) => Source::Reminder { expires_at: time(reminder.expires_at), points: reminder.points },
+        })
+    }
+}

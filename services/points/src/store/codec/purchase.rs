@@ -1,0 +1,183 @@
+use kernel::{MemberId, ProgramId};
+use persistence::Error;
+use prost::Message;
+
+use super::{StoredKey, corrupt, decimal, decode, time, uuid};
+use crate::domain::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredPurchase {
+    #[prost(string, tag = "1")]
+    program: String,
+    #[prost(bytes = "vec", tag = "2")]
+    member: Vec<u8>,
+    #[prost(string, tag = "3")]
+    id: String,
+    #[prost(int64, tag = "4")]
+    net: i64,
+    #[prost(message, repeated, tag = "5")]
+    lines: Vec<StoredLine>,
+    #[prost(string, tag = "6")]
+    channel: String,
+    #[prost(string, tag = "7")]
+    offer: String,
+    #[prost(int64, tag = "8")]
+    remaining_net: i64,
+    #[prost(int64, tag = "9")]
+    base: i64,
+    #[prost(int64, tag = "10")]
+    due: i64,
+    #[prost(message, optional, tag = "11")]
+    lot: Option<StoredKey>,
+    #[prost(int64, tag = "12")]
+    version: i64,
+    #[prost(string, tag = "13")]
+    tier: String,
+    #[prost(string, tag = "14")]
+    multiplier: String,
+    #[prost(bool, tag = "15")]
+    first_purchase: bool,
+    #[prost(int64, tag = "16")]
+    returns: i64,
+    #[prost(string, tag = "17")]
+    store: String,
+    #[prost(string, tag = "18")]
+    terminal: String,
+    #[prost(int64, tag = "19")]
+    occurred_at: i64,
+    #[prost(int64, tag = "20")]
+    recorded_at: i64,
+    #[prost(bytes = "vec", tag = "21")]
+    operation: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "22")]
+    redemptions: Vec<Vec<u8>>,
+    #[prost(int64, tag = "23")]
+    redeemed: i64,
+    #[prost(int64, tag = "24")]
+    given_back: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredLine {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, tag = "2")]
+    sku: String,
+    #[prost(string, tag = "3")]
+    category: String,
+    #[prost(int64, tag = "4")]
+    quantity: i64,
+    #[prost(int64, tag = "5")]
+    net: i64,
+    #[prost(int64, tag = "6")]
+    returned: i64,
+}
+
+pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
+    let Purchase {
+        program,
+        member,
+        input,
+        remaining_net,
+        base,
+        due,
+        redeemed,
+        given_back,
+        lot,
+        facts,
+        returns,
+        store,
+        terminal,
+        occurred_at,
+        recorded_at,
+        operation,
+    } = purchase;
+    let lines = input.lines.iter().map(|line| StoredLine {
+        id: line.id.clone(),
+        sku: line.sku.clone(),
+        category: line.category.clone(),
+        quantity: line.quantity,
+        net: line.net,
+        returned: line.returned,
+    });
+    let stored = StoredPurchase {
+        program: program.as_str().to_owned(),
+        member: member.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
+        id: input.id.0.to_string(),
+        net: input.net,
+        lines: lines.collect(),
+        channel: input.channel.clone(),
+        offer: input.offer.clone(),
+        remaining_net: *remaining_net,
+        base: *base,
+        due: *due,
+        lot: lot.as_ref().map(StoredKey::from),
+        version: facts.version,
+        tier: facts.tier.clone(),
+        multiplier: facts.multiplier.to_string(),
+        first_purchase: facts.first_purchase,
+        returns: *returns,
+        store: store.to_string(),
+        terminal: terminal.to_string(),
+        occurred_at: occurred_at.as_micros(),
+        recorded_at: recorded_at.as_micros(),
+        operation: operation.as_bytes().to_vec(),
+        redemptions: input.redemptions.iter().map(|id| id.as_bytes().to_vec()).collect(),
+        redeemed: *redeemed,
+        given_back: *given_back,
+    };
+    stored.encode_to_vec()
+}
+
+pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error> {
+    let stored: StoredPurchase = decode(bytes, "details of a purchase")?;
+    let lines = stored.lines.into_iter().map(|line| Line {
+        id: line.id,
+        sku: line.sku,
+        category: line.category,
+        quantity: line.quantity,
+        net: line.net,
+        returned: line.returned,
+    });
+    let input = PurchaseInput {
+        id: PurchaseId(stored.id.into()),
+        net: stored.net,
+        lines: lines.collect(),
+        channel: stored.channel,
+        offer: stored.offer,
+        redemptions: stored.redemptions.iter().map(|id| uuid(id, "redemption of a purchase")).collect::<Result<_, _>>()?,
+    };
+    let facts = FrozenFacts {
+        version: stored.version,
+        tier: stored.tier,
+        multiplier: decimal(&stored.multiplier)?,
+        first_purchase: stored.first_purchase,
+    };
+    Ok(Purchase {
+        program: ProgramId::parse(&stored.program).map_err(|_| corrupt("program of a purchase"))?,
+        member: if stored.member.is_empty() { None } else { Some(MemberId(uuid(&stored.member, "member of a purchase")?)) },
+        input,
+        remaining_net: stored.remaining_net,
+        base: stored.base,
+        due: stored.due,
+        redeemed: stored.redeemed,
+        given_back: stored.given_back,
+        lot: stored.lot.as_ref().map(StoredKey::key).transpose()?,
+        facts,
+        returns: stored.returns,
+        store: stored.store.into(),
+        terminal: stored.terminal.into(),
+        occurred_at: time(stored.occurred_at),
+        recorded_at: time(stored.recorded_at),
+        operation: uuid(&stored.operation, "operation of a purchase")?,
+    })
+}
+
+pub(in crate::store) fn encode_reward_lot(state: &RewardState) -> Vec<u8> {
+    state.lot.as_ref().map(|key| StoredKey::from(key).encode_to_vec()).unwrap_or_default()
+}
+
+pub(in crate::store) fn decode_reward(version: i64, granted: i64, lot: &[u8]) -> Result<RewardState, Error> {
+    let lot = if granted > 0 { Some(decode::<StoredKey>(lot, "lot of a reward")?.key()?) } else { None };
+    Ok(RewardState { version, granted, lot })
+}
