@@ -13,7 +13,7 @@ use crate::domain::{AccountId, ClosedReservation, Command, Entry, Known, Ledger,
 use crate::error::{self, StoredRefusal};
 use crate::event;
 use crate::message::{self, AnswerParts};
-use crate::store::{self, AnswerKind, Locked, NewAnswer, NewReturn, StoredAnswer};
+use crate::store::{self, Additions, AnswerKind, Found, Locked, NewAnswer, NewReturn, StoredAnswer, Wanted};
 
 /// How long a refusal is remembered.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
@@ -35,7 +35,8 @@ pub(super) struct Batch<'a> {
     new_purchases: Vec<(Uuid, Option<AccountId>, Purchase)>,
     /// Returned purchases, one row per return, so that each row's number of returns moves by one.
     new_returns: Vec<(NewReturn, Purchase)>,
-    reservations: Vec<(Uuid, AccountId, Option<ClosedReservation>)>,
+    /// As they stand last: open, or how they ended.
+    reservations: BTreeMap<Uuid, (AccountId, Option<ClosedReservation>)>,
     written_rewards: BTreeMap<Uuid, (AccountId, RewardState)>,
     events: Vec<NewEvent>,
 }
@@ -51,20 +52,20 @@ impl<'a> Batch<'a> {
     ) -> Result<Batch<'a>, Error> {
         let owners: BTreeMap<AccountId, (ProgramId, MemberId)> =
             jobs.iter().filter_map(|job| job.account.map(|(id, member)| (id, (job.program.id.clone(), member)))).collect();
-        let wanted: Vec<_> = owners.iter().map(|(id, (program, member))| (*id, program.clone(), *member)).collect();
-        let accounts = if wanted.is_empty() { HashMap::new() } else { store::lock_accounts(tx, &wanted).await? };
-        let keys = Keys::of(jobs);
+        let keys = Keys::of(jobs, &owners);
+        let mut accounts = match &keys.find.accounts[..] {
+            [] => HashMap::new(),
+            ids => store::lock_accounts(tx, ids).await?,
+        };
         if !keys.strangers.is_empty() {
             store::lock_purchases(tx, &keys.strangers).await?;
         }
-        let mut answers = if keys.operations.is_empty() { HashMap::new() } else { store::operations(tx, &keys.operations, now).await? };
-        let purchases = if keys.purchases.is_empty() { HashMap::new() } else { store::purchases(tx, &keys.purchases).await? };
-        // A purchase that is recorded already is answered with the answer of its day.
-        let first: Vec<Uuid> = purchases.values().map(|purchase| purchase.operation).filter(|id| !answers.contains_key(id)).collect();
-        if !first.is_empty() {
-            answers.extend(store::operations(tx, &first, now).await?);
+        let Found { facts, answers, purchases, ended } = store::find(tx, &keys.find, now).await?;
+        for (id, facts) in facts {
+            if let Some(held) = accounts.get_mut(&id) {
+                held.facts = facts;
+            }
         }
-        let ended = if keys.reservations.is_empty() { HashMap::new() } else { store::ended_reservations(tx, &keys.reservations).await? };
         let rewards = if keys.rewards.is_empty() { HashMap::new() } else { store::rewards(tx, &keys.rewards).await? };
         Ok(Batch {
             context,
@@ -81,7 +82,7 @@ impl<'a> Batch<'a> {
             new_answers: Vec::new(),
             new_purchases: Vec::new(),
             new_returns: Vec::new(),
-            reservations: Vec::new(),
+            reservations: BTreeMap::new(),
             written_rewards: BTreeMap::new(),
             events: Vec::new(),
         })
@@ -148,27 +149,29 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes everything in one go. Keys are inserted sorted, so that two processes never wait for each other in a circle.
+    /// Writes everything in one go. Keys are written sorted, so that two processes never wait for each other in a circle.
     pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), Error> {
+        for (key, (account, state)) in &self.written_rewards {
+            store::write_reward(tx, *key, *account, state).await?;
+        }
         self.new_answers.sort_unstable_by_key(|answer| answer.operation);
         self.new_purchases.sort_unstable_by_key(|(key, _, _)| *key);
-        store::insert_operations(tx, &self.new_answers).await?;
-        store::insert_purchases(tx, &self.new_purchases).await?;
-        store::insert_entries(tx, &self.entries).await?;
         let changed = self.owners.iter().filter(|(id, _)| self.changed.contains(id));
-        let accounts: Vec<_> = changed.map(|(id, (program, member))| (*id, program.clone(), *member, &self.accounts[id].account)).collect();
-        store::write_accounts(tx, &accounts).await?;
+        let additions = Additions {
+            accounts: changed.map(|(id, (program, member))| (*id, program.clone(), *member, &self.accounts[id].account)).collect(),
+            entries: &self.entries,
+            answers: &self.new_answers,
+            purchases: &self.new_purchases,
+            reservations: self.reservations.iter().map(|(id, (account, ended))| (*id, *account, *ended)).collect(),
+            events: self.events,
+        };
+        store::write_additions(tx, additions).await?;
+        // Nobody is waited for here: these purchases are new, or they or their accounts are locked.
         for (new, purchase) in &self.new_returns {
             store::update_purchase(tx, new.purchase_key, purchase).await?;
             store::insert_return(tx, new).await?;
         }
-        for (id, account, ended) in &self.reservations {
-            store::write_reservation(tx, *id, *account, *ended).await?;
-        }
-        for (key, (account, state)) in &self.written_rewards {
-            store::write_reward(tx, *key, *account, state).await?;
-        }
-        tx.append_events(self.events).await
+        Ok(())
     }
 
     /// Does what has fallen due in the job's account; its entries are the clock's.
@@ -279,7 +282,9 @@ impl<'a> Batch<'a> {
                 };
                 self.new_returns.push((new, returned.purchase.clone()));
             }
-            (Outcome::Reserved { reservation }, _, Some(account)) => self.reservations.push((reservation.id, account, None)),
+            (Outcome::Reserved { reservation }, _, Some(account)) => {
+                self.reservations.insert(reservation.id, (account, None));
+            }
             (Outcome::Captured { reservation, .. }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Captured),
             (Outcome::Released { reservation }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Released),
             (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
@@ -292,7 +297,7 @@ impl<'a> Batch<'a> {
 
     fn end(&mut self, reservation: Uuid, account: AccountId, how: ClosedReservation) {
         self.ended.insert(reservation, (account, how));
-        self.reservations.push((reservation, account, Some(how)));
+        self.reservations.insert(reservation, (account, Some(how)));
     }
 
     fn remember(&mut self, key: &RequestKey, kind: AnswerKind, answer: Vec<u8>) {
@@ -315,33 +320,33 @@ impl<'a> Batch<'a> {
 /// The keys that a batch reads, each once.
 #[derive(Default)]
 struct Keys {
-    operations: Vec<Uuid>,
-    purchases: Vec<Uuid>,
+    find: Wanted,
     /// Purchases without an account whose row is going to change.
     strangers: Vec<Uuid>,
-    reservations: Vec<Uuid>,
     rewards: Vec<Uuid>,
 }
 
 impl Keys {
-    fn of(jobs: &[Job]) -> Keys {
+    fn of(jobs: &[Job], owners: &BTreeMap<AccountId, (ProgramId, MemberId)>) -> Keys {
         let mut keys = Keys::default();
+        keys.find.accounts = owners.keys().map(|id| id.0).collect();
         for job in jobs {
             let Work::Command { key, target, command, .. } = &job.work else { continue };
-            keys.operations.push(key.id());
+            keys.find.requests.push(key.id());
             match target {
                 Target::Account => {}
                 Target::Purchase(purchase) => {
-                    keys.purchases.push(*purchase);
+                    keys.find.purchases.push(*purchase);
                     if job.account.is_none() && matches!(command, Command::Return(_)) {
                         keys.strangers.push(*purchase);
                     }
                 }
-                Target::Reservation(reservation) => keys.reservations.push(*reservation),
+                Target::Reservation(reservation) => keys.find.reservations.push(*reservation),
                 Target::Reward(reward) => keys.rewards.push(*reward),
             }
         }
-        for list in [&mut keys.operations, &mut keys.purchases, &mut keys.strangers, &mut keys.reservations, &mut keys.rewards] {
+        let Wanted { accounts: _, requests, purchases, reservations } = &mut keys.find;
+        for list in [requests, purchases, reservations, &mut keys.strangers, &mut keys.rewards] {
             list.sort_unstable();
             list.dedup();
         }
