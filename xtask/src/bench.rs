@@ -1,27 +1,20 @@
 //! `cargo xtask bench`: the suite against a script written by hand, on one PostgreSQL server, in one run.
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::postgres::{self, Durability};
 use crate::shell::{self, cargo, command, target};
 
-/// What is measured.
-#[derive(Subcommand)]
-pub(crate) enum Benchmark {
-    /// Awards over gRPC, one a call, by 1 to 1,024 callers. Prints conditions, p50, p99, p100 and ratios; takes some minutes.
-    Award(Options),
-}
-
 #[derive(Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// Passed on, for example --seconds 30 or --callers 256.
-    #[arg(last = true)]
+    /// Passed on: --seconds 3, --only awards,sqlite, --large; --help lists them all.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
 
-pub(crate) fn run(benchmark: &Benchmark) -> Result<()> {
-    let Benchmark::Award(options) = benchmark;
+pub(crate) fn run(options: &Options) -> Result<()> {
     shell::run(&mut cargo([
         "build",
         "--release",
@@ -35,9 +28,11 @@ pub(crate) fn run(benchmark: &Benchmark) -> Result<()> {
         "bench",
     ]))?;
     let programs = postgres::programs()?;
-    let (_server, url) = postgres::start(Durability::Full)?;
     let mut bench = command(target("release/bench"), &options.rest);
-    bench.env("BENCH_POSTGRES", url).env("BENCH_PROGRAMS", programs);
-    bench.args(["--regulars".as_ref(), target("release/regulars").as_os_str()]);
-    shell::run(&mut bench)
+    bench.env("BENCH_PROGRAMS", programs).env("BENCH_REGULARS", target("release/regulars"));
+    if options.rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return shell::run(&mut bench);
+    }
+    let (_server, url) = postgres::start(Durability::Full)?;
+    shell::run(bench.env("BENCH_POSTGRES", url))
 }

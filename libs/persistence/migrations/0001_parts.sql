@@ -1,4 +1,4 @@
--- The feed: events as they were written, and beside them the order in which they are served.
+-- The feed: events, numbered by the transactions that wrote them.
 
 -- One row: tells cursors of this feed from those of another. A copy of the database keeps it, as it keeps the events.
 CREATE TABLE feed (
@@ -7,42 +7,23 @@ CREATE TABLE feed (
 
 -- postgres:
 INSERT INTO feed (feed_id) VALUES (gen_random_uuid());
--- One number for each statement that appends events, drawn while it runs; that is, after the locks which order a member.
--- No cache: a session that draws numbers ahead would turn round the order of a member's transactions.
-CREATE SEQUENCE feed_batches AS BIGINT CACHE 1;
--- Batches that are not numbered yet. What can be seen here is committed.
-CREATE TABLE feed_pending (
-    batch BIGINT NOT NULL PRIMARY KEY
-);
 -- end
 -- sqlite:
 INSERT INTO feed (feed_id) VALUES (randomblob(16));
-CREATE TABLE feed_batches (
-    batch INTEGER NOT NULL
-) STRICT;
-INSERT INTO feed_batches (batch) VALUES (0);
 -- end
 
+-- In the order in which a partition is served. Sequences have no gaps.
 CREATE TABLE events (
-    batch {int} NOT NULL,
-    ordinal {int} NOT NULL,
     partition {int} NOT NULL,
+    sequence {int} NOT NULL,
     event_id {uuid} NOT NULL,
     at {time} NOT NULL,
     payload {bytes} NOT NULL,
-    PRIMARY KEY (batch, ordinal)
-) {strict};
-
--- The order in which a partition is served. Sequences have no gaps.
-CREATE TABLE feed_sequence (
-    partition {int} NOT NULL,
-    sequence {int} NOT NULL,
-    batch {int} NOT NULL,
-    ordinal {int} NOT NULL,
     PRIMARY KEY (partition, sequence)
 ) {strict};
 
--- Per partition the last sequence that was given, and the last that has been dropped. Its rows are the sequencer's fence.
+-- Per partition the last sequence that was given, and the last that has been dropped. A commit that numbers events holds the rows of
+-- their partitions: the next number is not given before this one is durable.
 CREATE TABLE feed_heads (
     partition {int} NOT NULL PRIMARY KEY,
     head {int} NOT NULL,

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::{Notify, watch};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::feed::{NewEvent, append};
+use crate::postgres::{Connections, PgTx};
 use crate::{Error, Migration, migrate};
 
 /// Which engine a database runs on.
@@ -48,7 +50,7 @@ pub struct Database {
 
 #[derive(Clone)]
 enum Pools {
-    Postgres(PgPool),
+    Postgres(Connections),
     /// SQLite admits one writer at a time; queueing for it here is fair and never "busy".
     Sqlite {
         writer: SqlitePool,
@@ -60,9 +62,7 @@ struct Shared {
     name: String,
     /// Tells this feed's cursors from those of another.
     feed: Uuid,
-    /// Rung after each commit that appended events which a sequencer must number.
-    appended: Notify,
-    /// Changes whenever there are newly numbered events.
+    /// Changes with each commit that wrote events.
     numbered: watch::Sender<()>,
 }
 
@@ -70,11 +70,14 @@ struct Shared {
 pub struct Tx {
     inner: Inner,
     shared: Arc<Shared>,
-    appended: bool,
+    /// What the commit writes last.
+    pub(crate) events: Vec<NewEvent>,
+    /// A statement of the caller's own has written events.
+    wrote_events: bool,
 }
 
 enum Inner {
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PgTx),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
@@ -102,7 +105,7 @@ impl Database {
         };
         let feed = pools.feed_id().await?;
         let (numbered, _) = watch::channel(());
-        Ok(Database { pools, shared: Arc::new(Shared { name: name.to_owned(), feed, appended: Notify::new(), numbered }) })
+        Ok(Database { pools, shared: Arc::new(Shared { name: name.to_owned(), feed, numbered }) })
     }
 
     /// The name it was opened by: the service's.
@@ -121,7 +124,7 @@ impl Database {
     /// Begins a transaction that writes. In SQLite it holds the one writer from here on.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let inner = match &self.pools {
-            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Pools::Postgres(connections) => Inner::Postgres(connections.begin().await?),
             Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         };
         Ok(self.tx(inner))
@@ -130,7 +133,7 @@ impl Database {
     /// Begins a transaction that only reads. In SQLite it sees one snapshot and does not wait for the writer.
     pub async fn read(&self) -> Result<Tx, Error> {
         let inner = match &self.pools {
-            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Pools::Postgres(connections) => Inner::Postgres(connections.begin().await?),
             Pools::Sqlite { readers, .. } => Inner::Sqlite(readers.begin().await?),
         };
         Ok(self.tx(inner))
@@ -141,17 +144,7 @@ impl Database {
         self.shared.feed
     }
 
-    /// Waits until a transaction of this process has appended events.
-    pub(crate) async fn appended(&self) {
-        self.shared.appended.notified().await;
-    }
-
-    /// Tells this process's readers that events were numbered.
-    pub(crate) fn announce_numbered(&self) {
-        self.shared.numbered.send_replace(());
-    }
-
-    /// Changes whenever this process has numbered events.
+    /// Changes whenever this process has committed events.
     pub(crate) fn numbered(&self) -> watch::Receiver<()> {
         self.shared.numbered.subscribe()
     }
@@ -159,7 +152,7 @@ impl Database {
     /// Closes every connection once its transaction has ended.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(connections) => connections.close().await,
             Pools::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
@@ -168,7 +161,7 @@ impl Database {
     }
 
     fn tx(&self, inner: Inner) -> Tx {
-        Tx { inner, shared: self.shared.clone(), appended: false }
+        Tx { inner, shared: self.shared.clone(), events: Vec::new(), wrote_events: false }
     }
 }
 
@@ -189,7 +182,7 @@ impl Pools {
         tx.execute(AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).await?;
         tx.commit().await?;
         migrate::migrator(Engine::Postgres, migrations)?.run(&pool).await.map_err(|error| Error::Migration(Box::new(error)))?;
-        Ok(Pools::Postgres(pool))
+        Ok(Pools::Postgres(Connections::new(pool)))
     }
 
     async fn open_sqlite(options: &DatabaseOptions, file: PathBuf, migrations: &[Migration]) -> Result<Pools, Error> {
@@ -224,7 +217,7 @@ impl Pools {
     async fn feed_id(&self) -> Result<Uuid, Error> {
         const SQL: &str = "SELECT feed_id FROM feed";
         Ok(match self {
-            Pools::Postgres(pool) => sqlx::query_scalar(SQL).fetch_one(pool).await?,
+            Pools::Postgres(connections) => sqlx::query_scalar(SQL).fetch_one(connections.pool()).await?,
             Pools::Sqlite { readers, .. } => sqlx::query_scalar(SQL).fetch_one(readers).await?,
         })
     }
@@ -242,7 +235,7 @@ impl Tx {
     /// The driver's connection, for [`on_engine!`](crate::on_engine).
     pub fn connection(&mut self) -> Connection<'_> {
         match &mut self.inner {
-            Inner::Postgres(tx) => Connection::Postgres(tx),
+            Inner::Postgres(tx) => Connection::Postgres(tx.connection()),
             Inner::Sqlite(tx) => Connection::Sqlite(tx),
         }
     }
@@ -252,26 +245,32 @@ impl Tx {
         &self.shared.name
     }
 
-    /// Remembers that events were appended, so that whoever waits for them is woken after the commit.
-    pub(crate) fn mark_appended(&mut self) {
-        self.appended = true;
+    /// Says that a statement with [`numbering_ctes!`](crate::numbering_ctes) has written events: readers are woken after the commit.
+    pub fn mark_events_written(&mut self) {
+        self.wrote_events = true;
     }
 
-    /// Makes everything durable. When this fails with [`Error::Unavailable`], whether it happened is unknown.
+    /// Makes everything durable, the events that were appended first. When this fails with [`Error::Unavailable`], whether it
+    /// happened is unknown.
     pub async fn commit(self) -> Result<(), Error> {
-        match self.inner {
-            Inner::Postgres(tx) => {
-                tx.commit().await?;
-                if self.appended {
-                    self.shared.appended.notify_one();
+        let Tx { inner, shared, events, wrote_events } = self;
+        let wrote_events = wrote_events || !events.is_empty();
+        match inner {
+            Inner::Postgres(mut tx) => {
+                if !events.is_empty() {
+                    append::write_to_postgres(tx.connection(), events).await?;
                 }
-            }
-            Inner::Sqlite(tx) => {
                 tx.commit().await?;
-                if self.appended {
-                    self.shared.numbered.send_replace(());
-                }
             }
+            Inner::Sqlite(mut tx) => {
+                if !events.is_empty() {
+                    append::write_to_sqlite(&mut tx, events).await?;
+                }
+                tx.commit().await?;
+            }
+        }
+        if wrote_events {
+            shared.numbered.send_replace(());
         }
         Ok(())
     }

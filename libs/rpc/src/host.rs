@@ -157,10 +157,9 @@ impl Host {
         Ok(database)
     }
 
-    /// Numbers the events of a database as they are committed, and lets callers subscribe to them.
+    /// Lets callers subscribe to the events of a database.
     pub(crate) fn serve_feed(&self, database: &Database) {
         lock(&self.0.databases).insert(database.name().to_owned(), database.clone());
-        self.spawn("sequencer", persistence::feed::run_sequencer(database.clone(), self.0.shutdown.clone()));
         let (trimmed, context) = (database.clone(), self.0.context.clone());
         let retention = Duration::from_secs(self.0.config.feed.retention_days * 24 * 3600);
         self.every("feed retention", TRIM_INTERVAL, move || {

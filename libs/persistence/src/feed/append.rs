@@ -3,7 +3,7 @@ use sqlx::{PgConnection, QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{PARTITIONS, partition_of};
-use crate::{Connection, DbTime, Error, Tx};
+use crate::{DbTime, Error, Tx};
 
 /// SQLite takes at most 32,766 values in a statement.
 const ROWS_PER_STATEMENT: usize = 4_000;
@@ -22,90 +22,117 @@ pub struct NewEvent {
 }
 
 impl Tx {
-    /// Writes an event; see [`Tx::append_events`].
+    /// Adds an event to those that the commit writes; see [`Tx::append_events`].
     pub async fn append_event(&mut self, event: NewEvent) -> Result<(), Error> {
         self.append_events(vec![event]).await
     }
 
-    /// Writes events with one statement. They appear on the feed once this transaction has committed, those of a stream in
-    /// the order in which they are written.
+    /// Adds events to those that the commit writes and numbers, with one statement for all. They appear on the feed once this
+    /// transaction has committed, those of a stream in the order of these calls.
     ///
-    /// Transactions that write to the same stream must exclude each other *before* they get here, by the lock on the row that
-    /// holds the stream's version: the order of their numbers is the order of these calls.
-    pub async fn append_events(&mut self, events: Vec<NewEvent>) -> Result<(), Error> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        match self.connection() {
-            Connection::Postgres(conn) => append_pending(conn, events).await?,
-            Connection::Sqlite(conn) => append_numbered(conn, &events).await?,
-        }
-        self.mark_appended();
+    /// Transactions that write to the same stream must exclude each other *before* they commit, by the lock on the row that
+    /// holds the stream's version: the order of their numbers is the order of their commits.
+    pub async fn append_events(&mut self, mut events: Vec<NewEvent>) -> Result<(), Error> {
+        self.events.append(&mut events);
         Ok(())
     }
 }
 
-async fn append_pending(conn: &mut PgConnection, events: Vec<NewEvent>) -> Result<(), sqlx::Error> {
-    let mut partitions = Vec::with_capacity(events.len());
-    let mut ids = Vec::with_capacity(events.len());
-    let mut moments = Vec::with_capacity(events.len());
-    let mut payloads = Vec::with_capacity(events.len());
-    for NewEvent { id, stream, at, payload } in events {
-        partitions.push(i64::from(partition_of(&stream)));
-        ids.push(id);
-        moments.push(DbTime(at));
-        payloads.push(payload);
+/// Events as columns for `unnest`, each with its place among those of its partition.
+///
+/// [`Tx::append_events`] is what to use. This is for a statement of PostgreSQL that writes events along with everything else of its
+/// transaction, to save a round trip: it contains [`numbering_ctes!`](crate::numbering_ctes) and binds these as its first parameters.
+/// Nothing that follows it may wait for another transaction.
+#[derive(Debug, Default)]
+pub struct NumberedEvents {
+    /// $1: the partitions that get events, in order.
+    pub partitions: Vec<i64>,
+    /// $2: how many events each of them gets.
+    pub counts: Vec<i64>,
+    /// $3: the partition of each event.
+    pub partition: Vec<i64>,
+    /// $4: its place among the new ones of its partition, from 1.
+    pub place: Vec<i64>,
+    /// $5
+    pub id: Vec<Uuid>,
+    /// $6
+    pub at: Vec<DbTime>,
+    /// $7
+    pub payload: Vec<Vec<u8>>,
+}
+
+/// `concat!` of CTEs that number and write the events of [`NumberedEvents`] once `$fence`, a scalar expression, has been computed: it
+/// must be true. What locks anything goes into it, since nothing may be locked after the heads.
+#[macro_export]
+macro_rules! numbering_ctes {
+    ($fence:literal) => {
+        concat!(
+            "heads AS MATERIALIZED (
+                 SELECT partition, head FROM feed_heads WHERE partition = ANY($1) AND ",
+            $fence,
+            " ORDER BY partition FOR UPDATE),
+             moved AS (
+                 UPDATE feed_heads SET head = heads.head + given.count
+                   FROM heads JOIN unnest($1::BIGINT[], $2::BIGINT[]) AS given (partition, count) ON given.partition = heads.partition
+                  WHERE feed_heads.partition = heads.partition),
+             numbered AS (
+                 INSERT INTO events (partition, sequence, event_id, at, payload)
+                 SELECT event.partition, heads.head + event.place, event.event_id, event.at, event.payload
+                   FROM unnest($3::BIGINT[], $4::BIGINT[], $5::UUID[], $6::TIMESTAMPTZ[], $7::BYTEA[])
+                             AS event (partition, place, event_id, at, payload)
+                   JOIN heads ON heads.partition = event.partition)"
+        )
+    };
+}
+
+impl NumberedEvents {
+    /// The columns of these events.
+    pub fn of(events: Vec<NewEvent>) -> NumberedEvents {
+        let mut given = [0; PARTITIONS as usize];
+        let mut columns = NumberedEvents::default();
+        for NewEvent { id, stream, at, payload } in events {
+            let partition = partition_of(&stream);
+            given[usize::from(partition)] += 1;
+            columns.partition.push(i64::from(partition));
+            columns.place.push(given[usize::from(partition)]);
+            columns.id.push(id);
+            columns.at.push(DbTime(at));
+            columns.payload.push(payload);
+        }
+        let partitions = (0..).zip(given).filter(|(_, count)| *count > 0);
+        (columns.partitions, columns.counts) = partitions.unzip();
+        columns
     }
-    // The batch is drawn anew by each statement and not once per transaction: a transaction that writes, then waits for the
-    // lock of another stream and writes again, must not put its second events before those it has waited for.
-    sqlx::query(
-        "WITH drawn AS MATERIALIZED (SELECT nextval('feed_batches') AS batch),
-              pending AS (INSERT INTO feed_pending (batch) SELECT batch FROM drawn)
-         INSERT INTO events (batch, ordinal, partition, event_id, at, payload)
-         SELECT drawn.batch, event.ordinal, event.partition, event.event_id, event.at, event.payload
-           FROM drawn, unnest($1::BIGINT[], $2::UUID[], $3::TIMESTAMPTZ[], $4::BYTEA[])
-                WITH ORDINALITY AS event (partition, event_id, at, payload, ordinal)",
-    )
-    .bind(partitions)
-    .bind(ids)
-    .bind(moments)
-    .bind(payloads)
-    .execute(conn)
-    .await?;
+}
+
+pub(crate) async fn write_to_postgres(conn: &mut PgConnection, events: Vec<NewEvent>) -> Result<(), sqlx::Error> {
+    let NumberedEvents { partitions, counts, partition, place, id, at, payload } = NumberedEvents::of(events);
+    let write = sqlx::query(concat!("WITH ", numbering_ctes!("TRUE"), " SELECT 1"));
+    let write = write.bind(partitions).bind(counts).bind(partition).bind(place).bind(id).bind(at).bind(payload);
+    write.execute(conn).await?;
     Ok(())
 }
 
-async fn append_numbered(conn: &mut SqliteConnection, events: &[NewEvent]) -> Result<(), sqlx::Error> {
-    let batch: i64 = sqlx::query_scalar("UPDATE feed_batches SET batch = batch + 1 RETURNING batch").fetch_one(&mut *conn).await?;
-    let partitions: Vec<u8> = events.iter().map(|event| partition_of(&event.stream)).collect();
-    let mut last = [0; PARTITIONS as usize];
-    for partition in 0..PARTITIONS {
-        let count = partitions.iter().filter(|other| **other == partition).count() as i64;
-        if count > 0 {
-            let head: i64 = sqlx::query_scalar("UPDATE feed_heads SET head = head + $2 WHERE partition = $1 RETURNING head")
-                .bind(i64::from(partition))
-                .bind(count)
-                .fetch_one(&mut *conn)
-                .await?;
-            last[usize::from(partition)] = head - count;
-        }
+/// SQLite's one writer needs no lock.
+pub(crate) async fn write_to_sqlite(conn: &mut SqliteConnection, events: Vec<NewEvent>) -> Result<(), sqlx::Error> {
+    let NumberedEvents { partitions, counts, partition, place, id, at, payload } = NumberedEvents::of(events);
+    let mut before = [0; PARTITIONS as usize];
+    for (partition, count) in partitions.into_iter().zip(counts) {
+        let head: i64 = sqlx::query_scalar("UPDATE feed_heads SET head = head + $2 WHERE partition = $1 RETURNING head")
+            .bind(partition)
+            .bind(count)
+            .fetch_one(&mut *conn)
+            .await?;
+        before[super::index(partition)] = head - count;
     }
-    let rows: Vec<(i64, u8, &NewEvent)> =
-        (1..).zip(partitions).zip(events).map(|((ordinal, partition), event)| (ordinal, partition, event)).collect();
+    let numbers = partition.iter().zip(&place).map(|(partition, place)| (*partition, before[super::index(*partition)] + place));
+    let rows: Vec<_> = numbers.zip(id).zip(at).zip(payload).collect();
     for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO events (batch, ordinal, partition, event_id, at, payload) ");
-        insert.push_values(rows, |mut row, (ordinal, partition, event)| {
-            row.push_bind(batch).push_bind(*ordinal).push_bind(i64::from(*partition));
-            row.push_bind(event.id).push_bind(DbTime(event.at)).push_bind(&event.payload[..]);
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO events (partition, sequence, event_id, at, payload) ");
+        insert.push_values(rows, |mut row, ((((partition, sequence), id), at), payload)| {
+            row.push_bind(partition).push_bind(sequence).push_bind(id).push_bind(at).push_bind(&payload[..]);
         });
         // Only the usual single event is worth a place among the prepared statements.
-        insert.build().persistent(rows.len() == 1).execute(&mut *conn).await?;
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO feed_sequence (partition, sequence, batch, ordinal) ");
-        insert.push_values(rows, |mut row, (ordinal, partition, _)| {
-            let sequence = &mut last[usize::from(*partition)];
-            *sequence += 1;
-            row.push_bind(i64::from(*partition)).push_bind(*sequence).push_bind(batch).push_bind(*ordinal);
-        });
         insert.build().persistent(rows.len() == 1).execute(&mut *conn).await?;
     }
     Ok(())

@@ -3,11 +3,13 @@ use std::time::Duration;
 use kernel::Timestamp;
 use tokio::sync::watch;
 
-use super::{PARTITIONS, Position};
+use super::{PARTITIONS, Position, index};
 use crate::{Connection, Database, DbTime, Error, Tx, on_engine};
 
-/// The longest that [`FeedReader::changed`] waits: numbering by another process does not ring here.
+/// The longest that [`FeedReader::changed`] waits: a commit of another process does not ring here.
 const POLL: Duration = Duration::from_millis(200);
+/// A pause after a commit, in which further ones gather: a read costs three statements however much it finds.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Reads a database's feed. Each subscriber has one of its own.
 pub struct FeedReader {
@@ -122,11 +124,13 @@ impl FeedReader {
         Ok(page)
     }
 
-    /// Waits until something new may be there. Returns at once when that happened since the last call, and now and then
-    /// without cause.
+    /// Waits until something new may be there. Returns soon when that happened since the last call, and now and then without
+    /// cause.
     pub async fn changed(&mut self) {
         // It cannot close: the database, which is held here, has the sender.
-        let _ = tokio::time::timeout(POLL, self.numbered.changed()).await;
+        if tokio::time::timeout(POLL, self.numbered.changed()).await.is_ok() {
+            tokio::time::sleep(GATHER).await;
+        }
     }
 
     /// How far a position is behind.
@@ -180,18 +184,15 @@ impl Database {
         Ok(dropped)
     }
 
+    /// Every commit needs the head of a partition, so it is locked last.
     async fn trim_partition(&self, partition: i64, before: Timestamp, limit: u32) -> Result<u64, Error> {
         let mut tx = self.begin().await?;
-        // The row lock in PostgreSQL keeps two trims from passing each other; the update of nothing is that lock.
-        let after: i64 =
-            on_engine!(tx, |conn| sqlx::query_scalar("UPDATE feed_heads SET dropped = dropped WHERE partition = $1 RETURNING dropped")
-                .bind(partition)
-                .fetch_one(conn)
-                .await)?;
+        let after: i64 = on_engine!(tx, |conn| sqlx::query_scalar("SELECT dropped FROM feed_heads WHERE partition = $1")
+            .bind(partition)
+            .fetch_one(conn)
+            .await)?;
         let oldest: Vec<(i64, DbTime)> = on_engine!(tx, |conn| sqlx::query_as(
-            "SELECT place.sequence, event.at
-               FROM feed_sequence AS place JOIN events AS event ON event.batch = place.batch AND event.ordinal = place.ordinal
-              WHERE place.partition = $1 AND place.sequence > $2 ORDER BY place.sequence LIMIT $3",
+            "SELECT sequence, at FROM events WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
         )
         .bind(partition)
         .bind(after)
@@ -200,27 +201,23 @@ impl Database {
         .await)?;
         // Only from the front: sequences stay without gaps.
         let Some((last, _)) = oldest.into_iter().take_while(|(_, at)| at.0 < before).last() else { return Ok(0) };
-        on_engine!(tx, |conn| sqlx::query(
-            "DELETE FROM events WHERE (batch, ordinal) IN
-                 (SELECT batch, ordinal FROM feed_sequence WHERE partition = $1 AND sequence <= $2)",
-        )
-        .bind(partition)
-        .bind(last)
-        .execute(conn)
-        .await?
-        .rows_affected());
-        on_engine!(tx, |conn| sqlx::query("DELETE FROM feed_sequence WHERE partition = $1 AND sequence <= $2")
+        on_engine!(tx, |conn| sqlx::query("DELETE FROM events WHERE partition = $1 AND sequence <= $2")
             .bind(partition)
             .bind(last)
             .execute(conn)
             .await?
             .rows_affected());
-        on_engine!(tx, |conn| sqlx::query("UPDATE feed_heads SET dropped = $2 WHERE partition = $1")
+        let moved = on_engine!(tx, |conn| sqlx::query("UPDATE feed_heads SET dropped = $2 WHERE partition = $1 AND dropped = $3")
             .bind(partition)
             .bind(last)
+            .bind(after)
             .execute(conn)
             .await?
             .rows_affected());
+        if moved == 0 {
+            // Another process has dropped them meanwhile.
+            return Ok(0);
+        }
         tx.commit().await?;
         Ok((last - after).unsigned_abs())
     }
@@ -240,11 +237,9 @@ async fn rows(tx: &mut Tx, from: Vec<(i64, i64)>, share: u32) -> Result<Vec<Row>
                 "SELECT start.partition, event.sequence, event.at, event.payload
                    FROM unnest($1::BIGINT[], $2::BIGINT[]) AS start (partition, after)
                   CROSS JOIN LATERAL
-                        (SELECT place.sequence, event.at, event.payload
-                           FROM feed_sequence AS place
-                           JOIN events AS event ON event.batch = place.batch AND event.ordinal = place.ordinal
-                          WHERE place.partition = start.partition AND place.sequence > start.after
-                          ORDER BY place.sequence LIMIT $3) AS event
+                        (SELECT sequence, at, payload FROM events
+                          WHERE events.partition = start.partition AND events.sequence > start.after
+                          ORDER BY sequence LIMIT $3) AS event
                   ORDER BY start.partition, event.sequence",
             )
             .bind(partitions)
@@ -258,19 +253,11 @@ async fn rows(tx: &mut Tx, from: Vec<(i64, i64)>, share: u32) -> Result<Vec<Row>
             let mut rows = Vec::new();
             for (partition, after) in from {
                 let found = sqlx::query_as(
-                    "SELECT place.partition, place.sequence, event.at, event.payload
-                       FROM feed_sequence AS place
-                       JOIN events AS event ON event.batch = place.batch AND event.ordinal = place.ordinal
-                      WHERE place.partition = $1 AND place.sequence > $2
-                      ORDER BY place.sequence LIMIT $3",
+                    "SELECT partition, sequence, at, payload FROM events WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
                 );
                 rows.extend(found.bind(partition).bind(after).bind(i64::from(share)).fetch_all(&mut *conn).await?);
             }
             Ok(rows)
         }
     }
-}
-
-fn index(partition: i64) -> usize {
-    usize::try_from(partition).expect("there are sixteen partitions")
 }

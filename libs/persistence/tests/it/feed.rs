@@ -1,11 +1,9 @@
 use std::time::Duration;
 
 use kernel::{Timestamp, Uuid};
-use persistence::feed::{Lag, PARTITIONS, partition_of, run_sequencer};
+use persistence::feed::{Lag, PARTITIONS, partition_of};
 use persistence::{Database, FeedError, FeedEvent, FeedReader, NewEvent, Position};
 use testkit::{START, TestEngine};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -177,7 +175,6 @@ async fn the_lag_is_told(engine: TestEngine) {
     let start = reader.oldest().await.unwrap();
     assert_eq!(reader.lag(&end).await.unwrap(), Lag { events: 0, since: None });
     assert_eq!(reader.lag(&start).await.unwrap(), Lag { events: 3, since: Some(START + DAY) });
-    assert_eq!(feed.database.feed_pending().await.unwrap(), 0);
 }
 
 #[test]
@@ -194,19 +191,13 @@ fn the_partition_of_a_stream_never_changes() {
     assert_eq!(partitions, [15, 7, 2, 10]);
 }
 
-/// A database with a running sequencer.
 struct Feed {
     database: Database,
-    stop: CancellationToken,
-    _sequencer: JoinHandle<()>,
 }
 
 impl Feed {
     async fn open(engine: &TestEngine) -> Feed {
-        let database = engine.open("points", &[]).await;
-        let stop = CancellationToken::new();
-        let sequencer = tokio::spawn(run_sequencer(database.clone(), stop.clone()));
-        Feed { database, stop, _sequencer: sequencer }
+        Feed { database: engine.open("points", &[]).await }
     }
 
     fn reader(&self) -> FeedReader {
@@ -221,12 +212,6 @@ impl Feed {
             if page.events.len() == count { Ok((page.events, page.position)) } else { Err(page.events.len()) }
         })
         .await
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::error::{self, StoredRefusal};
 use crate::event;
 use crate::message::{self, AnswerParts};
-use crate::store::{self, AnswerKind, Locked, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
+use crate::store::{self, Additions, AnswerKind, Found, Locked, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
 
 /// How long a refusal is remembered.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
@@ -42,7 +42,8 @@ pub(super) struct Batch<'a> {
     new_purchases: Vec<(Uuid, Option<AccountId>, Purchase)>,
     /// Returned purchases, one row per return, so that each row's number of returns moves by one.
     new_returns: Vec<(NewReturn, Purchase)>,
-    reservations: Vec<(Uuid, AccountId, Option<ClosedReservation>)>,
+    /// As they stand last: open, or how they ended.
+    reservations: BTreeMap<Uuid, (AccountId, Option<ClosedReservation>)>,
     written_rewards: BTreeMap<Uuid, (AccountId, RewardState)>,
     new_redemptions: Vec<NewRedemption>,
     refunded: BTreeMap<Uuid, i64>,
@@ -63,24 +64,28 @@ impl<'a> Batch<'a> {
             .iter()
             .flat_map(|job| job.account.into_iter().chain(job.other).map(|(id, member)| (id, (job.program.id.clone(), member))))
             .collect();
-        let wanted: Vec<_> = owners.iter().map(|(id, (program, member))| (*id, program.clone(), *member)).collect();
-        let accounts = if wanted.is_empty() { HashMap::new() } else { store::lock_accounts(tx, &wanted).await? };
-        let keys = Keys::of(jobs);
+        let keys = Keys::of(jobs, &owners);
+        let mut accounts = match &keys.find.accounts[..] {
+            [] => HashMap::new(),
+            ids => store::lock_accounts(tx, ids).await?,
+        };
         if !keys.strangers.is_empty() {
             store::lock_purchases(tx, &keys.strangers).await?;
         }
-        let mut answers = if keys.operations.is_empty() { HashMap::new() } else { store::operations(tx, &keys.operations, now).await? };
-        let purchases = if keys.purchases.is_empty() { HashMap::new() } else { store::purchases(tx, &keys.purchases).await? };
+        let Found { facts, mut answers, purchases, ended } = store::find(tx, &keys.find, now).await?;
+        for (id, facts) in facts {
+            if let Some(held) = accounts.get_mut(&id) {
+                held.facts = facts;
+            }
+        }
         let activities = if keys.activities.is_empty() { HashMap::new() } else { store::activities(tx, &keys.activities).await? };
         // What is recorded already is answered with the answer of its day.
-        let recorded = purchases.values().map(|purchase| purchase.operation).chain(activities.values().copied());
-        let first: Vec<Uuid> = recorded.filter(|id| !answers.contains_key(id)).collect();
+        let first: Vec<Uuid> = activities.values().filter(|id| !answers.contains_key(id)).copied().collect();
         if !first.is_empty() {
             answers.extend(store::operations(tx, &first, now).await?);
         }
         let redeemed = keys.redemptions(&purchases);
         let redemptions = if redeemed.is_empty() { HashMap::new() } else { store::redemptions(tx, &redeemed).await? };
-        let ended = if keys.reservations.is_empty() { HashMap::new() } else { store::ended_reservations(tx, &keys.reservations).await? };
         let rewards = if keys.rewards.is_empty() { HashMap::new() } else { store::rewards(tx, &keys.rewards).await? };
         Ok(Batch {
             context,
@@ -99,7 +104,7 @@ impl<'a> Batch<'a> {
             new_answers: Vec::new(),
             new_purchases: Vec::new(),
             new_returns: Vec::new(),
-            reservations: Vec::new(),
+            reservations: BTreeMap::new(),
             written_rewards: BTreeMap::new(),
             new_redemptions: Vec::new(),
             refunded: BTreeMap::new(),
@@ -231,33 +236,35 @@ impl<'a> Batch<'a> {
         id == owner || self.accounts.get(&id).is_some_and(|held| held.account.has_merged(owner))
     }
 
-    /// Writes everything in one go. Keys are inserted sorted, so that two processes never wait for each other in a circle.
+    /// Writes everything in one go. Keys are written sorted, so that two processes never wait for each other in a circle.
     pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), Error> {
-        self.new_answers.sort_unstable_by_key(|answer| answer.operation);
-        self.new_purchases.sort_unstable_by_key(|(key, _, _)| *key);
-        store::insert_operations(tx, &self.new_answers).await?;
-        store::insert_purchases(tx, &self.new_purchases).await?;
-        store::insert_entries(tx, &self.entries).await?;
-        let changed = self.owners.iter().filter(|(id, _)| self.changed.contains(id));
-        let accounts: Vec<_> = changed.map(|(id, (program, member))| (*id, program.clone(), *member, &self.accounts[id].account)).collect();
-        store::write_accounts(tx, &accounts).await?;
-        for (new, purchase) in &self.new_returns {
-            store::update_purchase(tx, new.purchase_key, purchase).await?;
-            store::insert_return(tx, new).await?;
-        }
-        for (id, account, ended) in &self.reservations {
-            store::write_reservation(tx, *id, *account, *ended).await?;
-        }
         for (key, (account, state)) in &self.written_rewards {
             store::write_reward(tx, *key, *account, state).await?;
         }
         self.new_activities.sort_unstable_by_key(|activity| activity.key);
         store::insert_activities(tx, &self.new_activities).await?;
-        store::insert_redemptions(tx, &self.new_redemptions).await?;
+        self.new_answers.sort_unstable_by_key(|answer| answer.operation);
+        self.new_purchases.sort_unstable_by_key(|(key, _, _)| *key);
+        let changed = self.owners.iter().filter(|(id, _)| self.changed.contains(id));
+        let additions = Additions {
+            accounts: changed.map(|(id, (program, member))| (*id, program.clone(), *member, &self.accounts[id].account)).collect(),
+            entries: &self.entries,
+            answers: &self.new_answers,
+            purchases: &self.new_purchases,
+            redemptions: &self.new_redemptions,
+            reservations: self.reservations.iter().map(|(id, (account, ended))| (*id, *account, *ended)).collect(),
+            events: self.events,
+        };
+        store::write_additions(tx, additions).await?;
+        // Nobody is waited for here: these purchases are new, or they or their accounts are locked.
+        for (new, purchase) in &self.new_returns {
+            store::update_purchase(tx, new.purchase_key, purchase).await?;
+            store::insert_return(tx, new).await?;
+        }
         for (redemption, refunded) in &self.refunded {
             store::write_refunded(tx, *redemption, *refunded).await?;
         }
-        tx.append_events(self.events).await
+        Ok(())
     }
 
     /// Does what has fallen due in an account of a job; its entries are the clock's.
@@ -368,7 +375,9 @@ impl<'a> Batch<'a> {
             }
             (Outcome::Refunded(restored), _, _) => self.keep_refunds(restored),
             (Outcome::Redeemed { .. }, _, Some(account)) => self.keep_redemption(account, stamp, entries, EntryKind::Redeem),
-            (Outcome::Reserved { reservation }, _, Some(account)) => self.reservations.push((reservation.id, account, None)),
+            (Outcome::Reserved { reservation }, _, Some(account)) => {
+                self.reservations.insert(reservation.id, (account, None));
+            }
             (Outcome::Captured { reservation, closed, .. }, _, Some(account)) => {
                 self.keep_redemption(account, stamp, entries, EntryKind::Capture);
                 if *closed {
@@ -407,7 +416,7 @@ impl<'a> Batch<'a> {
 
     fn end(&mut self, reservation: Uuid, account: AccountId, how: ClosedReservation) {
         self.ended.insert(reservation, (account, how));
-        self.reservations.push((reservation, account, Some(how)));
+        self.reservations.insert(reservation, (account, Some(how)));
     }
 
     fn remember(&mut self, key: &RequestKey, kind: AnswerKind, answer: Vec<u8>) {

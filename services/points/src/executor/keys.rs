@@ -1,18 +1,17 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use kernel::Uuid;
+use kernel::{MemberId, ProgramId, Uuid};
 
 use super::job::{Job, Target, Work};
-use crate::domain::{Command, Purchase};
+use crate::domain::{AccountId, Command, Purchase};
+use crate::store::Wanted;
 
 /// The keys that a batch reads, each once.
 #[derive(Default)]
 pub(super) struct Keys {
-    pub(super) operations: Vec<Uuid>,
-    pub(super) purchases: Vec<Uuid>,
+    pub(super) find: Wanted,
     /// Purchases without an account whose row is going to change.
     pub(super) strangers: Vec<Uuid>,
-    pub(super) reservations: Vec<Uuid>,
     pub(super) rewards: Vec<Uuid>,
     pub(super) activities: Vec<Uuid>,
     /// Redemptions that are named. Those of a purchase that goes back are known when it has been read.
@@ -21,37 +20,39 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn of(jobs: &[Job]) -> Keys {
+    pub(super) fn of(jobs: &[Job], owners: &BTreeMap<AccountId, (ProgramId, MemberId)>) -> Keys {
         let mut keys = Keys::default();
+        keys.find.accounts = owners.keys().map(|id| id.0).collect();
         for job in jobs {
             let Work::Command { key, target, command, .. } = &*job.work else { continue };
-            keys.operations.push(key.id());
+            keys.find.requests.push(key.id());
             match target {
                 Target::Account => {}
-                Target::Purchase(purchase) => {
-                    keys.purchases.push(*purchase);
-                    match command {
-                        Command::Award(award) => keys.redemptions.extend(&award.purchase.redemptions),
-                        _ => {
-                            keys.returns.push(*purchase);
-                            if job.account.is_none() {
-                                keys.strangers.push(*purchase);
-                            }
-                        }
-                    }
-                }
-                Target::Reservation(reservation) => keys.reservations.push(*reservation),
+                Target::Purchase(purchase) => keys.purchase(*purchase, command, job.account.is_none()),
+                Target::Reservation(reservation) => keys.find.reservations.push(*reservation),
                 Target::Reward(reward) => keys.rewards.push(*reward),
                 Target::Activity(activity) => keys.activities.push(*activity),
                 Target::Redemption(redemption) => keys.redemptions.push(*redemption),
             }
         }
-        let Keys { operations, purchases, strangers, reservations, rewards, activities, .. } = &mut keys;
-        for list in [operations, purchases, strangers, reservations, rewards, activities] {
+        let Wanted { accounts: _, requests, purchases, reservations } = &mut keys.find;
+        for list in [requests, purchases, reservations, &mut keys.strangers, &mut keys.rewards, &mut keys.activities] {
             list.sort_unstable();
             list.dedup();
         }
         keys
+    }
+
+    fn purchase(&mut self, key: Uuid, command: &Command, by_stranger: bool) {
+        self.find.purchases.push(key);
+        if let Command::Award(award) = command {
+            self.redemptions.extend(&award.purchase.redemptions);
+            return;
+        }
+        self.returns.push(key);
+        if by_stranger {
+            self.strangers.push(key);
+        }
     }
 
     /// Redemptions to read: those that are named, and those that paid for purchases which go back.

@@ -4,7 +4,9 @@ mod bulk;
 mod codec;
 mod programs;
 mod read;
+mod read_batch;
 mod redemptions;
+mod write_batch;
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,10 +22,9 @@ pub(crate) use read::{
     AccountRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
     lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,
 };
-
-pub(crate) use redemptions::{
-    NewActivity, NewRedemption, activities, insert_activities, insert_redemptions, redemption_owner, redemptions, write_refunded,
-};
+pub(crate) use read_batch::{Found, Wanted, find};
+pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
+pub(crate) use write_batch::{Additions, write_additions};
 
 /// An account and what is known of its member, locked until the transaction ends.
 pub(crate) struct Locked {
@@ -88,58 +89,24 @@ type AnswerRow = (Uuid, Vec<u8>, i64, Vec<u8>, Option<DbTime>);
 /// A row of `accounts` with the member's facts: id, version, state, version and details of the facts.
 type AccountState = (Uuid, i64, Vec<u8>, Option<i64>, Option<Vec<u8>>);
 
-/// Locks accounts in key order, opening those that do not exist yet, and reads them.
+/// Locks accounts in key order and reads them. One that is not there yet is empty; should another process open it meanwhile, writing
+/// it fails with `Conflict`. What is known of the members is left to [`find`].
 ///
-/// Locking and reading are one statement here because `FOR UPDATE` itself returns the newest version of a row it waited for; facts
-/// may be a moment old, which they may be anyway.
-pub(crate) async fn lock_accounts(tx: &mut Tx, wanted: &[(AccountId, ProgramId, MemberId)]) -> Result<HashMap<AccountId, Locked>, Error> {
-    let keys: Vec<Uuid> = wanted.iter().map(|(id, _, _)| id.0).collect();
-    let mut found = locked(tx, &keys).await?;
-    let missing: Vec<&(AccountId, ProgramId, MemberId)> = wanted.iter().filter(|(id, _, _)| !found.contains_key(id)).collect();
-    if missing.is_empty() {
-        return Ok(found);
-    }
-    // Opened empty first, so that two processes that see a member for the first time meet at the same row.
-    let empty = codec::encode_state(&Account::default());
-    insert_rows!(
-        tx,
-        &missing,
-        "accounts (account_id, program, member, version, active, pending, reserved, deficit, next_due_at, state)",
-        "ON CONFLICT (account_id) DO NOTHING",
-        |values, row| values
-            .push_bind(row.0.0)
-            .push_bind(row.1.as_str())
-            .push_bind(row.2.0)
-            .push_bind(0_i64)
-            .push_bind(0_i64)
-            .push_bind(0_i64)
-            .push_bind(0_i64)
-            .push_bind(0_i64)
-            .push_bind(None::<DbTime>)
-            .push_bind(&empty)
-    );
-    let keys: Vec<Uuid> = missing.iter().map(|(id, _, _)| id.0).collect();
-    found.extend(locked(tx, &keys).await?);
-    Ok(found)
-}
-
-async fn locked(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Locked>, Error> {
+/// Locking and reading are one statement here because `FOR UPDATE` itself returns the newest version of a row it waited for.
+pub(crate) async fn lock_accounts(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Locked>, Error> {
     // SQLite's one writer holds everything already.
-    let rows: Vec<AccountState> = match tx.engine() {
-        Engine::Postgres => by_keys!(
-            tx,
-            keys,
-            "SELECT a.account_id, a.version, a.state, f.version, f.details FROM accounts a LEFT JOIN facts f USING (account_id) WHERE a.account_id",
-            "ORDER BY a.account_id FOR UPDATE OF a"
-        )?,
-        Engine::Sqlite => by_keys!(
-            tx,
-            keys,
-            "SELECT a.account_id, a.version, a.state, f.version, f.details FROM accounts a LEFT JOIN facts f USING (account_id) WHERE a.account_id",
-            ""
-        )?,
+    let rows: Vec<(Uuid, i64, Vec<u8>)> = match tx.engine() {
+        Engine::Postgres => {
+            by_keys!(tx, keys, "SELECT account_id, version, state FROM accounts WHERE account_id", "ORDER BY account_id FOR UPDATE")?
+        }
+        Engine::Sqlite => by_keys!(tx, keys, "SELECT account_id, version, state FROM accounts WHERE account_id", "")?,
     };
-    rows.into_iter().map(|row| Ok((AccountId(row.0), read::locked_from_row(row)?))).collect()
+    let empty = |id: &Uuid| (AccountId(*id), Locked { account: Account::default(), facts: Facts::default() });
+    let mut accounts: HashMap<AccountId, Locked> = keys.iter().map(empty).collect();
+    for (id, version, state) in rows {
+        accounts.insert(AccountId(id), Locked { account: codec::decode_account(version, &state)?, facts: Facts::default() });
+    }
+    Ok(accounts)
 }
 
 /// Remembered answers by operation.
@@ -193,17 +160,18 @@ pub(crate) async fn lock_purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<(), Err
 pub(crate) async fn ended_reservations(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, (AccountId, ClosedReservation)>, Error> {
     let rows: Vec<(Uuid, Uuid, i64)> =
         by_keys!(tx, keys, "SELECT reservation_id, account_id, state FROM reservations WHERE reservation_id", "")?;
-    let how = |(id, account, state): (Uuid, Uuid, i64)| {
-        let ended = match state {
-            // Still open here and gone from the account: it ended by time.
-            1 => ClosedReservation::Expired,
-            2 => ClosedReservation::Captured,
-            3 => ClosedReservation::Released,
-            _ => return Err(Error::Corrupt("state of a reservation".to_owned())),
-        };
-        Ok((id, (AccountId(account), ended)))
-    };
-    rows.into_iter().map(how).collect()
+    rows.into_iter().map(|(id, account, state)| Ok((id, (AccountId(account), reservation_end(state)?)))).collect()
+}
+
+/// How a reservation ended that is no longer open in its account.
+fn reservation_end(state: i64) -> Result<ClosedReservation, Error> {
+    match state {
+        // Still open here and gone from the account: it ended by time.
+        1 => Ok(ClosedReservation::Expired),
+        2 => Ok(ClosedReservation::Captured),
+        3 => Ok(ClosedReservation::Released),
+        _ => Err(Error::Corrupt("state of a reservation".to_owned())),
+    }
 }
 
 /// Rewards by key, each with the account that it belongs to.
@@ -356,20 +324,24 @@ pub(crate) async fn insert_return(tx: &mut Tx, new: &NewReturn) -> Result<(), Er
     Ok(())
 }
 
-/// Notes how a reservation stands: `None` for open.
-pub(crate) async fn write_reservation(tx: &mut Tx, id: Uuid, account: AccountId, ended: Option<ClosedReservation>) -> Result<(), Error> {
-    let state: i64 = match ended {
+/// How a reservation stands, as it is stored: `None` for open.
+fn reservation_state(ended: Option<ClosedReservation>) -> i64 {
+    match ended {
         None | Some(ClosedReservation::Expired) => 1,
         Some(ClosedReservation::Captured) => 2,
         Some(ClosedReservation::Released) => 3,
-    };
+    }
+}
+
+/// Notes how a reservation stands: `None` for open.
+pub(crate) async fn write_reservation(tx: &mut Tx, id: Uuid, account: AccountId, ended: Option<ClosedReservation>) -> Result<(), Error> {
     on_engine!(tx, |conn| sqlx::query(
         "INSERT INTO reservations (reservation_id, account_id, state) VALUES ($1, $2, $3)
          ON CONFLICT (reservation_id) DO UPDATE SET state = excluded.state",
     )
     .bind(id)
     .bind(account.0)
-    .bind(state)
+    .bind(reservation_state(ended))
     .execute(conn)
     .await?
     .rows_affected());

@@ -1,116 +1,99 @@
-//! Tills that award, one call at a time each.
+//! Callers, each with one call at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::try_join_all;
-use hdrhistogram::Histogram;
-use kernel::Uuid;
-use proto::common::Money;
-use proto::points::{AwardRequest, PurchaseInput};
+use anyhow::ensure;
+use tokio::task::JoinSet;
 
-use crate::suite::{Client, PROGRAM, Suite};
+use crate::calls::Call;
+use crate::cpu::Meter;
+use crate::sample::{Sample, Timing, micros};
+use crate::suite::{Client, Suite};
 
 /// HTTP/2 connections that the callers share, as behind a load balancer.
 const CONNECTIONS: usize = 8;
 
-/// Whom the awards are for.
-#[derive(Clone, Copy)]
-pub(crate) struct Members(u64);
+/// The longest that a load with a given number of calls may take.
+const TIME_MAX: Duration = Duration::from_secs(300);
 
-impl Members {
-    pub(crate) fn spread(members: u64) -> Members {
-        Members(members)
-    }
-
-    pub(crate) fn one() -> Members {
-        Members(1)
-    }
-
-    fn name(self, number: u64) -> String {
-        // A multiplicative hash: neighbours in time are no neighbours in the index.
-        let member = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % self.0;
-        format!("{PROGRAM}/members/{}", Uuid::from_u128(u128::from(member)))
-    }
+/// How a suite is loaded.
+pub(crate) struct Load<'a> {
+    pub(crate) suite: &'a Suite,
+    pub(crate) callers: usize,
+    /// Load before the measurement, not counted.
+    pub(crate) warmup: Duration,
+    /// Length of the measurement. It ends before when there are no more calls.
+    pub(crate) time: Duration,
+    pub(crate) meter: Option<&'a Meter<'a>>,
 }
 
-/// What a load came to.
-pub(crate) struct Run {
-    pub(crate) awards: u64,
-    pub(crate) seconds: f64,
-    pub(crate) micros: Histogram<u64>,
-}
-
-impl Run {
-    pub(crate) fn per_second(&self) -> f64 {
-        self.awards as f64 / self.seconds
+impl<'a> Load<'a> {
+    /// As many calls as there are, without a warm-up.
+    pub(crate) fn of_all(suite: &'a Suite, callers: usize) -> Load<'a> {
+        Load { suite, callers, warmup: Duration::ZERO, time: TIME_MAX, meter: None }
     }
 
-    pub(crate) fn ms_at(&self, share: f64) -> f64 {
-        self.micros.value_at_quantile(share) as f64 / 1000.0
+    /// Measures: `calls` makes the calls by their number. Any error ends the load.
+    pub(crate) async fn run(&self, calls: impl Fn(u64) -> Option<Call> + Send + Sync + 'static) -> anyhow::Result<Sample> {
+        Ok(self.run_and_keep(calls).await?.0)
     }
-}
 
-/// Lets so many callers award for a time, after a warm-up that is not counted. Any error ends the run.
-pub(crate) async fn run(suite: &Suite, callers: usize, members: Members, warmup: Duration, time: Duration) -> anyhow::Result<Run> {
-    let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS.min(callers) {
-        clients.push(suite.client().await?);
+    /// Measures, and keeps the names of reservations that were opened.
+    pub(crate) async fn run_and_keep(
+        &self,
+        calls: impl Fn(u64) -> Option<Call> + Send + Sync + 'static,
+    ) -> anyhow::Result<(Sample, Vec<String>)> {
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS.min(self.callers) {
+            clients.push(self.suite.client().await?);
+        }
+        let (calls, numbers) = (Arc::new(calls), Arc::new(AtomicU64::new(0)));
+        let start = Instant::now();
+        let end = start + self.warmup + self.time;
+        // Callers that are still at work are stopped with the set.
+        let mut callers = JoinSet::new();
+        for caller in 0..self.callers {
+            let (client, calls, numbers) = (clients[caller % clients.len()].clone(), calls.clone(), numbers.clone());
+            callers.spawn(call(client, calls, numbers, start, end));
+        }
+        tokio::time::sleep(self.warmup).await;
+        let before = match self.meter {
+            Some(meter) => Some((meter, meter.read().await?)),
+            None => None,
+        };
+        let (mut timings, mut reservations) = (Vec::new(), Vec::new());
+        while let Some(part) = callers.join_next().await {
+            let (part, opened) = part??;
+            timings.extend(part);
+            reservations.extend(opened);
+        }
+        ensure!(self.time < TIME_MAX || Instant::now() < end, "a load of a given number of calls did not end in time");
+        let last = timings.iter().map(|timing: &Timing| timing.done + 1).max().unwrap_or(0);
+        let mut sample = Sample::of(&timings, micros(self.warmup), last.min(micros(self.warmup + self.time)))?;
+        if let Some((meter, before)) = before {
+            sample.cost = meter.cost(&before, &meter.read().await?, sample.mean_rate());
+        }
+        Ok((sample, reservations))
     }
-    let numbers = Arc::new(AtomicU64::new(0));
-    let begin = Instant::now() + warmup;
-    let end = begin + time;
-    let tasks = (0..callers).map(|caller| {
-        let (client, numbers) = (clients[caller % clients.len()].clone(), numbers.clone());
-        async move { tokio::spawn(call(client, numbers, members, begin, end)).await? }
-    });
-    let mut micros = Histogram::new(3)?;
-    for part in try_join_all(tasks).await? {
-        micros.add(part)?;
-    }
-    Ok(Run { awards: micros.len(), seconds: time.as_secs_f64(), micros })
 }
 
 async fn call(
     mut client: Client,
+    calls: Arc<impl Fn(u64) -> Option<Call>>,
     numbers: Arc<AtomicU64>,
-    members: Members,
-    begin: Instant,
+    start: Instant,
     end: Instant,
-) -> anyhow::Result<Histogram<u64>> {
-    let mut micros = Histogram::new(3)?;
-    loop {
-        let start = Instant::now();
-        if start >= end {
-            return Ok(micros);
-        }
-        client.award(award(members.name(numbers.fetch_add(1, Ordering::Relaxed)))).await?;
+) -> anyhow::Result<(Vec<Timing>, Vec<String>)> {
+    let (mut timings, mut reservations) = (Vec::new(), Vec::new());
+    while Instant::now() < end
+        && let Some(call) = calls(numbers.fetch_add(1, Ordering::Relaxed))
+    {
+        let asked = Instant::now();
+        reservations.extend(call.make(&mut client).await?);
         let done = Instant::now();
-        if start >= begin && done <= end {
-            micros.record(u64::try_from((done - start).as_micros())?)?;
-        }
+        timings.push(Timing { done: micros(done - start), took: micros(done - asked) });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a till's ids are its own")]
-fn award(member: String) -> AwardRequest {
-    let id = Uuid::now_v7();
-    AwardRequest {
-        parent: PROGRAM.to_owned(),
-        member,
-        purchase: Some(PurchaseInput {
-            purchase_id: id.to_string(),
-            net: Some(Money { currency_code: "CNY".to_owned(), minor_units: 2933 }),
-            lines: Vec::new(),
-            store: format!("{PROGRAM}/stores/s1"),
-            terminal: String::new(),
-            channel: "store".to_owned(),
-            offer: String::new(),
-            occur_time: None,
-            redemptions: Vec::new(),
-        }),
-        historical: false,
-        request_id: id.to_string(),
-    }
+    Ok((timings, reservations))
 }

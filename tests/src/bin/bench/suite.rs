@@ -1,6 +1,7 @@
 //! The suite's points service in a process of its own, as in production.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -8,43 +9,40 @@ use proto::common::{CalendarPeriod, Role, calendar_period};
 use proto::directory::directory_service_client::DirectoryServiceClient;
 use proto::directory::{CreateApiKeyRequest, CreateProgramRequest};
 use proto::points::points_service_client::PointsServiceClient;
-use proto::points::{CreateProgramVersionRequest, Terms, terms};
+use proto::points::terms::{ExpiryRounding, PointRounding, ReturnPolicy};
+use proto::points::{CreateProgramVersionRequest, Terms};
 use rpc::Credential;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::Options;
-
-/// The program of the measurement.
-pub(crate) const PROGRAM: &str = "programs/bench";
+use crate::calls::{PROGRAM, PROGRAM_OF_DAYS};
 
 /// A client of the points service.
 pub(crate) type Client = PointsServiceClient<InterceptedService<Channel, Credential>>;
 
-/// A running suite.
+/// A running suite. It ends with this value.
 pub(crate) struct Suite {
-    child: Child,
+    process: Process,
     address: String,
     credential: Credential,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Suite {
     /// On a PostgreSQL database.
-    pub(crate) async fn start(options: &Options, url: &str) -> anyhow::Result<Suite> {
-        let folder = tempfile::tempdir()?;
-        Suite::serve(options, url, folder).await
+    pub(crate) async fn start(regulars: &Path, url: &str) -> anyhow::Result<Suite> {
+        Suite::serve(regulars, url, tempfile::tempdir()?).await
     }
 
     /// On SQLite files in a folder of their own.
-    pub(crate) async fn start_sqlite(options: &Options) -> anyhow::Result<Suite> {
+    pub(crate) async fn start_sqlite(regulars: &Path) -> anyhow::Result<Suite> {
         let folder = tempfile::tempdir()?;
         let url = format!("sqlite:{}", folder.path().display());
-        Suite::serve(options, &url, folder).await
+        Suite::serve(regulars, &url, folder).await
     }
 
-    async fn serve(options: &Options, url: &str, folder: tempfile::TempDir) -> anyhow::Result<Suite> {
-        let mut child = Command::new(&options.regulars)
+    async fn serve(regulars: &Path, url: &str, folder: tempfile::TempDir) -> anyhow::Result<Suite> {
+        let child = Command::new(regulars)
             .args(["serve", "--only", "points", "--address", "127.0.0.1:0"])
             .env("REGULARS_DATABASE__URL", url)
             .env("REGULARS_KEYS__DATA_DIR", folder.path())
@@ -55,8 +53,9 @@ impl Suite {
             .env("REGULARS_TELEMETRY__LOG_FILTER", "error")
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}", options.regulars.display()))?;
-        let output = BufReader::new(child.stdout.take().context("its output is piped")?);
+            .with_context(|| format!("cannot start {}", regulars.display()))?;
+        let mut process = Process(child);
+        let output = BufReader::new(process.0.stdout.take().context("its output is piped")?);
         let (mut address, mut key) = (None, None);
         let mut lines = output.lines();
         for line in lines.by_ref() {
@@ -74,48 +73,40 @@ impl Suite {
         // Nobody reads the rest, but a pipe that is closed would be an error for the one who writes into it.
         std::thread::spawn(move || lines.for_each(drop));
         let (Some(address), Some(key)) = (address, key) else { bail!("the suite did not print its address and first key") };
-        let mut suite = Suite { child, address, credential: Credential::new(&key)?, _folder: folder };
+        let mut suite = Suite { process, address, credential: Credential::new(&key)?, folder };
         suite.prepare().await?;
         Ok(suite)
     }
 
-    /// A program with terms like a shop's, and a key as a back end has it.
+    /// Programs with terms like a shop's, and a key as a back end has it.
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let channel = self.channel().await?;
         let mut directory = DirectoryServiceClient::with_interceptor(channel.clone(), self.credential.clone());
-        directory
-            .create_program(CreateProgramRequest {
-                program_id: "bench".to_owned(),
-                display_name: "Bench".to_owned(),
-                time_zone: "Asia/Shanghai".to_owned(),
-                currency_code: "CNY".to_owned(),
-                request_id: "program".to_owned(),
-            })
-            .await?;
-        let terms = Terms {
-            points_per_unit: "1".to_owned(),
-            rounding: terms::PointRounding::Down.into(),
-            activate_after: None,
-            expire_after: Some(CalendarPeriod { count: 1, unit: calendar_period::Unit::Year.into() }),
-            expiry_rounding: terms::ExpiryRounding::Month.into(),
-            return_policy: terms::ReturnPolicy::Unlimited.into(),
-            deficit_cap: 0,
-            restore_grace: None,
-            reservation_ttl: None,
-            ..Terms::default()
-        };
-        let version = CreateProgramVersionRequest {
-            parent: PROGRAM.to_owned(),
-            terms: Some(terms),
-            start_time: None,
-            request_id: "version".to_owned(),
-        };
-        PointsServiceClient::with_interceptor(channel, self.credential.clone()).create_program_version(version).await?;
+        let mut points = PointsServiceClient::with_interceptor(channel, self.credential.clone());
+        for (program, years, rounding) in [(PROGRAM, 1, ExpiryRounding::Month), (PROGRAM_OF_DAYS, 3, ExpiryRounding::Day)] {
+            directory
+                .create_program(CreateProgramRequest {
+                    program_id: program.trim_start_matches("programs/").to_owned(),
+                    display_name: "Bench".to_owned(),
+                    time_zone: "Asia/Shanghai".to_owned(),
+                    currency_code: "CNY".to_owned(),
+                    request_id: program.to_owned(),
+                })
+                .await?;
+            points
+                .create_program_version(CreateProgramVersionRequest {
+                    parent: program.to_owned(),
+                    terms: Some(terms(years, rounding)),
+                    start_time: None,
+                    request_id: format!("{program}/versions/1"),
+                })
+                .await?;
+        }
         let key = directory
             .create_api_key(CreateApiKeyRequest {
                 display_name: "bench".to_owned(),
                 role: Role::Platform.into(),
-                programs: vec![PROGRAM.to_owned()],
+                programs: vec![PROGRAM.to_owned(), PROGRAM_OF_DAYS.to_owned()],
                 terminal: String::new(),
                 request_id: "key".to_owned(),
             })
@@ -136,23 +127,33 @@ impl Suite {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
-    /// Ends the process.
-    pub(crate) fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        // It may have ended by itself; there is nothing else to do then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The file that the points service keeps on SQLite.
+    pub(crate) fn sqlite_file(&self) -> PathBuf {
+        self.folder.path().join("points.db")
     }
 }
 
-impl Drop for Suite {
+/// A process that ends with this value.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        self.end();
+        // It may have ended by itself; there is nothing else to do then.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn terms(years: i32, rounding: ExpiryRounding) -> Terms {
+    Terms {
+        points_per_unit: "1".to_owned(),
+        rounding: PointRounding::Down.into(),
+        expire_after: Some(CalendarPeriod { count: years, unit: calendar_period::Unit::Year.into() }),
+        expiry_rounding: rounding.into(),
+        return_policy: ReturnPolicy::Unlimited.into(),
+        ..Terms::default()
     }
 }

@@ -1,0 +1,185 @@
+//! What tills and back ends ask of the suite.
+
+use anyhow::bail;
+use kernel::Uuid;
+use prost_types::Timestamp;
+use proto::common::Money;
+use proto::points::{
+    AwardRequest, CaptureRequest, GetBalanceRequest, Operation, PurchaseInput, RedeemRequest, ReleaseRequest, ReserveRequest,
+};
+use tonic::Code;
+
+use crate::suite::Client;
+
+/// The program of most measurements: points live for a year and lapse at the end of a month, so a member has few lots.
+pub(crate) const PROGRAM: &str = "programs/bench";
+
+/// A program whose points lapse at the end of a day: every day's purchases are a lot of their own.
+pub(crate) const PROGRAM_OF_DAYS: &str = "programs/days";
+
+/// Members of a program that no other measurement uses.
+#[derive(Clone, Copy)]
+pub(crate) struct Members {
+    program: &'static str,
+    /// Tells these members from others.
+    group: u64,
+    count: u64,
+}
+
+impl Members {
+    pub(crate) fn new(program: &'static str, group: u64, count: u64) -> Members {
+        Members { program, group, count }
+    }
+
+    pub(crate) fn count(self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn id(self, number: u64) -> Uuid {
+        Uuid::from_u128(u128::from(self.group) << 64 | u128::from(number))
+    }
+
+    /// The name of a member, numbered from 0.
+    pub(crate) fn name(self, number: u64) -> String {
+        format!("{}/members/{}", self.program, self.id(number))
+    }
+
+    /// The number of the member for a call: neighbours in time are no neighbours in any index.
+    pub(crate) fn spread_number(self, call: u64) -> u64 {
+        call.wrapping_mul(0x9E37_79B9_7F4A_7C15) % self.count
+    }
+
+    /// The name of the member for a call.
+    pub(crate) fn spread(self, call: u64) -> String {
+        self.name(self.spread_number(call))
+    }
+
+    /// The members in turn, each so many times, or `None` when all have had theirs.
+    pub(crate) fn in_turn(self, call: u64, times: u64) -> Option<String> {
+        let number = call / times;
+        (number < self.count).then(|| self.name(number))
+    }
+}
+
+/// A call with its message.
+pub(crate) enum Call {
+    Award(AwardRequest),
+    /// An award in a foreign currency: it is refused when all but the ledger itself has seen it.
+    Refused(AwardRequest),
+    Redeem(RedeemRequest),
+    Reserve(ReserveRequest),
+    Capture(CaptureRequest),
+    Release(ReleaseRequest),
+    Balance(GetBalanceRequest),
+}
+
+impl Call {
+    /// Awards a purchase of this net, in minor units: a point for each hundred.
+    pub(crate) fn award(member: String, net: i64) -> Call {
+        Call::Award(award(member, "CNY", net))
+    }
+
+    /// Awards a purchase of old, of 29 points.
+    pub(crate) fn award_of(member: String, occur_time: Timestamp) -> Call {
+        let AwardRequest { purchase, .. } = award(member.clone(), "CNY", 2933);
+        let purchase = purchase.map(|purchase| PurchaseInput { occur_time: Some(occur_time), ..purchase });
+        Call::Award(AwardRequest { purchase, historical: true, ..award(member, "CNY", 2933) })
+    }
+
+    pub(crate) fn refused(member: String) -> Call {
+        Call::Refused(award(member, "EUR", 2933))
+    }
+
+    pub(crate) fn redeem(member: String, points: i64) -> Call {
+        Call::Redeem(RedeemRequest {
+            member,
+            points,
+            mode: 0,
+            wallet: String::new(),
+            reference: "order".to_owned(),
+            store: String::new(),
+            terminal: String::new(),
+            request_id: id().to_string(),
+        })
+    }
+
+    pub(crate) fn reserve(member: String, points: i64) -> Call {
+        Call::Reserve(ReserveRequest {
+            member,
+            points,
+            wallet: String::new(),
+            ttl: None,
+            reference: "order".to_owned(),
+            store: String::new(),
+            terminal: String::new(),
+            request_id: id().to_string(),
+            several_captures: false,
+        })
+    }
+
+    pub(crate) fn capture(reservation: String) -> Call {
+        let (store, terminal) = (String::new(), String::new());
+        Call::Capture(CaptureRequest { name: reservation, points: None, store, terminal, request_id: id().to_string(), last: false })
+    }
+
+    pub(crate) fn release(reservation: String) -> Call {
+        Call::Release(ReleaseRequest { name: reservation, request_id: id().to_string() })
+    }
+
+    pub(crate) fn balance(member: String) -> Call {
+        Call::Balance(GetBalanceRequest { member, ..GetBalanceRequest::default() })
+    }
+
+    /// Makes the call. Its value is the reservation that it has opened.
+    pub(crate) async fn make(self, client: &mut Client) -> anyhow::Result<Option<String>> {
+        let operation: Operation = match self {
+            Call::Award(message) => client.award(message).await?.into_inner(),
+            Call::Redeem(message) => client.redeem(message).await?.into_inner(),
+            Call::Reserve(message) => {
+                let reservation = client.reserve(message).await?.into_inner().reservation;
+                return Ok(reservation.map(|reservation| reservation.name));
+            }
+            Call::Capture(message) => client.capture(message).await?.into_inner(),
+            Call::Release(message) => client.release(message).await?.into_inner(),
+            Call::Balance(message) => {
+                client.get_balance(message).await?;
+                return Ok(None);
+            }
+            Call::Refused(message) => match client.award(message).await {
+                Err(status) if status.code() == Code::InvalidArgument => return Ok(None),
+                other => bail!("an award in a foreign currency was answered with {other:?}"),
+            },
+        };
+        if operation.entries.is_empty() {
+            bail!("{} moved no points", operation.name);
+        }
+        Ok(None)
+    }
+}
+
+fn award(member: String, currency: &str, net: i64) -> AwardRequest {
+    let id = id();
+    let parent = member.split_once("/members/").map_or(PROGRAM, |(program, _)| program).to_owned();
+    AwardRequest {
+        purchase: Some(PurchaseInput {
+            purchase_id: id.to_string(),
+            net: Some(Money { currency_code: currency.to_owned(), minor_units: net }),
+            lines: Vec::new(),
+            store: format!("{parent}/stores/s1"),
+            terminal: String::new(),
+            channel: "store".to_owned(),
+            offer: String::new(),
+            occur_time: None,
+            redemptions: Vec::new(),
+        }),
+        parent,
+        member,
+        historical: false,
+        request_id: id.to_string(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a till's ids are its own")]
+fn id() -> Uuid {
+    Uuid::now_v7()
+}
