@@ -17,10 +17,17 @@ pub enum Purpose {
     Fingerprint,
     /// Secrets that callers present: API keys, invitation tokens.
     Secret,
+    /// Entries of books, chained: whoever can write the database and has not the key cannot change what was sealed unseen.
+    Seal,
 }
 
 /// The contexts of BLAKE3's key derivation. They are part of every hash: changing one loses all hashes made with it.
-const CONTEXTS: [&str; 3] = ["regulars 2026-01 identity hash", "regulars 2026-01 request fingerprint", "regulars 2026-01 secret hash"];
+const CONTEXTS: [&str; 4] = [
+    "regulars 2026-01 identity hash",
+    "regulars 2026-01 request fingerprint",
+    "regulars 2026-01 secret hash",
+    "regulars 2026-01 seal of books",
+];
 const WRAPPING_CONTEXT: &str = "regulars 2026-01 wrapping of data keys";
 
 const KEY_BYTES: usize = 32;

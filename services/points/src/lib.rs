@@ -1,7 +1,7 @@
 //! The points service: the ledger, and the purchases that everything else lives on.
 //!
 //! `domain` is the pure core, `executor` the one write path, `store` the SQL, `service` the protobuf. `consumer` keeps the facts
-//! that other services tell, `job` does the clock's work, `verify` proves the books.
+//! that other services tell, `job` does the clock's work, `seal` and `verify` prove the books.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ mod executor;
 mod job;
 mod message;
 mod program;
+mod seal;
 mod service;
 mod store;
 mod verify;
@@ -24,7 +25,7 @@ mod verify;
 pub use verify::{Difference, Report, verify};
 
 /// The schema of the ledger, for those that open it without a server.
-pub static MIGRATIONS: &[Migration] = persistence::migrations!["0001_ledger.sql", "0002_lots_and_accounts.sql"];
+pub static MIGRATIONS: &[Migration] = persistence::migrations!["0001_ledger.sql", "0002_lots_and_accounts.sql", "0003_seals.sql"];
 
 /// The points service.
 pub struct Points;
@@ -41,6 +42,7 @@ impl rpc::Service for Points {
         host.consume("tiers", &database, consumer::TierFacts)?;
         job::start(host, &database, &executor);
         job::start_counting(host, &database);
+        seal::start(host, &database);
         let draining = executor.clone();
         host.when_drained(async move { draining.shutdown().await });
         let rpcs = service::Rpcs {

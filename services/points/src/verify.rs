@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kernel::{ProgramId, Uuid};
-use persistence::{Database, Error, Tx};
+use persistence::{Database, Error, Keyring, Tx};
 
 use crate::domain::{Account, AccountId, Entry, EntryKind, MAIN_WALLET, Source};
 use crate::executor::Target;
+use crate::seal::Chain;
 use crate::store::{self, AccountRow, Guard};
 
 const ACCOUNTS_PER_PAGE: i64 = 200;
@@ -34,10 +35,10 @@ pub struct Difference {
     pub what: String,
 }
 
-/// Re-derives every account from its entries and compares balances, lots, reservations and due times; checks versions for gaps and
-/// each entry's own figures. Reads one account at a time under a snapshot of its own, so it runs beside a working server.
+/// Re-derives every account from its entries and compares balances, lots, reservations and due times; checks versions for gaps,
+/// each entry's own figures, the keys that guard against doubling, and the seals. Reads one account at a time under a snapshot of its own, so it runs beside a working server.
 /// `progress` is told the number of accounts looked at.
-pub async fn verify(database: &Database, mut progress: impl FnMut(u64)) -> Result<Report, Error> {
+pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl FnMut(u64)) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut after = Uuid::nil();
     loop {
@@ -46,7 +47,7 @@ pub async fn verify(database: &Database, mut progress: impl FnMut(u64)) -> Resul
         let Some(last) = page.last() else { break };
         after = last.account_id;
         for row in &page {
-            verify_account(database, row, &mut report).await?;
+            verify_account(database, keyring, row, &mut report).await?;
         }
         progress(report.accounts);
     }
@@ -57,12 +58,23 @@ pub async fn verify(database: &Database, mut progress: impl FnMut(u64)) -> Resul
 }
 
 /// An account is compared as it was when its row was read: entries after that version belong to a later moment.
-async fn verify_account(database: &Database, row: &AccountRow, report: &mut Report) -> Result<(), Error> {
+async fn verify_account(database: &Database, keyring: &Keyring, row: &AccountRow, report: &mut Report) -> Result<(), Error> {
     let member = format!("programs/{}/members/{}", row.program, row.member);
     let mut differ = |what: String| report.differences.push(Difference { member: member.clone(), what });
     let mut derived = Account::default();
     let mut points = 0;
     let mut entries = 0;
+    let mut tx = database.read().await?;
+    let mut sealed = store::seals(&mut tx, AccountId(row.account_id)).await?;
+    if let Some(last) = sealed.last().map(|seal| seal.version).filter(|last| *last > row.version) {
+        // The account has moved on since its row was read, or back.
+        if store::read_account(&mut tx, AccountId(row.account_id)).await?.account.version < last {
+            differ(format!("the entries up to version {last} were sealed, and some are not there"));
+        }
+        sealed.retain(|seal| seal.version <= row.version);
+    }
+    drop(tx);
+    let mut chain = Chain::new(keyring, AccountId(row.account_id), sealed);
     'all: while derived.version < row.version {
         let mut tx = database.read().await?;
         let rows = store::entries_from(&mut tx, AccountId(row.account_id), derived.version + 1, ENTRIES_PER_PAGE).await?;
@@ -76,6 +88,9 @@ async fn verify_account(database: &Database, row: &AccountRow, report: &mut Repo
                 break;
             }
             let version = entry.version;
+            if let Some(what) = chain.take(&entry) {
+                differ(what);
+            }
             let Some(entry) = readable(store::entry_from_row(entry), |what| differ(format!("entry {version}: cannot be read: {what}")))?
             else {
                 break 'all;

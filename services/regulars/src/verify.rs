@@ -63,7 +63,8 @@ pub(crate) async fn ledger(config: &Config, progress: &mut Progress) -> anyhow::
     }
     let opened = Database::open(&rpc::database_options(config), points::Points::NAME, points::MIGRATIONS).await;
     let database = opened.context("the ledger cannot be opened")?;
-    let report = points::verify(&database, |accounts| progress.advance(accounts)).await;
+    let keyring = rpc::keyring(config).context("the keys of the suite cannot be read")?;
+    let report = points::verify(&database, &keyring, |accounts| progress.advance(accounts)).await;
     progress.finish();
     database.close().await;
     report.context("the ledger cannot be read to its end")

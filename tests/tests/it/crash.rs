@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kernel::{Ids, RandomIds};
-use persistence::Database;
+use persistence::{Database, Keyring};
 use proto::common::{Money, Role};
 use proto::directory::directory_service_client::DirectoryServiceClient;
 use proto::directory::{CreateApiKeyRequest, CreateProgramRequest};
@@ -84,7 +84,8 @@ async fn what_was_acknowledged_survives_a_kill(engine: TestEngine) {
     process.kill().await;
 
     let ledger = Database::open(&engine.options, "points", points::MIGRATIONS).await.unwrap();
-    let report = points::verify(&ledger, |_| {}).await.unwrap();
+    let keyring = Keyring::from_hex(&std::fs::read_to_string(folder.path().join("master.key")).unwrap()).unwrap();
+    let report = points::verify(&ledger, &keyring, |_| {}).await.unwrap();
     assert_eq!(report.differences, []);
     assert_eq!((report.accounts, report.entries), (MEMBERS as u64, sent.len() as u64));
     ledger.close().await;

@@ -6,6 +6,7 @@ mod programs;
 mod read;
 mod read_batch;
 mod redemptions;
+mod seals;
 mod write_batch;
 
 use std::collections::{HashMap, HashSet};
@@ -19,11 +20,12 @@ use codec::StoredEntry;
 
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
-    AccountRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
+    AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
     lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,
 };
 pub(crate) use read_batch::{Found, Wanted, find};
 pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
+pub(crate) use seals::{NewSeal, SealRow, SealState, insert_seals, seal_states, seals};
 pub(crate) use write_batch::{Additions, write_additions};
 
 /// An account and what is known of its member, locked until the transaction ends.

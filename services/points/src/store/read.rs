@@ -11,18 +11,18 @@ use crate::domain::{Account, AccountId, Entry, EntryKind, Facts, Purchase, Stamp
 #[derive(sqlx::FromRow)]
 pub(crate) struct EntryRow {
     pub(crate) version: i64,
-    kind: i64,
-    wallet: String,
-    points: i64,
-    active_after: i64,
-    pending_after: i64,
-    reserved_after: i64,
-    deficit_after: i64,
-    operation: Uuid,
-    occurred_at: DbTime,
-    effective_at: DbTime,
-    recorded_at: DbTime,
-    details: Vec<u8>,
+    pub(super) kind: i64,
+    pub(super) wallet: String,
+    pub(super) points: i64,
+    pub(super) active_after: i64,
+    pub(super) pending_after: i64,
+    pub(super) reserved_after: i64,
+    pub(super) deficit_after: i64,
+    pub(super) operation: Uuid,
+    pub(super) occurred_at: DbTime,
+    pub(super) effective_at: DbTime,
+    pub(crate) recorded_at: DbTime,
+    pub(super) details: Vec<u8>,
 }
 
 /// A row of `accounts`, for checking it against its entries.

@@ -18,6 +18,8 @@ testkit::on_each_engine!(
     a_missing_guard_against_doubling_is_found,
     unreadable_rows_are_found_beside_others,
     a_wrong_due_time_is_found,
+    what_was_sealed_cannot_be_changed_unseen,
+    books_cannot_be_turned_back_unseen,
 );
 
 /// Members 1 to 3 with some entries each.
@@ -46,7 +48,7 @@ async fn damage(suite: &Suite, sql: &str) {
 
 /// The only differences are in the books of member 2; what they say.
 async fn found(suite: &Suite) -> Vec<String> {
-    let report = points::verify(suite.points().await, |_| {}).await.unwrap();
+    let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
     assert!(!report.differences.is_empty(), "the damage was not found");
     assert!(report.differences.iter().all(|difference| difference.member == member(2)), "{report:?}");
     report.differences.into_iter().map(|difference| difference.what).collect()
@@ -71,7 +73,7 @@ async fn clean_books_have_no_differences(engine: TestEngine) {
     let report = suite.verified().await;
     assert_eq!((report.accounts, report.entries, report.points["tea"]), (3, 13, 3 * 120 + 8));
     let mut seen = Vec::new();
-    points::verify(suite.points().await, |accounts| seen.push(accounts)).await.unwrap();
+    points::verify(suite.points().await, &keyring(), |accounts| seen.push(accounts)).await.unwrap();
     assert_eq!(seen.last(), Some(&3));
 }
 
@@ -151,7 +153,7 @@ async fn a_missing_guard_against_doubling_is_found(engine: TestEngine) {
 async fn a_missing_account_is_found(engine: TestEngine) {
     let suite = books(engine).await;
     damage(&suite, "DELETE FROM accounts WHERE account_id = $1").await;
-    let report = points::verify(suite.points().await, |_| {}).await.unwrap();
+    let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
     // Entries do not tell whose they are; the key of the account does.
     let [difference] = &report.differences[..] else { panic!("{report:?}") };
     assert!(difference.what.contains("no account"), "{difference:?}");
@@ -169,7 +171,7 @@ async fn unreadable_rows_are_found_beside_others(engine: TestEngine) {
     damage(&suite, &format!("UPDATE entries SET details = {garbage} WHERE account_id = $1 AND version = 2")).await;
     assert_eq!(found(&suite).await, ["entry 2: cannot be read: details of an entry"]);
     // The others are looked at all the same, and can be served.
-    assert_eq!(points::verify(suite.points().await, |_| {}).await.unwrap().accounts, 3);
+    assert_eq!(points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap().accounts, 3);
     suite.platform().redeem(redeem(3, 1)).await.unwrap();
     assert_eq!(refusal(suite.platform().redeem(redeem(2, 1)).await).0, Code::Internal);
 }
@@ -184,4 +186,64 @@ async fn a_wrong_due_time_is_found(engine: TestEngine) {
         )],
     )
     .await;
+}
+
+/// Books of which all entries but the last of each member have been sealed.
+async fn sealed_books(engine: TestEngine) -> Suite {
+    let suite = books(engine).await;
+    suite.clock.advance(DAY);
+    // A reservation has ended meanwhile: an entry that is too young.
+    for owner in 1..=3 {
+        testkit::eventually(async || suite.entries(owner).await.len() == 5).await;
+    }
+    testkit::eventually(async || {
+        let mut tx = suite.points().await.read().await.unwrap();
+        let sealed: Vec<(i64,)> =
+            on_engine!(tx, |conn| sqlx::query_as("SELECT version FROM seals ORDER BY account_id, version").fetch_all(conn).await).unwrap();
+        sealed == [(4,), (4,), (4,)]
+    })
+    .await;
+    suite
+}
+
+async fn what_was_sealed_cannot_be_changed_unseen(engine: TestEngine) {
+    let suite = sealed_books(engine).await;
+    suite.verified().await;
+    // It moves no point, so the books add up as before.
+    damage(&suite, "UPDATE entries SET occurred_at = recorded_at WHERE account_id = $1 AND version = 3").await;
+    assert_eq!(found(&suite).await, ["the entries up to version 4 are not those that were sealed"]);
+    // Who changes the seal too has not the key.
+    damage(&suite, "UPDATE seals SET hash = (SELECT hash FROM seals s WHERE s.account_id <> $1 LIMIT 1) WHERE account_id = $1").await;
+    assert_eq!(found(&suite).await, ["the entries up to version 4 are not those that were sealed"]);
+    damage(&suite, "UPDATE seals SET key_version = 9 WHERE account_id = $1").await;
+    assert_eq!(found(&suite).await, ["the key of the seal at version 4, number 9, is not there"]);
+}
+
+async fn books_cannot_be_turned_back_unseen(engine: TestEngine) {
+    let suite = books(engine).await;
+    let mut tx = suite.points().await.begin().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query("CREATE TABLE before AS SELECT * FROM accounts").execute(conn).await.map(|_| ())).unwrap();
+    tx.commit().await.unwrap();
+    suite.award(2, "r2", 1_000).await;
+    suite.clock.advance(DAY);
+    testkit::eventually(async || {
+        let mut tx = suite.points().await.read().await.unwrap();
+        let sealed: i64 = on_engine!(tx, |conn| sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM seals WHERE account_id = $1")
+            .bind(account(2))
+            .fetch_one(conn)
+            .await)
+        .unwrap();
+        sealed == 5
+    })
+    .await;
+    testkit::eventually(async || suite.entries(2).await.len() == 6).await;
+    // As if the last award and what followed had never been: everything else agrees.
+    damage(
+        &suite,
+        "UPDATE accounts SET (version, active, pending, reserved, deficit, next_due_at, state) =
+             (SELECT version, active, pending, reserved, deficit, next_due_at, state FROM before WHERE account_id = $1)
+          WHERE account_id = $1",
+    )
+    .await;
+    assert_eq!(found(&suite).await, ["the entries up to version 5 were sealed, and some are not there"]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::{Clock, Context, FixedClock, RandomIds, Timestamp, name};
-use persistence::{Database, Tx, on_engine};
+use persistence::{Database, Keyring, Tx, on_engine};
 use points::domain::AccountId;
 use prost::bytes::{Buf, BufMut};
 use proto::common::Role;
@@ -269,7 +269,7 @@ impl Suite {
 
     /// Re-derives all books and finds no difference.
     pub(crate) async fn verified(&self) -> points::Report {
-        let report = points::verify(self.points().await, |_| {}).await.unwrap();
+        let report = points::verify(self.points().await, &keyring(), |_| {}).await.unwrap();
         assert_eq!(report.differences, []);
         report
     }
@@ -303,6 +303,13 @@ impl Replica {
     }
 }
 
+/// The keys that the servers of the tests have.
+const MASTER_KEY: &str = "1:5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+pub(crate) fn keyring() -> Keyring {
+    Keyring::from_hex(MASTER_KEY).unwrap()
+}
+
 /// The key of a member's account.
 pub(crate) fn account(owner: u128) -> uuid::Uuid {
     let (program, id) = name::member(&member(owner)).unwrap();
@@ -314,7 +321,7 @@ async fn serve(engine: &TestEngine, context: &Context, feeds: bool, configure: i
     config.database.url = engine.options.url.clone().into();
     config.database.connections_max = 5;
     config.keys.data_dir = None;
-    config.keys.master_key = Some(format!("1:{}", "5a".repeat(32)).into());
+    config.keys.master_key = Some(MASTER_KEY.to_owned().into());
     configure(&mut config);
     if feeds {
         let services = [rpc::entry::<Members>(), rpc::entry::<Tiers>(), rpc::entry::<points::Points>()];
