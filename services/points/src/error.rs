@@ -64,6 +64,14 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::SameAccount => "SAME_ACCOUNT",
         Refusal::AlreadyMerged => "ALREADY_MERGED",
         Refusal::NotMerged => "NOT_MERGED",
+        Refusal::PoolNotFound => "POOL_NOT_FOUND",
+        Refusal::NotInPool => "NOT_IN_POOL",
+        Refusal::NotPoolOwner => "NOT_POOL_OWNER",
+        Refusal::NotInvited => "NOT_INVITED",
+        Refusal::AlreadyInPool => "ALREADY_IN_POOL",
+        Refusal::PoolFull => "POOL_FULL",
+        Refusal::PoolHasMembers => "POOL_HAS_MEMBERS",
+        Refusal::PoolAccount => "POOL_ACCOUNT",
     }
 }
 
@@ -72,7 +80,8 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
 pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
     !matches!(
         refusal,
-        Refusal::ReservationNotFound
+        Refusal::PoolNotFound
+            | Refusal::ReservationNotFound
             | Refusal::PurchaseNotFound
             | Refusal::RedemptionNotFound
             | Refusal::NothingPending
@@ -83,7 +92,7 @@ pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
 /// A refusal as a status.
 pub(crate) fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
-        Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::RedemptionNotFound => Code::NotFound,
+        Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::RedemptionNotFound | Refusal::PoolNotFound => Code::NotFound,
         Refusal::Overflow => Code::OutOfRange,
         _ => Code::FailedPrecondition,
     };

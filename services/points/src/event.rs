@@ -50,6 +50,7 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
         Outcome::Transferred { .. } => posted("TRANSFER")?,
         Outcome::Merged => posted("MERGE")?,
         Outcome::Unmerged { .. } => posted("UNMERGE")?,
+        Outcome::PoolChanged | Outcome::LeftPool { .. } => posted("POOL")?,
     };
     let member_name = member.map(|member| member.name(&program.id)).unwrap_or_default();
     // A stranger's purchase is its own aggregate: first its record, then its returns.

@@ -12,6 +12,7 @@ mod it {
     mod input;
     mod limits;
     mod memory;
+    mod pools;
     mod previews;
     mod programs;
     mod races;

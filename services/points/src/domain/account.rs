@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Entry, EntryKind, Expiry, Lot, LotChange, LotKey, Source};
+use super::{Entry, EntryKind, Expiry, Lot, LotChange, LotKey, Pool, Source};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -40,6 +40,8 @@ pub struct Account {
     pub merged_into: Option<MemberId>,
     /// Accounts that this one took in.
     pub merged: Vec<Merged>,
+    /// Who shares it, where it is a pool's.
+    pub pool: Option<Pool>,
 }
 
 /// An account that was taken in, with what it takes to let it go again.
@@ -132,6 +134,12 @@ impl Wallet {
     /// The spendable lots that lapse at or before `moment`, with what nobody holds of them.
     pub fn lapsed(&self, moment: Timestamp) -> impl Iterator<Item = (&LotKey, i64)> {
         self.spendable().take_while(move |(key, _)| key.lapses_at(self.sliding_until).is_some_and(|at| at <= moment))
+    }
+
+    /// What nobody holds of the lots that were earned in another account.
+    pub fn free_of(&self, origin: AccountId) -> Vec<(LotKey, i64)> {
+        let lots = self.in_order().filter(|lot| lot.key.origin == Some(origin) && lot.free() > 0);
+        lots.map(|lot| (lot.key.clone(), lot.free())).collect()
     }
 
     /// When spendable points lapse next, and how many then.
@@ -319,6 +327,9 @@ impl Account {
 
     fn evolve_identity(&mut self, entry: &Entry) {
         let is_main = &*entry.wallet == MAIN_WALLET;
+        if let Source::Pool { member, account, change } = entry.source {
+            self.pool.get_or_insert_default().evolve(member, account, change);
+        }
         match (&entry.source, entry.kind) {
             (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
             (Source::Merge { identities, purchases, .. }, EntryKind::MergeIn) => {

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use kernel::MemberId;
+use kernel::{MemberId, Timestamp};
 
 use super::ledger::Posting;
+use super::pool;
 use super::{
     AccountId, Command, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Refusal, Reservation, Source,
     Transfer, Wallet,
@@ -23,22 +24,32 @@ pub struct Side<'a> {
 ///
 /// `first` is who gives in a transfer, the survivor of a merge, and the account that lets the other go; `second` the other side.
 pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_>) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
+    let is_pool = |side: &Side<'_>| side.books.account.pool.is_some();
     let outcome = match command {
-        Command::Transfer(transfer) => move_points(transfer, &mut first, &mut second),
-        Command::Merge(merge) => take_in(merge, &mut first, &mut second),
+        Command::RedeemFromPool(request) => pool::redeem(request, &mut first, &mut second),
+        Command::LeavePool(request) => pool::leave(request, &mut first, &mut second),
+        Command::Transfer(transfer) if !is_pool(&first) => move_points(transfer, &mut first, &mut second),
+        Command::Merge(merge) if !is_pool(&first) && !is_pool(&second) => take_in(merge, &mut first, &mut second),
         Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),
-        _ => Err(Refusal::SameAccount),
+        _ => Err(Refusal::PoolAccount),
     }?;
     first.books.expire_lapsed();
     second.books.expire_lapsed();
     Ok((outcome, [first.books.entries, second.books.entries]))
 }
 
-/// Lots keep expiry and origin. What arrives repays what the receiver owes first, like any credit.
+/// Lots keep expiry and origin. What arrives repays what the receiver owes first, like any credit. Into a pool only its members give.
 fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> Result<Outcome, Refusal> {
-    let Transfer { wallet, points, reason } = transfer;
+    let Transfer { wallet, points, reason, into_pool } = transfer;
     from.books.admit()?;
     to.books.admit()?;
+    match &to.books.account.pool {
+        Some(pool) if *into_pool && pool.members.iter().any(|known| known.joined && known.account == from.books.id) => {}
+        Some(_) if *into_pool => return Err(Refusal::NotInPool),
+        Some(_) => return Err(Refusal::PoolAccount),
+        None if *into_pool => return Err(Refusal::PoolNotFound),
+        None => {}
+    }
     let active = from.books.account.active(wallet);
     if *points > active {
         return Err(Refusal::InsufficientPoints { missing: points - active });
@@ -46,22 +57,34 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     to.books.check_room(wallet, *points)?;
     let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
     let out = from.books.spend(wallet, *points, |points| (-points, 0));
+    hand_over(from, to, wallet, out, sliding_until, reason);
+    Ok(Outcome::Transferred { points: *points })
+}
+
+/// Takes lots out of one account and puts what the other does not owe into that.
+pub(super) fn hand_over(
+    from: &mut Side<'_>,
+    to: &mut Side<'_>,
+    wallet: &Arc<str>,
+    out: Vec<LotChange>,
+    sliding_until: Option<Timestamp>,
+    reason: &str,
+) {
     let mut owed = to.books.account.deficit(wallet);
     let mut repaid = 0;
     let mut arriving: Vec<LotChange> = Vec::new();
     for LotChange { key, points, .. } in &out {
-        let repays = owed.min(-points);
+        let repays = if key.is_open() { owed.min(-points) } else { 0 };
         owed -= repays;
         repaid += repays;
         if -points > repays {
             arriving.push(LotChange { key: key.moved(from.books.id, to.books.id, sliding_until), points: -points - repays, reserved: 0 });
         }
     }
-    let source = |member: MemberId| Source::Transfer { member, reason: reason.clone() };
+    let source = |member: MemberId| Source::Transfer { member, reason: reason.to_owned() };
     from.books.post(Posting { lots: out, ..from.books.posting(EntryKind::TransferOut, wallet, source(to.member)) });
     let posting = to.books.posting(EntryKind::TransferIn, wallet, source(from.member));
     to.books.post(Posting { lots: arriving, deficit: -repaid, ..posting });
-    Ok(Outcome::Transferred { points: *points })
 }
 
 /// Every lot, reservation and debt goes over as it is; lots remember where they come from.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid};
 
-use super::{PurchaseInput, Return};
+use super::{ChangePool, LeavePool, PurchaseInput, RedeemFromPool, Return};
 
 /// What can be asked of an account. Its stamp travels beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,12 @@ pub enum Command {
     Merge(Merge),
     /// Let an account go that was taken in.
     Unmerge(Merge),
+    /// Change who shares a pool.
+    ChangePool(ChangePool),
+    /// Leave a pool.
+    LeavePool(LeavePool),
+    /// Spend points of a pool.
+    RedeemFromPool(RedeemFromPool),
 }
 
 /// A purchase to record.
@@ -206,6 +212,8 @@ pub struct Transfer {
     pub points: i64,
     /// Why.
     pub reason: String,
+    /// The other is a pool, and the member brings them into it.
+    pub into_pool: bool,
 }
 
 /// Accounts of one person to be one, or two again.

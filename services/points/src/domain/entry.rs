@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, LotKey, PurchaseId, Reservation};
+use super::{AccountId, LotKey, PoolChange, PurchaseId, Reservation};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,11 +55,13 @@ pub enum EntryKind {
     UnmergeIn = 23,
     /// An expiry was announced.
     Remind = 24,
+    /// A pool's members changed.
+    Pool = 25,
 }
 
 impl EntryKind {
     /// All kinds, in the order of their numbers from 1 on.
-    pub const ALL: [EntryKind; 24] = [
+    pub const ALL: [EntryKind; 25] = [
         EntryKind::Award,
         EntryKind::Activate,
         EntryKind::Reserve,
@@ -84,6 +86,7 @@ impl EntryKind {
         EntryKind::UnmergeOut,
         EntryKind::UnmergeIn,
         EntryKind::Remind,
+        EntryKind::Pool,
     ];
 }
 
@@ -185,6 +188,15 @@ pub enum Source {
         account: AccountId,
         /// Its purchases.
         purchases: i64,
+    },
+    /// A change of a pool's members.
+    Pool {
+        /// Whom it is about.
+        member: MemberId,
+        /// His own account.
+        account: AccountId,
+        /// What changed.
+        change: PoolChange,
     },
     /// An expiry that was announced.
     Reminder {

@@ -43,6 +43,9 @@ impl<'a> Ledger<'a> {
     /// What has fallen due must have been settled before ([`Ledger::settle`]). Commands between two accounts go to
     /// [`super::apply_between`].
     pub fn apply(mut self, command: &Command, known: &Known) -> Result<(Outcome, Vec<Entry>), Refusal> {
+        if self.account.pool.is_some() && !matches!(command, Command::ChangePool(_) | Command::Refund(_) | Command::SetExpiry(_)) {
+            return Err(Refusal::PoolAccount);
+        }
         let outcome = match command {
             Command::Award(award) => self.award(award, known),
             Command::Activity(activity) => self.activity(activity),
@@ -57,7 +60,10 @@ impl<'a> Ledger<'a> {
             Command::SetExpiry(change) => self.set_expiry(change),
             Command::Forgive(forgive) => self.forgive(forgive),
             Command::Ensure(ensure) => self.ensure(ensure, known),
-            Command::Transfer(_) | Command::Merge(_) | Command::Unmerge(_) => Err(Refusal::SameAccount),
+            Command::ChangePool(request) => self.change_pool(request),
+            Command::Transfer(_) | Command::Merge(_) | Command::Unmerge(_) | Command::LeavePool(_) | Command::RedeemFromPool(_) => {
+                Err(Refusal::SameAccount)
+            }
         }?;
         // What has come free in a lot that had lapsed lapses now, and not only when somebody comes by.
         self.expire_lapsed();

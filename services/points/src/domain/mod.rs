@@ -13,6 +13,7 @@ mod ledger;
 mod lot;
 mod outcome;
 mod pending;
+mod pool;
 mod purchase;
 mod refusal;
 mod returns;
@@ -31,6 +32,7 @@ pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Resto
 pub use ledger::Ledger;
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use outcome::Outcome;
+pub use pool::{ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use purchase::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};

@@ -83,4 +83,11 @@ pub enum Outcome {
         /// Points that went back.
         points: i64,
     },
+    /// A pool has other members.
+    PoolChanged,
+    /// Somebody left a pool.
+    LeftPool {
+        /// Points that he took back.
+        points: i64,
+    },
 }

@@ -84,6 +84,30 @@ pub enum Refusal {
     /// The account was taken in by another already.
     #[error("the account has been merged")]
     AlreadyMerged,
+    /// No such pool.
+    #[error("there is no such pool")]
+    PoolNotFound,
+    /// The member has no part in the pool.
+    #[error("the member is not in the pool")]
+    NotInPool,
+    /// Only the owner may.
+    #[error("only the owner of the pool may do that")]
+    NotPoolOwner,
+    /// The member was not invited.
+    #[error("the member was not invited to the pool")]
+    NotInvited,
+    /// The member is in the pool, or invited, already.
+    #[error("the member is in the pool already")]
+    AlreadyInPool,
+    /// The pool has as many members as it may.
+    #[error("the pool is full")]
+    PoolFull,
+    /// Others are still in the pool.
+    #[error("others are still in the pool")]
+    PoolHasMembers,
+    /// The account is a pool's.
+    #[error("the account is a pool's: only its members do something with it")]
+    PoolAccount,
     /// The account was not taken in by that other.
     #[error("the account has not been merged into that one")]
     NotMerged,

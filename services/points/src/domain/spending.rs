@@ -111,9 +111,20 @@ impl Ledger<'_> {
     /// The changes that take so many free points out of the spendable lots, in spending order. The caller has checked that
     /// there are enough; `change` says what a taken point does to its lot.
     pub(super) fn spend(&self, wallet: &str, points: i64, change: impl Fn(i64) -> (i64, i64)) -> Vec<LotChange> {
+        self.spend_where(wallet, points, |_| true, change)
+    }
+
+    /// The same from some of the lots only.
+    pub(super) fn spend_where(
+        &self,
+        wallet: &str,
+        points: i64,
+        admits: impl Fn(&LotKey) -> bool,
+        change: impl Fn(i64) -> (i64, i64),
+    ) -> Vec<LotChange> {
         let mut left = points;
         let mut changes = Vec::new();
-        for (key, free) in self.account.wallet(wallet).iter().flat_map(|wallet| wallet.spendable()) {
+        for (key, free) in self.account.wallet(wallet).iter().flat_map(|wallet| wallet.spendable()).filter(|(key, _)| admits(key)) {
             if left == 0 {
                 break;
             }

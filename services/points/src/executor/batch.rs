@@ -223,10 +223,10 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The side whose account has been merged into that of another member. What is taken in or let go is meant as it is named.
+    /// The side whose account has been merged into that of another member.
     fn moved(&self, job: &Job, command: &Command) -> Option<(Side, MemberId)> {
         let survivor = |side: Option<(AccountId, MemberId)>| self.accounts.get(&side?.0)?.account.merged_into;
-        let second = || if matches!(command, Command::Transfer(_)) { survivor(job.other) } else { None };
+        let second = || if follows(command) { survivor(job.other) } else { None };
         survivor(job.account).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
     }
 
@@ -324,7 +324,10 @@ impl<'a> Batch<'a> {
         let other = job.other.map(|(_, member)| member);
         let parts = AnswerParts { program: &job.program, member, other, account: held, stamp, due, entries: &entries };
         let event = event::of_command(&parts, &outcome, job.origin.historical);
-        let operation = message::operation(&parts, &outcome);
+        let mut operation = message::operation(&parts, &outcome);
+        if let (Some((id, other)), None) = (job.other, &operation.pool) {
+            operation.pool = self.accounts.get(&id).and_then(|held| message::pool(&job.program.id, other, &held.account));
+        }
         let (done, bytes) = match &outcome {
             Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::remembered_reward(&operation, state)),
             _ => {
@@ -448,6 +451,11 @@ struct Executed<'a> {
     due: &'a [Entry],
     entries: Vec<Entry>,
     others: Vec<Entry>,
+}
+
+/// Whether the other side of a command is whoever survived it. What is taken in or let go is meant as it is named.
+fn follows(command: &Command) -> bool {
+    matches!(command, Command::Transfer(_) | Command::LeavePool(_) | Command::RedeemFromPool(_))
 }
 
 /// Why a command between two accounts is refused when both are the same.

@@ -8,8 +8,8 @@ use proto::points as pb;
 use rpc::wire::timestamp;
 
 use crate::domain::{
-    Account, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, Purchase, Reservation, Restored, Returned, RewardState, Source,
-    Stamp, Wallet,
+    Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Reservation, Restored, Returned,
+    RewardState, Source, Stamp, Wallet,
 };
 use crate::program::{Program, VersionRecord};
 use crate::store::Sums;
@@ -70,6 +70,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         award: None,
         r#return: None,
         refund: None,
+        pool: member.zip(account).and_then(|(member, account)| pool(&program.id, member, account)),
         counterpart: other.map(|other| other.name(&program.id)).unwrap_or_default(),
         occur_time: Some(timestamp(stamp.occurred_at)),
         record_time: Some(timestamp(stamp.now)),
@@ -139,6 +140,11 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
             operation.requested_points = *points;
             Kind::Unmerge
         }
+        Outcome::PoolChanged => Kind::Pool,
+        Outcome::LeftPool { points } => {
+            operation.requested_points = *points;
+            Kind::Pool
+        }
     };
     operation.kind = kind.into();
     operation
@@ -154,6 +160,19 @@ fn reservation(program: &ProgramId, member: MemberId, held: &Reservation, state:
         expire_time: Some(timestamp(held.expires_at)),
         several_captures: held.several,
     }
+}
+
+/// A pool, by its account; `None` for the account of a member.
+pub(crate) fn pool(program: &ProgramId, id: MemberId, account: &Account) -> Option<pb::Pool> {
+    let points = |of: AccountId| account.wallets.iter().flat_map(|wallet| wallet.free_of(of)).map(|(_, points)| points).sum();
+    let members = account.pool.as_ref()?.members.iter().enumerate().map(|(index, known)| pb::PoolMember {
+        member: known.member.name(program),
+        owner: index == 0,
+        joined: known.joined,
+        shares: known.shares,
+        points: points(known.account),
+    });
+    Some(pb::Pool { name: format!("programs/{program}/pools/{}", id.0), members: members.collect() })
 }
 
 /// How the points of a purchase were worked out.
@@ -310,6 +329,18 @@ fn about(program: &ProgramId, member_name: &str, source: &Source) -> About {
         }
         Source::Transfer { member, reason } | Source::Merge { member, reason, .. } | Source::Unmerge { member, reason, .. } => {
             (about.counterpart, about.reason) = (member.name(program), reason.clone());
+        }
+        Source::Pool { member, change, .. } => {
+            about.counterpart = member.name(program);
+            about.reason = match change {
+                PoolChange::Opened { .. } => "opened",
+                PoolChange::Invited => "invited",
+                PoolChange::Joined { .. } => "joined",
+                PoolChange::Shares(true) => "shares",
+                PoolChange::Shares(false) => "does not share",
+                PoolChange::Left => "left",
+            }
+            .to_owned();
         }
         Source::Reminder { points, .. } => about.reason = format!("{points} points lapse"),
         Source::Due => {}

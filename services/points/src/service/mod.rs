@@ -3,6 +3,7 @@
 mod changes;
 mod parse;
 mod parse_account;
+mod parse_pool;
 mod programs;
 mod reads;
 
@@ -232,6 +233,48 @@ impl PointsService for Rpcs {
         operation(self.submit(&call, parsed, &message.request_id, &message).await?)
     }
 
+    async fn create_pool(&self, request: Request<pb::CreatePoolRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_create_pool(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn invite_to_pool(&self, request: Request<pb::InviteToPoolRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_invite(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn join_pool(&self, request: Request<pb::JoinPoolRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_join(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn set_pool_sharing(&self, request: Request<pb::SetPoolSharingRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_sharing(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn contribute_to_pool(&self, request: Request<pb::ContributeToPoolRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_contribute(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn leave_pool(&self, request: Request<pb::LeavePoolRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_leave(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
+    async fn redeem_from_pool(&self, request: Request<pb::RedeemFromPoolRequest>) -> Result<Response<pb::Operation>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        let parsed = self.parse_pool_redeem(&call, &message).await?;
+        operation(self.submit(&call, parsed, &message.request_id, &message).await?)
+    }
+
     async fn ensure_reward(&self, request: Request<pb::EnsureRewardRequest>) -> Result<Response<pb::EnsureRewardResponse>, Status> {
         let (call, message) = (Call::of(&request), request.into_inner());
         let parsed = self.parse_ensure(&call, &message).await?;
@@ -259,6 +302,10 @@ impl PointsService for Rpcs {
 
     async fn stream_entries(&self, request: Request<pb::StreamEntriesRequest>) -> Result<Response<Self::StreamEntriesStream>, Status> {
         self.statement(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_pool(&self, request: Request<pb::GetPoolRequest>) -> Result<Response<pb::Pool>, Status> {
+        self.pool(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_purchase(&self, request: Request<pb::GetPurchaseRequest>) -> Result<Response<pb::Purchase>, Status> {

@@ -80,7 +80,7 @@ impl Rpcs {
 
     pub(super) async fn parse_transfer(&self, call: &Call, message: &pb::TransferRequest) -> Result<Parsed, Status> {
         let pb::TransferRequest { member, to_member, wallet: name, points, reason, request_id: _ } = message;
-        let transfer = Transfer { wallet: wallet(name)?, points: *points, reason: reason.clone() };
+        let transfer = Transfer { wallet: wallet(name)?, points: *points, reason: reason.clone(), into_pool: false };
         self.between(call, member, ("to_member", to_member), Command::Transfer(transfer)).await
     }
 

@@ -9,6 +9,7 @@ use rpc::{Answer, status};
 use tonic::Status;
 
 use super::parse::{parse_member, parse_program, parse_purchase};
+use super::parse_pool::parse_pool;
 use super::{Call, Rpcs};
 use crate::domain::{AccountId, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, Stamp};
 use crate::error::{self, StoredRefusal};
@@ -155,6 +156,18 @@ impl Rpcs {
             }
         });
         Ok(pages.try_flatten().boxed())
+    }
+
+    /// A pool; what is due has been done in what it tells.
+    pub(super) async fn pool(&self, message: pb::GetPoolRequest) -> Result<pb::Pool, Status> {
+        let (program, pool) = parse_pool("name", &message.name)?;
+        let program = self.program(&program).await?;
+        let id = AccountId::of(&program.id, pool);
+        let mut tx = self.database.read().await.map_err(status::from_store)?;
+        let mut held = store::read_account(&mut tx, id).await.map_err(status::from_store)?;
+        drop(tx);
+        settle_unseen(&program, id, &mut held, self.now());
+        message::pool(&program.id, pool, &held.account).ok_or_else(|| error::not_found("POOL_NOT_FOUND", "pool"))
     }
 
     pub(super) async fn purchase(&self, message: pb::GetPurchaseRequest) -> Result<pb::Purchase, Status> {

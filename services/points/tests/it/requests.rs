@@ -283,6 +283,40 @@ pub(crate) fn unmerge(survivor: u128, merged: u128) -> pb::UnmergeAccountsReques
     }
 }
 
+pub(crate) fn create_pool(owner: u128, shares: bool) -> pb::CreatePoolRequest {
+    pb::CreatePoolRequest { member: member(owner), shares, request_id: request_id() }
+}
+
+pub(crate) fn invite(pool: &str, owner: u128, invited: u128) -> pb::InviteToPoolRequest {
+    pb::InviteToPoolRequest { pool: pool.to_owned(), member: member(owner), invited_member: member(invited), request_id: request_id() }
+}
+
+pub(crate) fn join(pool: &str, who: u128, shares: bool) -> pb::JoinPoolRequest {
+    pb::JoinPoolRequest { pool: pool.to_owned(), member: member(who), shares, request_id: request_id() }
+}
+
+pub(crate) fn sharing(pool: &str, who: u128, shares: bool) -> pb::SetPoolSharingRequest {
+    pb::SetPoolSharingRequest { pool: pool.to_owned(), member: member(who), shares, request_id: request_id() }
+}
+
+pub(crate) fn contribute(pool: &str, who: u128, points: i64) -> pb::ContributeToPoolRequest {
+    pb::ContributeToPoolRequest { pool: pool.to_owned(), member: member(who), points, wallet: String::new(), request_id: request_id() }
+}
+
+pub(crate) fn leave(pool: &str, who: u128) -> pb::LeavePoolRequest {
+    pb::LeavePoolRequest { pool: pool.to_owned(), member: member(who), request_id: request_id() }
+}
+
+pub(crate) fn redeem_pooled(pool: &str, who: u128, points: i64) -> pb::RedeemFromPoolRequest {
+    pb::RedeemFromPoolRequest {
+        pool: pool.to_owned(),
+        member: member(who),
+        points,
+        request_id: request_id(),
+        ..pb::RedeemFromPoolRequest::default()
+    }
+}
+
 /// A value in the metadata of a refusal.
 #[track_caller]
 pub(crate) fn metadata<T: std::fmt::Debug>(result: &Result<T, Status>, key: &str) -> String {
@@ -304,6 +338,8 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
     let owner = format!("{program}/members/{}", Uuid::from_u128(1));
     let bought = format!("{program}/purchases/p1");
     let friend = format!("{program}/members/{}", Uuid::from_u128(2));
+    let guest = friend.clone();
+    let pool = format!("{program}/pools/{}", Uuid::from_u128(3));
     let spent = format!("{program}/operations/{}", Uuid::from_u128(1));
     let held = format!("{owner}/reservations/{}", Uuid::from_u128(1));
     let parent = program.to_owned();
@@ -326,11 +362,22 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("Transfer", pb::TransferRequest { member: owner.clone(), to_member: friend.clone(), ..transfer(1, 2, 1) }.encode_to_vec()),
         ("MergeAccounts", pb::MergeAccountsRequest { member: owner.clone(), merged_member: friend.clone(), ..merge(1, 2) }.encode_to_vec()),
         ("UnmergeAccounts", pb::UnmergeAccountsRequest { member: owner.clone(), merged_member: friend, ..unmerge(1, 2) }.encode_to_vec()),
+        ("CreatePool", pb::CreatePoolRequest { member: owner.clone(), shares: true, request_id: request_id() }.encode_to_vec()),
+        (
+            "InviteToPool",
+            pb::InviteToPoolRequest { member: owner.clone(), invited_member: guest.clone(), ..invite(&pool, 1, 2) }.encode_to_vec(),
+        ),
+        ("JoinPool", pb::JoinPoolRequest { member: guest.clone(), ..join(&pool, 2, true) }.encode_to_vec()),
+        ("SetPoolSharing", pb::SetPoolSharingRequest { member: guest.clone(), ..sharing(&pool, 2, true) }.encode_to_vec()),
+        ("ContributeToPool", pb::ContributeToPoolRequest { member: guest.clone(), ..contribute(&pool, 2, 1) }.encode_to_vec()),
+        ("LeavePool", pb::LeavePoolRequest { member: guest.clone(), ..leave(&pool, 2) }.encode_to_vec()),
+        ("RedeemFromPool", pb::RedeemFromPoolRequest { member: guest, ..redeem_pooled(&pool, 2, 1) }.encode_to_vec()),
         ("EnsureReward", pb::EnsureRewardRequest { member: owner.clone(), ..ensure(1, "r", 1, true, 1) }.encode_to_vec()),
         ("SettleDue", pb::SettleDueRequest { parent: parent.clone(), ..settle(0) }.encode_to_vec()),
         ("GetBalance", pb::GetBalanceRequest { member: owner.clone(), ..Default::default() }.encode_to_vec()),
         ("ListEntries", pb::ListEntriesRequest { parent: owner.clone(), ..pb::ListEntriesRequest::default() }.encode_to_vec()),
         ("StreamEntries", pb::StreamEntriesRequest { parent: owner, start_version: 0 }.encode_to_vec()),
+        ("GetPool", pb::GetPoolRequest { name: pool }.encode_to_vec()),
         ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
         ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),

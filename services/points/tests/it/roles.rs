@@ -24,7 +24,7 @@ const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 27] = [
+const ADMITTED: [(&str, &str); 35] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -42,11 +42,19 @@ const ADMITTED: [(&str, &str); 27] = [
     ("Transfer", "psu"),
     ("MergeAccounts", "sua"),
     ("UnmergeAccounts", "sua"),
+    ("CreatePool", "psu"),
+    ("InviteToPool", "psu"),
+    ("JoinPool", "psu"),
+    ("SetPoolSharing", "psu"),
+    ("ContributeToPool", "psu"),
+    ("LeavePool", "psu"),
+    ("RedeemFromPool", "tps"),
     ("EnsureReward", "s"),
     ("SettleDue", "sa"),
     ("GetBalance", "tpsuyao"),
     ("ListEntries", "tpsuao"),
     ("StreamEntries", "psuao"),
+    ("GetPool", "tpsuao"),
     ("GetPurchase", "tpsuao"),
     ("GetOperation", "tpsuo"),
     ("CreateProgramVersion", "a"),
@@ -113,6 +121,7 @@ async fn points_need_terms(engine: TestEngine) {
         let answer = raw(&wire, rpc, message).await.map(|_| ()).map_err(|status| code_and_reason(&status));
         let expected = match rpc {
             "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" | "CreateProgramVersion" => Ok(()),
+            "GetPool" => Err((Code::NotFound, "POOL_NOT_FOUND".to_owned())),
             "GetPurchase" => Err((Code::NotFound, "PURCHASE_NOT_FOUND".to_owned())),
             "GetOperation" => Err((Code::NotFound, "OPERATION_NOT_FOUND".to_owned())),
             // By then the first version has been made.

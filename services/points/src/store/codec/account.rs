@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::Message;
 
 use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
-use crate::domain::{Account, AccountId, Lot, Merged, Reservation, Wallet};
+use crate::domain::{Account, AccountId, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -19,6 +19,24 @@ struct StoredState {
     merged_into: Vec<u8>,
     #[prost(message, repeated, tag = "6")]
     merged: Vec<StoredMerged>,
+    #[prost(message, optional, tag = "7")]
+    pool: Option<StoredPool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredPool {
+    #[prost(message, repeated, tag = "1")]
+    members: Vec<StoredPoolMember>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredPoolMember {
+    #[prost(message, required, tag = "1")]
+    identity: StoredIdentity,
+    #[prost(bool, tag = "2")]
+    joined: bool,
+    #[prost(bool, tag = "3")]
+    shares: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -103,6 +121,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         recorded_at: account.recorded_at.as_micros(),
         merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
         merged: merged.collect(),
+        pool: account.pool.as_ref().map(StoredPool::of),
     };
     state.encode_to_vec()
 }
@@ -119,7 +138,27 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         recorded_at: time(state.recorded_at),
         merged_into,
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
+        pool: state.pool.map(StoredPool::pool).transpose()?,
     })
+}
+
+impl StoredPool {
+    fn of(pool: &Pool) -> StoredPool {
+        let member = |known: &PoolMember| StoredPoolMember {
+            identity: StoredIdentity::of(&(known.account, known.member)),
+            joined: known.joined,
+            shares: known.shares,
+        };
+        StoredPool { members: pool.members.iter().map(member).collect() }
+    }
+
+    fn pool(self) -> Result<Pool, Error> {
+        let member = |stored: StoredPoolMember| {
+            let (account, member) = stored.identity.identity()?;
+            Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares })
+        };
+        Ok(Pool { members: self.members.into_iter().map(member).collect::<Result<_, Error>>()? })
+    }
 }
 
 impl StoredWallet {

@@ -4,7 +4,7 @@ use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredReservation};
 use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
-use crate::domain::{Entry, LotChange, PurchaseId, Source};
+use crate::domain::{AccountId, Entry, LotChange, PoolChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -13,7 +13,7 @@ pub(in crate::store) struct StoredEntry {
     lots: Vec<StoredLot>,
     #[prost(sint64, tag = "2")]
     pub(in crate::store) deficit_delta: i64,
-    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24")]
+    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
     source: Option<StoredSource>,
     #[prost(int64, tag = "8")]
     pub(in crate::store) program_version: i64,
@@ -63,6 +63,8 @@ enum StoredSource {
     Unmerge(StoredUnmerge),
     #[prost(message, tag = "24")]
     Reminder(StoredReminder),
+    #[prost(message, tag = "25")]
+    Pool(StoredPoolChange),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -149,6 +151,42 @@ struct StoredReminder {
     points: i64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct StoredPoolChange {
+    #[prost(message, required, tag = "1")]
+    identity: StoredIdentity,
+    /// 1 opened, 2 invited, 3 joined, 4 shares or not, 5 left.
+    #[prost(int32, tag = "2")]
+    change: i32,
+    #[prost(bool, tag = "3")]
+    shares: bool,
+}
+
+impl StoredPoolChange {
+    fn of(identity: &(AccountId, MemberId), change: PoolChange) -> StoredPoolChange {
+        let (change, shares) = match change {
+            PoolChange::Opened { shares } => (1, shares),
+            PoolChange::Invited => (2, false),
+            PoolChange::Joined { shares } => (3, shares),
+            PoolChange::Shares(shares) => (4, shares),
+            PoolChange::Left => (5, false),
+        };
+        StoredPoolChange { identity: StoredIdentity::of(identity), change, shares }
+    }
+
+    fn change(&self) -> Result<PoolChange, Error> {
+        let shares = self.shares;
+        Ok(match self.change {
+            1 => PoolChange::Opened { shares },
+            2 => PoolChange::Invited,
+            3 => PoolChange::Joined { shares },
+            4 => PoolChange::Shares(shares),
+            5 => PoolChange::Left,
+            _ => return Err(corrupt("change of a pool")),
+        })
+    }
+}
+
 impl StoredCounterpart {
     fn of(member: MemberId, reason: &str) -> StoredCounterpart {
         StoredCounterpart { member: member.0.as_bytes().to_vec(), reason: reason.to_owned() }
@@ -193,6 +231,7 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
             account: account.0.as_bytes().to_vec(),
             purchases: *purchases,
         }),
+        Source::Pool { member, account, change } => StoredSource::Pool(StoredPoolChange::of(&(*account, *member), *change)),
         Source::Reminder { expires_at, points } => {
             StoredSource::Reminder(StoredReminder { expires_at: expires_at.as_micros(), points: *points })
         }
@@ -278,6 +317,10 @@ impl StoredEntry {
                 account: account_id(&unmerge.account, "account that was let go")?.ok_or_else(|| corrupt("account that was let go"))?,
                 purchases: unmerge.purchases,
             },
+            Some(StoredSource::Pool(pool)) => {
+                let (account, member) = pool.identity.identity()?;
+                Source::Pool { member, account, change: pool.change()? }
+            }
             Some(StoredSource::Reminder(reminder)) => Source::Reminder { expires_at: time(reminder.expires_at), points: reminder.points },
         })
     }
