@@ -40,10 +40,10 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
     let tables = look(&suite.sqlite_file()).await?;
     drop(suite);
 
+    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
+    report.line(&format!("the bare loop writes rows of the suite's under new keys: {}", names.join(", ")));
     let folder = tempfile::tempdir()?;
     let bare = BareLoop::open(&folder.path().join("bare.db"), tables).await?.run(bench).await?;
-    let names: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
-    report.line(&format!("the bare loop writes rows of the suite's under new keys: {}", names.join(", ")));
     report.row(&format!("bare loop, {AWARDS_PER_COMMIT} per commit"), &bare, "no server, no rules; the times are those of commits");
     let ratio = sample.rate() / bare.rate();
     report.row(&format!("suite, {CALLERS} callers"), &sample, &format!("{ratio:.2} of the bare loop"));
