@@ -29,8 +29,8 @@ pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_
         Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),
         _ => Err(Refusal::SameAccount),
     }?;
-    first.books.expire_lapsed();
-    second.books.expire_lapsed();
+    first.books.expire_lapsed(first.books.stamp.now);
+    second.books.expire_lapsed(second.books.stamp.now);
     Ok((outcome, [first.books.entries, second.books.entries]))
 }
 

@@ -60,7 +60,7 @@ impl<'a> Ledger<'a> {
             Command::Transfer(_) | Command::Merge(_) | Command::Unmerge(_) => Err(Refusal::SameAccount),
         }?;
         // What has come free in a lot that had lapsed lapses now, and not only when somebody comes by.
-        self.expire_lapsed();
+        self.expire_lapsed(self.stamp.now);
         Ok((outcome, self.entries))
     }
 

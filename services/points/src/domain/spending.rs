@@ -159,7 +159,7 @@ impl Ledger<'_> {
     /// while they were held could be spent; then they are in the lots they came from, with the old expiry. What comes back to a lot
     /// that has lapsed meanwhile lives on for the grace that the terms give, or lapses.
     fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], at: Timestamp) -> Revived {
-        let version = self.versions.at(self.stamp.now);
+        let version = self.versions.at(at);
         let sliding_until = self.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
         let mut owed = self.account.deficit(wallet);
         let mut revived = Revived { lots: Vec::new(), repaid: 0, lapsed: 0 };

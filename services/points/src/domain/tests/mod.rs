@@ -1,5 +1,6 @@
 //! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
 
+mod due;
 mod model;
 mod properties;
 mod tables;
@@ -204,6 +205,14 @@ pub(super) fn redeem(points: i64) -> Command {
 
 pub(super) fn reserve(points: i64) -> Command {
     Command::Reserve(Reserve { wallet: wallet(), points, ttl: None, reference: "order 1".into(), several: false })
+}
+
+pub(super) fn adjust(points: i64) -> Command {
+    Command::Adjust(Adjust { wallet: wallet(), points, reason: "goodwill".to_owned(), approver: "staff 7".to_owned() })
+}
+
+pub(super) fn ensure(version: i64, wanted: bool, points: i64) -> Command {
+    Command::Ensure(Ensure { key: "referral/1/FRIEND".to_owned(), points, wanted, version, reason: "referral".to_owned() })
 }
 
 pub(super) fn remaining(id: &str, net: i64) -> Command {
