@@ -49,7 +49,9 @@ impl Rpcs {
         };
         let id = member.map_or(AccountId(Uuid::nil()), |member| AccountId::of(&program.id, member));
         Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
-        let known = Known { redemptions: self.stored_redemptions(&parsed.command).await?, ..Known::default() };
+        let mut redemptions = self.stored_redemptions(&parsed.command).await?;
+        redemptions.retain(|redemption| redemption.account == id || held.account.has_merged(redemption.account));
+        let known = Known { redemptions, ..Known::default() };
         let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
         let (outcome, _) = done.map_err(|refusal| error::refused(&refusal))?;
         let (Outcome::Awarded { purchase, explanation }, Command::Award(_)) = (outcome, &parsed.command) else {
