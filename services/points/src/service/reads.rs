@@ -151,7 +151,8 @@ impl Rpcs {
                 let rows = store::entries_from(&mut tx, account, from, STATEMENT_PAGE).await.map_err(status::from_store)?;
                 drop(tx);
                 let entries = rows.into_iter().map(store::entry_from_row).collect::<Result<Vec<_>, _>>().map_err(status::from_store)?;
-                let next = (i64::try_from(entries.len()) == Ok(STATEMENT_PAGE)).then_some(from + STATEMENT_PAGE);
+                let is_full = i64::try_from(entries.len()) == Ok(STATEMENT_PAGE);
+                let next = entries.last().filter(|_| is_full).map(|last| last.version + 1);
                 let entries: Vec<_> = entries.iter().map(|entry| Ok(message::entry(&program, member, entry))).collect();
                 Ok::<_, Status>(Some((stream::iter(entries), next)))
             }
