@@ -70,6 +70,8 @@ pub struct Wallet {
     pub reserved: i64,
     /// When lots lapse that live on by the member's doings.
     pub sliding_until: Option<Timestamp>,
+    /// When such lots lapsed last, before the member did something again.
+    pub sliding_lapsed_at: Option<Timestamp>,
     /// Expiries up to this moment have been announced.
     pub reminded_to: Option<Timestamp>,
     /// When the next expiry is to be announced.
@@ -108,6 +110,7 @@ impl Wallet {
             pending: 0,
             reserved: 0,
             sliding_until: None,
+            sliding_lapsed_at: None,
             reminded_to: None,
             remind_at: None,
         }
@@ -143,6 +146,13 @@ impl Wallet {
         (at, points)
     }
 
+    /// When points lapse next, those included that are held and slide: they do so no more from then on.
+    pub fn next_lapse(&self) -> Option<Timestamp> {
+        let holds_sliding = self.lots.iter().any(|lot| lot.key.expiry == Expiry::Sliding && lot.reserved > 0);
+        let held = self.sliding_until.filter(|_| holds_sliding);
+        self.next_expiry().0.into_iter().chain(held).min()
+    }
+
     /// When pending points become spendable next by themselves, and how many then.
     pub fn next_activation(&self) -> (Option<Timestamp>, i64) {
         let at = self.lots.iter().filter_map(|lot| lot.key.opens_at()).min();
@@ -170,8 +180,7 @@ impl Wallet {
             Some(gate) => gate.cancel_at,
             None => lot.key.opens_at(),
         });
-        let expiry = self.spendable().next().and_then(|(key, _)| key.lapses_at(self.sliding_until));
-        openings.chain(expiry).chain(self.remind_at).min()
+        openings.chain(self.next_lapse()).chain(self.remind_at).min()
     }
 
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
@@ -241,7 +250,12 @@ impl Account {
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
-        wallet.sliding_until = wallet.sliding_until.max(entry.sliding_until);
+        if let Some(until) = entry.sliding_until {
+            if let Some(lapsed_at) = wallet.sliding_until.filter(|until| *until <= entry.recorded_at) {
+                wallet.sliding_lapsed_at = Some(lapsed_at);
+            }
+            wallet.sliding_until = wallet.sliding_until.max(Some(until));
+        }
         if let Source::Reminder { expires_at, .. } = entry.source {
             wallet.reminded_to = Some(expires_at);
         }
@@ -296,7 +310,7 @@ impl Account {
                 held.capture(&entry.lots);
             }
             (Source::Reservation { id, .. }, _) => self.reservations.retain(|reservation| reservation.id != *id),
-            (Source::Expiry { .. }, _) => self.rekey_reservations(&entry.wallet, &entry.lots),
+            (_, EntryKind::Expiry) => self.rekey_reservations(&entry.wallet, &entry.lots),
             (Source::Merge { reservations, .. }, EntryKind::MergeIn) => self.reservations.extend(reservations.iter().cloned()),
             (Source::Merge { .. }, EntryKind::MergeOut) => self.reservations.retain(|held| held.wallet != entry.wallet),
             _ => {}

@@ -241,12 +241,14 @@ impl<'a> Ledger<'a> {
         self.entries.push(entry);
     }
 
-    /// Earning and spending keep sliding lots alive; so does what opens the first of them.
+    /// Earning and spending keep sliding lots alive; so do the first of them, or the first since the others lapsed.
     fn kept_alive_until(&self, posting: &Posting) -> Option<Timestamp> {
         let is_doing = matches!(posting.kind, EntryKind::Award | EntryKind::Activity | EntryKind::Redeem | EntryKind::Capture);
         let slides = |lot: &LotChange| lot.points > 0 && lot.key.expiry == Expiry::Sliding;
-        let is_first = || self.account.wallet(&posting.wallet).is_none_or(|wallet| wallet.sliding_until.is_none());
-        let moves = is_doing || (posting.lots.iter().any(slides) && is_first());
-        moves.then(|| self.versions.at(self.stamp.occurred_at).sliding_until(self.stamp.occurred_at)).flatten()
+        let is_new = matches!(posting.kind, EntryKind::Adjust | EntryKind::Reward | EntryKind::Activate);
+        let lives = |until: Timestamp| until > posting.effective_at;
+        let is_first = || !self.account.wallet(&posting.wallet).and_then(|wallet| wallet.sliding_until).is_some_and(lives);
+        let moves = is_doing || (is_new && posting.lots.iter().any(slides) && is_first());
+        moves.then(|| self.versions.at(posting.effective_at).sliding_until(posting.effective_at)).flatten()
     }
 }

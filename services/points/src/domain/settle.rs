@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kernel::Timestamp;
 
 use super::ledger::Posting;
-use super::{ClosedReservation, Entry, EntryKind, Ledger, LotChange, LotKey, Reservation, Source, Wallet};
+use super::{ClosedReservation, Entry, EntryKind, Expiry, Ledger, LotChange, LotKey, Reservation, Source, Wallet};
 
 /// What the clock did to an account.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -68,7 +68,7 @@ impl Ledger<'_> {
         let opening = lots().filter_map(|(wallet, lot)| Some((lot.key.opens_at()?, wallet, lot))).min_by_key(|(at, _, _)| *at);
         let in_vain = lots().filter_map(|(wallet, lot)| Some((lot.key.gate()?.cancel_at?, wallet, lot))).min_by_key(|(at, _, _)| *at);
         let end = self.account.reservations.iter().min_by_key(|held| held.expires_at);
-        let lapse = self.account.wallets.iter().filter_map(|wallet| wallet.next_expiry().0).min();
+        let lapse = self.account.wallets.iter().filter_map(Wallet::next_lapse).min();
         let due = [
             opening.map(|(at, wallet, lot)| (at, Due::Opening(wallet.clone(), lot.key.clone(), lot.points))),
             in_vain.map(|(at, wallet, lot)| (at, Due::InVain(wallet.clone(), lot.key.clone(), lot.points))),
@@ -80,6 +80,7 @@ impl Ledger<'_> {
 
     /// Takes out what has lapsed by a moment; returns how many points that were.
     pub(super) fn expire_lapsed(&mut self, moment: Timestamp) -> i64 {
+        self.fix_held_expiry(moment);
         let mut expired = 0;
         while let Some((wallet, key, points)) = self.account.wallets.iter().find_map(|wallet| {
             let (key, points) = wallet.lapsed(moment).next()?;
@@ -92,6 +93,25 @@ impl Ledger<'_> {
             self.post(Posting { lots, effective_at, program_version: 0, ..self.posting(EntryKind::Expire, &name, Source::Due) });
         }
         expired
+    }
+
+    /// Held points whose sliding lots lapse stay usable while they are held, and are no younger than the others when the member does
+    /// something again: from now on their expiry stands.
+    fn fix_held_expiry(&mut self, moment: Timestamp) {
+        let fixed = |wallet: &Wallet| {
+            let until = wallet.sliding_until.filter(|until| *until <= moment)?;
+            let held = wallet.lots.iter().filter(|lot| lot.key.expiry == Expiry::Sliding && lot.reserved > 0);
+            let pairs = held.flat_map(|lot| {
+                let key = LotKey { expiry: Expiry::At(until), ..lot.key.clone() };
+                [(lot.key.clone(), -lot.reserved), (key, lot.reserved)].map(|(key, held)| LotChange { key, points: held, reserved: held })
+            });
+            let lots: Vec<LotChange> = pairs.collect();
+            (!lots.is_empty()).then(|| (wallet.name.clone(), until, lots))
+        };
+        while let Some((wallet, effective_at, lots)) = self.account.wallets.iter().find_map(fixed) {
+            let posting = self.posting(EntryKind::Expiry, &wallet, Source::Due);
+            self.post(Posting { lots, effective_at, program_version: 0, ..posting });
+        }
     }
 
     /// Makes a pending lot spendable. What it brings repays the deficit first.

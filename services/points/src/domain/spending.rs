@@ -93,8 +93,7 @@ impl Ledger<'_> {
             let part = (taken - before).min(left);
             (skip, left) = (skip - before, left - part);
             if part > 0 {
-                let key = if redemption.account == self.id { key.clone() } else { key.moved(redemption.account, self.id, None) };
-                parts.push((key, part));
+                parts.push((self.key_now(redemption, key), part));
             }
         }
         assert_eq!(left, 0, "no more is given back than was taken");
@@ -106,6 +105,19 @@ impl Ledger<'_> {
         restored.lapsed += revived.lapsed;
         restored.redemptions.push(Redemption { refunded: redemption.refunded + points, ..redemption.clone() });
         Ok(())
+    }
+
+    /// The lot of this account that points come back to. What slid and would have lapsed since stays lapsed, whatever the member did
+    /// afterwards.
+    fn key_now(&self, redemption: &Redemption, key: &LotKey) -> LotKey {
+        if redemption.account != self.id {
+            return key.moved(redemption.account, self.id, None);
+        }
+        let lapsed_at = self.account.wallet(&redemption.wallet).and_then(|wallet| wallet.sliding_lapsed_at);
+        match lapsed_at.filter(|at| key.expiry == Expiry::Sliding && redemption.spent_at < *at) {
+            Some(at) => LotKey { expiry: Expiry::At(at), ..key.clone() },
+            None => key.clone(),
+        }
     }
 
     /// The changes that take so many free points out of the spendable lots, in spending order. The caller has checked that

@@ -403,7 +403,8 @@ impl<'a> Batch<'a> {
         let Some(spent) = entries.iter().find(|entry| entry.kind == kind && entry.points < 0) else { return };
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
         let (operation, version) = (stamp.operation, spent.version);
-        self.redemptions.insert(operation, Redemption { operation, account, wallet: spent.wallet.clone(), lots, refunded: 0 });
+        let (wallet, spent_at) = (spent.wallet.clone(), spent.recorded_at);
+        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spent_at, refunded: 0 });
         self.new_redemptions.push(NewRedemption { operation, account, version });
     }
 

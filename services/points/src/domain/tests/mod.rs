@@ -3,6 +3,7 @@
 mod due;
 mod model;
 mod properties;
+mod sliding;
 mod tables;
 
 use std::collections::HashMap;
@@ -131,7 +132,7 @@ impl Bench {
     fn keep_redemption(&mut self, operation: Uuid, entries: &[Entry]) {
         let Some(spent) = entries.iter().find(|entry| matches!(entry.kind, EntryKind::Redeem | EntryKind::Capture)) else { return };
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
-        let redemption = Redemption { operation, account: account_id(), wallet: spent.wallet.clone(), lots, refunded: 0 };
+        let redemption = Redemption { operation, account: account_id(), wallet: spent.wallet.clone(), lots, spent_at: spent.recorded_at, refunded: 0 };
         self.redemptions.insert(operation, redemption);
     }
 
@@ -209,6 +210,18 @@ pub(super) fn reserve(points: i64) -> Command {
 
 pub(super) fn adjust(points: i64) -> Command {
     Command::Adjust(Adjust { wallet: wallet(), points, reason: "goodwill".to_owned(), approver: "staff 7".to_owned() })
+}
+
+pub(super) fn activity(activity: &str, id: &str) -> Command {
+    Command::Activity(Activity { activity: activity.to_owned(), id: id.into() })
+}
+
+pub(super) fn refund(redemption: Uuid, points: Option<i64>) -> Command {
+    Command::Refund(Refund { redemption, points })
+}
+
+pub(super) fn capture(reservation: Uuid, points: Option<i64>) -> Command {
+    Command::Capture(Capture { reservation, points, last: false })
 }
 
 pub(super) fn ensure(version: i64, wanted: bool, points: i64) -> Command {

@@ -35,6 +35,8 @@ struct StoredWallet {
     reminded_to: Option<i64>,
     #[prost(int64, optional, tag = "6")]
     remind_at: Option<i64>,
+    #[prost(int64, optional, tag = "7")]
+    sliding_lapsed_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -90,6 +92,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         sliding_until: wallet.sliding_until.map(Timestamp::as_micros),
         reminded_to: wallet.reminded_to.map(Timestamp::as_micros),
         remind_at: wallet.remind_at.map(Timestamp::as_micros),
+        sliding_lapsed_at: wallet.sliding_lapsed_at.map(Timestamp::as_micros),
     });
     let merged = account.merged.iter().map(|merged| StoredMerged {
         identities: merged.identities.iter().map(StoredIdentity::of).collect(),
@@ -136,6 +139,7 @@ impl StoredWallet {
             sliding_until: self.sliding_until.map(time),
             reminded_to: self.reminded_to.map(time),
             remind_at: self.remind_at.map(time),
+            sliding_lapsed_at: self.sliding_lapsed_at.map(time),
         })
     }
 }
