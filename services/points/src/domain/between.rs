@@ -34,7 +34,7 @@ pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_
     Ok((outcome, [first.books.entries, second.books.entries]))
 }
 
-/// Lots keep expiry and origin. What arrives repays what the receiver owes first, like any credit.
+/// Lots keep their expiry. What arrives repays what the receiver owes first, like any credit.
 fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let Transfer { wallet, points, reason } = transfer;
     from.books.admit()?;
@@ -54,7 +54,7 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
         owed -= repays;
         repaid += repays;
         if -points > repays {
-            arriving.push(LotChange { key: key.moved(from.books.id, to.books.id, sliding_until), points: -points - repays, reserved: 0 });
+            arriving.push(LotChange { key: key.given(sliding_until), points: -points - repays, reserved: 0 });
         }
     }
     let source = |member: MemberId| Source::Transfer { member, reason: reason.clone() };
@@ -89,45 +89,57 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
             reservations,
         };
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
-        let arriving =
-            wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to, None), points: lot.points, reserved: lot.reserved });
+        let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, ..posting });
+        let repaying = source(other.member, Vec::new());
         let posting = survivor.books.posting(EntryKind::MergeIn, &wallet.name, source(other.member, reservations));
         let sliding_until = wallet.sliding_until;
         survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, sliding_until, ..posting });
-        repay(&mut survivor.books, &wallet.name);
+        repay(&mut survivor.books, &wallet.name, repaying);
     }
     Ok(Outcome::Merged)
 }
 
 /// What is left of an account's lots goes back to it, and what is left of its debt. What was spent or is held meanwhile stays with
-/// the survivor.
+/// the survivor; what one side's points repaid for the other when they came together is undone.
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));
-    let Merged { identities, purchases, deficits } = record.ok_or(Refusal::NotMerged)?.clone();
+    let Merged { identities, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|(id, _)| *id == origin));
     let mut returned = 0;
     for wallet in wallets_of(&survivor.books) {
-        let free: Vec<(LotKey, i64)> =
-            wallet.lots.iter().filter(|lot| came_with(&lot.key) && lot.free() > 0).map(|lot| (lot.key.clone(), lot.free())).collect();
+        let free: Vec<(&LotKey, i64)> =
+            wallet.lots.iter().filter(|lot| came_with(&lot.key) && lot.free() > 0).map(|lot| (&lot.key, lot.free())).collect();
+        let repaid = repaid.iter().filter(|(name, _, _)| *name == wallet.name).map(|(_, key, points)| (key, *points));
+        let (of_other, of_survivor): (Vec<_>, Vec<_>) = repaid.partition(|(key, _)| came_with(key));
         let brought: i64 = deficits.iter().filter(|(name, _)| *name == wallet.name).map(|(_, deficit)| deficit).sum();
-        let deficit = brought.min(wallet.deficit);
-        if free.is_empty() && deficit == 0 && &*wallet.name != MAIN_WALLET {
+        let deficit = (brought - sum(&of_survivor)).min(wallet.deficit);
+        if free.is_empty() && brought == 0 && of_other.is_empty() && &*wallet.name != MAIN_WALLET {
             continue;
         }
-        returned += free.iter().map(|(_, points)| points).sum::<i64>();
+        returned += sum(&free) + sum(&of_other);
         let source = |member| Source::Unmerge { member, reason: merge.reason.clone(), account: to, purchases };
-        let out = free.iter().map(|(key, points)| LotChange { key: key.clone(), points: -points, reserved: 0 }).collect();
-        let back = free.iter().map(|(key, points)| LotChange { key: key.moved(from, to, None), points: *points, reserved: 0 }).collect();
+        let apart = apart.iter().find(|apart| apart.wallet == wallet.name);
+        let change = |key: LotKey, points| LotChange { key, points, reserved: 0 };
+        let out = free.iter().map(|(key, points)| change((*key).clone(), -points));
+        let lots = out.chain(of_survivor.iter().map(|(key, points)| change((*key).clone(), *points))).collect();
         let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
-        survivor.books.post(Posting { lots: out, deficit: -deficit, ..posting });
+        let sliding_until = apart.and_then(|apart| apart.survivor);
+        survivor.books.post(Posting { lots, deficit: sum(&of_other) - deficit, sliding_until, ..posting });
+        let lots = free.iter().chain(&of_other).map(|(key, points)| change(key.moved(from, to), *points)).collect();
         let posting = other.books.posting(EntryKind::UnmergeIn, &wallet.name, source(survivor.member));
-        other.books.post(Posting { lots: back, deficit, sliding_until: wallet.sliding_until, ..posting });
-        repay(&mut other.books, &wallet.name);
+        let sliding_until = apart.and_then(|apart| apart.other);
+        other.books.post(Posting { lots, deficit: sum(&of_survivor) + deficit, sliding_until, ..posting });
+        repay(&mut survivor.books, &wallet.name, source(other.member));
+        repay(&mut other.books, &wallet.name, source(survivor.member));
     }
     Ok(Outcome::Unmerged { points: returned })
+}
+
+fn sum(lots: &[(&LotKey, i64)]) -> i64 {
+    lots.iter().map(|(_, points)| points).sum()
 }
 
 /// The wallets of an account, the main one also when it was never used.
@@ -140,14 +152,15 @@ fn wallets_of(books: &Ledger<'_>) -> Vec<Wallet> {
 }
 
 fn moved_reservation(held: &Reservation, from: AccountId, to: AccountId) -> Reservation {
-    Reservation { lots: held.lots.iter().map(|(key, points)| (key.moved(from, to, None), *points)).collect(), ..held.clone() }
+    Reservation { lots: held.lots.iter().map(|(key, points)| (key.moved(from, to), *points)).collect(), ..held.clone() }
 }
 
 /// Spendable points repay what is owed, where the two have come together.
-fn repay(books: &mut Ledger<'_>, wallet: &Arc<str>) {
+fn repay(books: &mut Ledger<'_>, wallet: &Arc<str>, source: Source) {
+    books.expire_lapsed(books.stamp.now);
     let points = books.account.deficit(wallet).min(books.account.active(wallet));
     if points > 0 {
         let lots = books.spend(wallet, points, |points| (-points, 0));
-        books.post(Posting { lots, deficit: -points, ..books.posting(EntryKind::Repay, wallet, Source::Due) });
+        books.post(Posting { lots, deficit: -points, ..books.posting(EntryKind::Repay, wallet, source) });
     }
 }

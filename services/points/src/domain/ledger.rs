@@ -80,7 +80,7 @@ impl<'a> Ledger<'a> {
         let explanation = version.points_for(input.net, &facts)?;
         let mut lot = None;
         if award.member.is_some() {
-            let key = version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0);
+            let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
             self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(input.id.clone()), version)?;
             lot = (explanation.points() > 0).then_some(key);
         }
@@ -114,7 +114,7 @@ impl<'a> Ledger<'a> {
             .iter()
             .find(|(name, _)| *name == activity.activity)
             .ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
-        let lot = version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id);
+        let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
         Ok(Outcome::Earned { points: *points, lot })
@@ -131,7 +131,7 @@ impl<'a> Ledger<'a> {
         let (granted, lot) = match (ensure.wanted, state.granted > 0) {
             (true, false) => {
                 self.admit()?;
-                let key = version.open_lot_for(self.stamp.occurred_at);
+                let key = self.named(version.open_lot_for(self.stamp.occurred_at));
                 self.credit(EntryKind::Reward, MAIN_WALLET, &key, ensure.points, source, version)?;
                 (ensure.points, Some(key))
             }
@@ -165,6 +165,12 @@ impl<'a> Ledger<'a> {
         let posting = Posting { lots, deficit: -repaid, program_version: version.number, ..self.posting(kind, wallet, source) };
         self.post(posting);
         Ok(())
+    }
+
+    /// The lot of what is earned in the name of a member whose account was taken in: it goes with that account when it is let go.
+    pub(super) fn named(&self, key: LotKey) -> LotKey {
+        let origin = self.stamp.presented.and_then(|member| self.account.merged_account(member));
+        LotKey { origin, ..key }
     }
 
     /// Refuses points that a wallet cannot count.

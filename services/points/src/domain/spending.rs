@@ -111,7 +111,7 @@ impl Ledger<'_> {
     /// afterwards.
     fn key_now(&self, redemption: &Redemption, key: &LotKey) -> LotKey {
         if redemption.account != self.id {
-            return key.moved(redemption.account, self.id, None);
+            return key.moved(redemption.account, self.id);
         }
         let lapsed_at = self.account.wallet(&redemption.wallet).and_then(|wallet| wallet.sliding_lapsed_at);
         match lapsed_at.filter(|at| key.expiry == Expiry::Sliding && redemption.spent_at < *at) {
@@ -177,10 +177,13 @@ impl Ledger<'_> {
         let mut revived = Revived { lots: Vec::new(), repaid: 0, lapsed: 0 };
         for (key, points) in parts {
             let has_lapsed = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
-            let key = match version.terms.restore_grace {
-                Some(grace) if has_lapsed => LotKey { expiry: Expiry::at(grace.after(at, &version.zone)), ..key.clone() },
-                _ => key.clone(),
+            let expiry = match version.terms.restore_grace {
+                Some(grace) if has_lapsed => Expiry::at(grace.after(at, &version.zone)),
+                _ => key.expiry,
             };
+            // What was held or spent when an account was let go has stayed here.
+            let origin = key.origin.filter(|origin| self.account.has_merged(*origin));
+            let key = LotKey { expiry, origin, ..key.clone() };
             let lapses = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
             let repays = if lapses { 0 } else { owed.min(*points) };
             owed -= repays;
