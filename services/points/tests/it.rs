@@ -4,22 +4,33 @@ mod it {
     mod requests;
     mod suite;
 
+    mod activities;
+    mod as_of;
     mod awards;
     mod books;
     mod due;
     mod events;
+    mod expiry;
     mod facts;
     mod input;
     mod limits;
     mod memory;
+    mod merged_names;
+    mod merges;
+    mod paid_with_points;
+    mod pending;
     mod pools;
     mod previews;
     mod programs;
     mod races;
     mod reads;
+    mod refunds;
+    mod reminders;
     mod replicas;
     mod returns;
     mod rewards;
     mod roles;
     mod spending;
+    mod statements;
+    mod transfers;
 }

@@ -53,6 +53,21 @@ pub struct Merged {
     pub purchases: i64,
     /// What it owed, per wallet.
     pub deficits: Vec<(Arc<str>, i64)>,
+    /// Lots of one side, as they were then, that repaid what the other owed when the two came together.
+    pub repaid: Vec<(Arc<str>, LotKey, i64)>,
+    /// Until when sliding lots would live if the two had stayed apart, per wallet.
+    pub apart: Vec<Apart>,
+}
+
+/// Until when sliding lots of one wallet live by what was done in the name of each of two accounts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Apart {
+    /// The wallet.
+    pub wallet: Arc<str>,
+    /// Those of the account that took the other in.
+    pub survivor: Option<Timestamp>,
+    /// Those of the other.
+    pub other: Option<Timestamp>,
 }
 
 /// One kind of points of an account.
@@ -72,6 +87,8 @@ pub struct Wallet {
     pub reserved: i64,
     /// When lots lapse that live on by the member's doings.
     pub sliding_until: Option<Timestamp>,
+    /// When such lots lapsed last, before the member did something again.
+    pub sliding_lapsed_at: Option<Timestamp>,
     /// Expiries up to this moment have been announced.
     pub reminded_to: Option<Timestamp>,
     /// When the next expiry is to be announced.
@@ -110,6 +127,7 @@ impl Wallet {
             pending: 0,
             reserved: 0,
             sliding_until: None,
+            sliding_lapsed_at: None,
             reminded_to: None,
             remind_at: None,
         }
@@ -151,6 +169,13 @@ impl Wallet {
         (at, points)
     }
 
+    /// When points lapse next, those included that are held and slide: they do so no more from then on.
+    pub fn next_lapse(&self) -> Option<Timestamp> {
+        let holds_sliding = self.lots.iter().any(|lot| lot.key.expiry == Expiry::Sliding && lot.reserved > 0);
+        let held = self.sliding_until.filter(|_| holds_sliding);
+        self.next_expiry().0.into_iter().chain(held).min()
+    }
+
     /// When pending points become spendable next by themselves, and how many then.
     pub fn next_activation(&self) -> (Option<Timestamp>, i64) {
         let at = self.lots.iter().filter_map(|lot| lot.key.opens_at()).min();
@@ -178,8 +203,7 @@ impl Wallet {
             Some(gate) => gate.cancel_at,
             None => lot.key.opens_at(),
         });
-        let expiry = self.spendable().next().and_then(|(key, _)| key.lapses_at(self.sliding_until));
-        openings.chain(expiry).chain(self.remind_at).min()
+        openings.chain(self.next_lapse()).chain(self.remind_at).min()
     }
 
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
@@ -232,6 +256,12 @@ impl Account {
         self.merged.iter().any(|merged| merged.identities.iter().any(|(id, _)| *id == account))
     }
 
+    /// The account of a member that this one took in.
+    pub fn merged_account(&self, member: MemberId) -> Option<AccountId> {
+        let mut identities = self.merged.iter().flat_map(|merged| &merged.identities);
+        identities.find(|(_, named)| *named == member).map(|(id, _)| *id)
+    }
+
     /// The next moment at which something falls due: an activation or its cancellation, the end of a reservation, an expiry, the
     /// announcement of one.
     pub fn next_due(&self) -> Option<Timestamp> {
@@ -244,18 +274,25 @@ impl Account {
     pub fn evolve(&mut self, entry: &Entry) {
         assert_eq!(entry.version, self.version + 1, "versions have no gaps");
         let wallet = self.wallet_mut(&entry.wallet);
+        let slid_until = wallet.sliding_until;
         for change in &entry.lots {
             wallet.change_lot(change);
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
-        wallet.sliding_until = wallet.sliding_until.max(entry.sliding_until);
+        if let Some(until) = entry.sliding_until {
+            if let Some(lapsed_at) = wallet.sliding_until.filter(|until| *until <= entry.recorded_at) {
+                wallet.sliding_lapsed_at = Some(lapsed_at);
+            }
+            let apart_again = matches!(entry.kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn);
+            wallet.sliding_until = if apart_again { Some(until) } else { wallet.sliding_until.max(Some(until)) };
+        }
         if let Source::Reminder { expires_at, .. } = entry.source {
             wallet.reminded_to = Some(expires_at);
         }
         wallet.remind_at = entry.remind_at;
         self.evolve_reservations(entry);
-        self.evolve_identity(entry);
+        self.evolve_identity(entry, slid_until);
         self.version = entry.version;
         self.recorded_at = entry.recorded_at;
     }
@@ -304,7 +341,7 @@ impl Account {
                 held.capture(&entry.lots);
             }
             (Source::Reservation { id, .. }, _) => self.reservations.retain(|reservation| reservation.id != *id),
-            (Source::Expiry { .. }, _) => self.rekey_reservations(&entry.wallet, &entry.lots),
+            (_, EntryKind::Expiry) => self.rekey_reservations(&entry.wallet, &entry.lots),
             (Source::Merge { reservations, .. }, EntryKind::MergeIn) => self.reservations.extend(reservations.iter().cloned()),
             (Source::Merge { .. }, EntryKind::MergeOut) => self.reservations.retain(|held| held.wallet != entry.wallet),
             _ => {}
@@ -325,23 +362,40 @@ impl Account {
         }
     }
 
-    fn evolve_identity(&mut self, entry: &Entry) {
+    /// `slid_until` is what the wallet's `sliding_until` was before.
+    fn evolve_identity(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
         let is_main = &*entry.wallet == MAIN_WALLET;
         if let Source::Pool { member, account, change } = entry.source {
             self.pool.get_or_insert_default().evolve(member, account, change);
+        }
+        if !matches!(entry.source, Source::Unmerge { .. }) {
+            self.evolve_apart(entry);
         }
         match (&entry.source, entry.kind) {
             (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
             (Source::Merge { identities, purchases, .. }, EntryKind::MergeIn) => {
                 let deficit = (entry.deficit_delta > 0).then(|| (entry.wallet.clone(), entry.deficit_delta));
+                let apart = Apart { wallet: entry.wallet.clone(), survivor: slid_until, other: entry.sliding_until };
                 match self.merged.iter_mut().find(|merged| merged.identities == *identities) {
-                    Some(merged) => merged.deficits.extend(deficit),
+                    Some(merged) => {
+                        merged.deficits.extend(deficit);
+                        merged.apart.push(apart);
+                    }
                     None => {
                         self.purchases += purchases;
-                        let merged =
-                            Merged { identities: identities.clone(), purchases: *purchases, deficits: deficit.into_iter().collect() };
-                        self.merged.push(merged);
+                        self.merged.push(Merged {
+                            identities: identities.clone(),
+                            purchases: *purchases,
+                            deficits: deficit.into_iter().collect(),
+                            repaid: Vec::new(),
+                            apart: vec![apart],
+                        });
                     }
+                }
+            }
+            (Source::Merge { identities, .. }, EntryKind::Repay) => {
+                if let Some(merged) = self.merged.iter_mut().find(|merged| merged.identities == *identities) {
+                    merged.repaid.extend(entry.lots.iter().map(|lot| (entry.wallet.clone(), lot.key.clone(), -lot.points)));
                 }
             }
             (Source::Unmerge { purchases, account, .. }, EntryKind::UnmergeOut) if is_main => {
@@ -354,12 +408,22 @@ impl Account {
             }
             (_, EntryKind::Award) => {
                 self.purchases += 1;
-                let presented = |merged: &&mut Merged| merged.identities.iter().any(|(_, member)| Some(*member) == entry.stamp.presented);
-                if let Some(merged) = self.merged.iter_mut().find(presented) {
+                if let Some(merged) = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented)) {
                     merged.purchases += 1;
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Keeps apart what was done in the name of each account that has come together here.
+    fn evolve_apart(&mut self, entry: &Entry) {
+        for merged in self.merged.iter_mut().filter(|_| entry.sliding_until.is_some()) {
+            let is_other = merged.names(entry.stamp.presented);
+            for apart in merged.apart.iter_mut().filter(|apart| apart.wallet == entry.wallet) {
+                let until = if is_other { &mut apart.other } else { &mut apart.survivor };
+                *until = (*until).max(entry.sliding_until);
+            }
         }
     }
 
@@ -379,6 +443,13 @@ impl Account {
         if let Some(wallet) = self.wallets.iter_mut().find(|held| &*held.name == wallet) {
             wallet.remind_at = at;
         }
+    }
+}
+
+impl Merged {
+    /// Whether a member is one of those that were taken in.
+    fn names(&self, presented: Option<MemberId>) -> bool {
+        self.identities.iter().any(|(_, member)| Some(*member) == presented)
     }
 }
 

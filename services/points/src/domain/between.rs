@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kernel::{MemberId, Timestamp};
+use kernel::MemberId;
 
 use super::ledger::Posting;
 use super::pool;
@@ -33,12 +33,13 @@ pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_
         Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),
         _ => Err(Refusal::PoolAccount),
     }?;
-    first.books.expire_lapsed();
-    second.books.expire_lapsed();
+    first.books.expire_lapsed(first.books.stamp.now);
+    second.books.expire_lapsed(second.books.stamp.now);
     Ok((outcome, [first.books.entries, second.books.entries]))
 }
 
-/// Lots keep expiry and origin. What arrives repays what the receiver owes first, like any credit. Into a pool only its members give.
+/// Lots keep their expiry. What arrives repays what the receiver owes first, like any credit. Into a pool only its members give; there
+/// the origin tells what each has brought.
 fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let Transfer { wallet, points, reason, into_pool } = transfer;
     from.books.admit()?;
@@ -57,7 +58,9 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     to.books.check_room(wallet, *points)?;
     let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
     let out = from.books.spend(wallet, *points, |points| (-points, 0));
-    hand_over(from, to, wallet, out, sliding_until, reason);
+    let giver = from.books.id;
+    let arrives = |key: &LotKey| LotKey { origin: into_pool.then_some(giver), ..key.given(sliding_until) };
+    hand_over(from, to, wallet, out, arrives, reason);
     Ok(Outcome::Transferred { points: *points })
 }
 
@@ -67,7 +70,7 @@ pub(super) fn hand_over(
     to: &mut Side<'_>,
     wallet: &Arc<str>,
     out: Vec<LotChange>,
-    sliding_until: Option<Timestamp>,
+    arrives: impl Fn(&LotKey) -> LotKey,
     reason: &str,
 ) {
     let mut owed = to.books.account.deficit(wallet);
@@ -78,7 +81,7 @@ pub(super) fn hand_over(
         owed -= repays;
         repaid += repays;
         if -points > repays {
-            arriving.push(LotChange { key: key.moved(from.books.id, to.books.id, sliding_until), points: -points - repays, reserved: 0 });
+            arriving.push(LotChange { key: arrives(key), points: -points - repays, reserved: 0 });
         }
     }
     let source = |member: MemberId| Source::Transfer { member, reason: reason.to_owned() };
@@ -112,45 +115,57 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
             reservations,
         };
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
-        let arriving =
-            wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to, None), points: lot.points, reserved: lot.reserved });
+        let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, ..posting });
+        let repaying = source(other.member, Vec::new());
         let posting = survivor.books.posting(EntryKind::MergeIn, &wallet.name, source(other.member, reservations));
         let sliding_until = wallet.sliding_until;
         survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, sliding_until, ..posting });
-        repay(&mut survivor.books, &wallet.name);
+        repay(&mut survivor.books, &wallet.name, repaying);
     }
     Ok(Outcome::Merged)
 }
 
 /// What is left of an account's lots goes back to it, and what is left of its debt. What was spent or is held meanwhile stays with
-/// the survivor.
+/// the survivor; what one side's points repaid for the other when they came together is undone.
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));
-    let Merged { identities, purchases, deficits } = record.ok_or(Refusal::NotMerged)?.clone();
+    let Merged { identities, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|(id, _)| *id == origin));
     let mut returned = 0;
     for wallet in wallets_of(&survivor.books) {
-        let free: Vec<(LotKey, i64)> =
-            wallet.lots.iter().filter(|lot| came_with(&lot.key) && lot.free() > 0).map(|lot| (lot.key.clone(), lot.free())).collect();
+        let free: Vec<(&LotKey, i64)> =
+            wallet.lots.iter().filter(|lot| came_with(&lot.key) && lot.free() > 0).map(|lot| (&lot.key, lot.free())).collect();
+        let repaid = repaid.iter().filter(|(name, _, _)| *name == wallet.name).map(|(_, key, points)| (key, *points));
+        let (of_other, of_survivor): (Vec<_>, Vec<_>) = repaid.partition(|(key, _)| came_with(key));
         let brought: i64 = deficits.iter().filter(|(name, _)| *name == wallet.name).map(|(_, deficit)| deficit).sum();
-        let deficit = brought.min(wallet.deficit);
-        if free.is_empty() && deficit == 0 && &*wallet.name != MAIN_WALLET {
+        let deficit = (brought - sum(&of_survivor)).min(wallet.deficit);
+        if free.is_empty() && brought == 0 && of_other.is_empty() && &*wallet.name != MAIN_WALLET {
             continue;
         }
-        returned += free.iter().map(|(_, points)| points).sum::<i64>();
+        returned += sum(&free) + sum(&of_other);
         let source = |member| Source::Unmerge { member, reason: merge.reason.clone(), account: to, purchases };
-        let out = free.iter().map(|(key, points)| LotChange { key: key.clone(), points: -points, reserved: 0 }).collect();
-        let back = free.iter().map(|(key, points)| LotChange { key: key.moved(from, to, None), points: *points, reserved: 0 }).collect();
+        let apart = apart.iter().find(|apart| apart.wallet == wallet.name);
+        let change = |key: LotKey, points| LotChange { key, points, reserved: 0 };
+        let out = free.iter().map(|(key, points)| change((*key).clone(), -points));
+        let lots = out.chain(of_survivor.iter().map(|(key, points)| change((*key).clone(), *points))).collect();
         let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
-        survivor.books.post(Posting { lots: out, deficit: -deficit, ..posting });
+        let sliding_until = apart.and_then(|apart| apart.survivor);
+        survivor.books.post(Posting { lots, deficit: sum(&of_other) - deficit, sliding_until, ..posting });
+        let lots = free.iter().chain(&of_other).map(|(key, points)| change(key.moved(from, to), *points)).collect();
         let posting = other.books.posting(EntryKind::UnmergeIn, &wallet.name, source(survivor.member));
-        other.books.post(Posting { lots: back, deficit, sliding_until: wallet.sliding_until, ..posting });
-        repay(&mut other.books, &wallet.name);
+        let sliding_until = apart.and_then(|apart| apart.other);
+        other.books.post(Posting { lots, deficit: sum(&of_survivor) + deficit, sliding_until, ..posting });
+        repay(&mut survivor.books, &wallet.name, source(other.member));
+        repay(&mut other.books, &wallet.name, source(survivor.member));
     }
     Ok(Outcome::Unmerged { points: returned })
+}
+
+fn sum(lots: &[(&LotKey, i64)]) -> i64 {
+    lots.iter().map(|(_, points)| points).sum()
 }
 
 /// The wallets of an account, the main one also when it was never used.
@@ -163,14 +178,15 @@ fn wallets_of(books: &Ledger<'_>) -> Vec<Wallet> {
 }
 
 fn moved_reservation(held: &Reservation, from: AccountId, to: AccountId) -> Reservation {
-    Reservation { lots: held.lots.iter().map(|(key, points)| (key.moved(from, to, None), *points)).collect(), ..held.clone() }
+    Reservation { lots: held.lots.iter().map(|(key, points)| (key.moved(from, to), *points)).collect(), ..held.clone() }
 }
 
 /// Spendable points repay what is owed, where the two have come together.
-fn repay(books: &mut Ledger<'_>, wallet: &Arc<str>) {
+fn repay(books: &mut Ledger<'_>, wallet: &Arc<str>, source: Source) {
+    books.expire_lapsed(books.stamp.now);
     let points = books.account.deficit(wallet).min(books.account.active(wallet));
     if points > 0 {
         let lots = books.spend(wallet, points, |points| (-points, 0));
-        books.post(Posting { lots, deficit: -points, ..books.posting(EntryKind::Repay, wallet, Source::Due) });
+        books.post(Posting { lots, deficit: -points, ..books.posting(EntryKind::Repay, wallet, source) });
     }
 }

@@ -85,6 +85,8 @@ pub struct Redemption {
     pub wallet: Arc<str>,
     /// The lots that they came from, in the order in which they were taken.
     pub lots: Vec<(LotKey, i64)>,
+    /// When they were spent, as it was recorded.
+    pub spent_at: Timestamp,
     /// Points that have been given back.
     pub refunded: i64,
 }

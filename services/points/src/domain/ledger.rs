@@ -66,7 +66,7 @@ impl<'a> Ledger<'a> {
             }
         }?;
         // What has come free in a lot that had lapsed lapses now, and not only when somebody comes by.
-        self.expire_lapsed();
+        self.expire_lapsed(self.stamp.now);
         Ok((outcome, self.entries))
     }
 
@@ -86,7 +86,7 @@ impl<'a> Ledger<'a> {
         let explanation = version.points_for(input.net, &facts)?;
         let mut lot = None;
         if award.member.is_some() {
-            let key = version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0);
+            let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
             self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(input.id.clone()), version)?;
             lot = (explanation.points() > 0).then_some(key);
         }
@@ -120,7 +120,7 @@ impl<'a> Ledger<'a> {
             .iter()
             .find(|(name, _)| *name == activity.activity)
             .ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
-        let lot = version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id);
+        let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
         Ok(Outcome::Earned { points: *points, lot })
@@ -137,7 +137,7 @@ impl<'a> Ledger<'a> {
         let (granted, lot) = match (ensure.wanted, state.granted > 0) {
             (true, false) => {
                 self.admit()?;
-                let key = version.open_lot_for(self.stamp.occurred_at);
+                let key = self.named(version.open_lot_for(self.stamp.occurred_at));
                 self.credit(EntryKind::Reward, MAIN_WALLET, &key, ensure.points, source, version)?;
                 (ensure.points, Some(key))
             }
@@ -171,6 +171,12 @@ impl<'a> Ledger<'a> {
         let posting = Posting { lots, deficit: -repaid, program_version: version.number, ..self.posting(kind, wallet, source) };
         self.post(posting);
         Ok(())
+    }
+
+    /// The lot of what is earned in the name of a member whose account was taken in: it goes with that account when it is let go.
+    pub(super) fn named(&self, key: LotKey) -> LotKey {
+        let origin = self.stamp.presented.and_then(|member| self.account.merged_account(member));
+        LotKey { origin, ..key }
     }
 
     /// Refuses points that a wallet cannot count.
@@ -247,12 +253,14 @@ impl<'a> Ledger<'a> {
         self.entries.push(entry);
     }
 
-    /// Earning and spending keep sliding lots alive; so does what opens the first of them.
+    /// Earning and spending keep sliding lots alive; so do the first of them, or the first since the others lapsed.
     fn kept_alive_until(&self, posting: &Posting) -> Option<Timestamp> {
         let is_doing = matches!(posting.kind, EntryKind::Award | EntryKind::Activity | EntryKind::Redeem | EntryKind::Capture);
         let slides = |lot: &LotChange| lot.points > 0 && lot.key.expiry == Expiry::Sliding;
-        let is_first = || self.account.wallet(&posting.wallet).is_none_or(|wallet| wallet.sliding_until.is_none());
-        let moves = is_doing || (posting.lots.iter().any(slides) && is_first());
-        moves.then(|| self.versions.at(self.stamp.occurred_at).sliding_until(self.stamp.occurred_at)).flatten()
+        let is_new = matches!(posting.kind, EntryKind::Adjust | EntryKind::Reward | EntryKind::Activate);
+        let lives = |until: Timestamp| until > posting.effective_at;
+        let is_first = || !self.account.wallet(&posting.wallet).and_then(|wallet| wallet.sliding_until).is_some_and(lives);
+        let moves = is_doing || (is_new && posting.lots.iter().any(slides) && is_first());
+        moves.then(|| self.versions.at(posting.effective_at).sliding_until(posting.effective_at)).flatten()
     }
 }

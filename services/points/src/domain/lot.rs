@@ -25,7 +25,8 @@ pub struct LotKey {
     pub earn_month: i32,
     /// When it becomes spendable.
     pub opening: Opening,
-    /// The account it was earned in, when that is another one (transfer, merge).
+    /// The account it belongs to, when that was merged into this one, or brought it into this pool. What was given away belongs to
+    /// who got it.
     pub origin: Option<AccountId>,
 }
 
@@ -89,6 +90,11 @@ impl LotKey {
         LotKey { opening: Opening::Open, ..self.clone() }
     }
 
+    /// Whether both are one lot that is not spendable yet, by whatever expiry it has been given since.
+    pub fn waits_like(&self, other: &LotKey) -> bool {
+        !self.is_open() && LotKey { expiry: other.expiry, ..self.clone() } == *other
+    }
+
     /// When it becomes spendable by itself.
     pub fn opens_at(&self) -> Option<Timestamp> {
         if let Opening::At(at) = self.opening { Some(at) } else { None }
@@ -108,15 +114,20 @@ impl LotKey {
         }
     }
 
-    /// The same lot in another account: it keeps its origin, and has none when it comes home. What slid lapses when it would have
-    /// lapsed where it comes from, or moving points about would keep them alive for ever.
-    pub fn moved(&self, from: AccountId, to: AccountId, sliding_until: Option<Timestamp>) -> LotKey {
+    /// The same lot in an account that takes the other in or is let go: it keeps its origin, and has none when it comes home.
+    pub fn moved(&self, from: AccountId, to: AccountId) -> LotKey {
         let origin = self.origin.unwrap_or(from);
+        LotKey { origin: (origin != to).then_some(origin), ..self.clone() }
+    }
+
+    /// The same lot in the account of who is given it. What slid lapses when it would have lapsed where it comes from, or moving points
+    /// about would keep them alive for ever.
+    pub fn given(&self, sliding_until: Option<Timestamp>) -> LotKey {
         let expiry = match (self.expiry, sliding_until) {
             (Expiry::Sliding, Some(until)) => Expiry::At(until),
             (expiry, _) => expiry,
         };
-        LotKey { expiry, origin: (origin != to).then_some(origin), ..self.clone() }
+        LotKey { expiry, origin: None, ..self.clone() }
     }
 }
 

@@ -21,7 +21,7 @@ mod settle;
 mod spending;
 mod terms;
 
-pub use account::{Account, AccountId, MAIN_WALLET, Merged, Reservation, Wallet};
+pub use account::{Account, AccountId, Apart, MAIN_WALLET, Merged, Reservation, Wallet};
 pub use between::{Side, apply_between};
 pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,

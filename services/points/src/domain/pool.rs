@@ -182,7 +182,8 @@ pub(super) fn leave(request: &LeavePool, pool: &mut Side<'_>, leaver: &mut Side<
         leaver.books.check_room(&wallet.name, taken)?;
         points += taken;
         let out: Vec<_> = lots.iter().map(|(key, free)| LotChange { key: key.clone(), points: -free, reserved: 0 }).collect();
-        super::between::hand_over(pool, leaver, &wallet.name, out, wallet.sliding_until, "left the pool");
+        let arrives = |key: &LotKey| key.given(wallet.sliding_until);
+        super::between::hand_over(pool, leaver, &wallet.name, out, arrives, "left the pool");
     }
     if is_known {
         pool.books.post_change(request.member, request.account, PoolChange::Left);

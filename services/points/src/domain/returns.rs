@@ -1,7 +1,7 @@
 use super::ledger::Posting;
 use super::{
-    EntryKind, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal, Restored, ReturnPolicy,
-    Source,
+    AccountId, EntryKind, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal, Restored,
+    ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -83,8 +83,7 @@ impl Ledger<'_> {
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
-            taken =
-                self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before.lot.as_ref()).as_ref(), policy, source, version.number);
+            taken = self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before).as_ref(), policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
@@ -132,7 +131,7 @@ impl Ledger<'_> {
         let (mut deficit, mut reserved) = (0, 0);
         if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
-            let is_own = |key: &LotKey| own == Some(key);
+            let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
             let own_lots = wallet.lots.iter().filter(|lot| is_own(&lot.key));
             let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
             let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
@@ -159,12 +158,13 @@ impl Ledger<'_> {
         taken
     }
 
-    /// The lot that a credit is in now: the one it went to, opened if its time has come.
-    fn lot_now(&self, lot: Option<&LotKey>) -> Option<LotKey> {
-        let lot = lot?;
+    /// The lot that the points of a purchase are in now: the one they went to, opened if its time has come, also when the account
+    /// has been taken in since or let go.
+    fn lot_now(&self, purchase: &Purchase) -> Option<LotKey> {
+        let lot = purchase.lot.as_ref()?.moved(AccountId::of(&purchase.program, purchase.member?), self.id);
         match lot.opening {
             Opening::At(at) if at <= self.stamp.now => Some(lot.opened()),
-            _ => Some(lot.clone()),
+            _ => Some(lot),
         }
     }
 }

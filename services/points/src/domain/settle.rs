@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kernel::Timestamp;
 
 use super::ledger::Posting;
-use super::{ClosedReservation, Entry, EntryKind, Ledger, LotChange, LotKey, Source, Wallet};
+use super::{ClosedReservation, Entry, EntryKind, Expiry, Ledger, LotChange, LotKey, Reservation, Source, Wallet};
 
 /// What the clock did to an account.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,31 +20,41 @@ pub struct Settled {
     pub ended: Vec<(kernel::Uuid, ClosedReservation)>,
 }
 
+/// Something that falls due. Lots stand with their wallet and points.
+enum Due {
+    Opening(Arc<str>, LotKey, i64),
+    InVain(Arc<str>, LotKey, i64),
+    End(Reservation),
+    Lapse,
+}
+
 impl Ledger<'_> {
-    /// Does what has fallen due, in the order that is part of the contract: activations, cancellations of what waited in vain, ends
-    /// of reservations, expiries, announcements of expiries. It does the same whether a job comes by or the member's next
-    /// operation, early or late.
+    /// Does what has fallen due, moment by moment, so that it comes to the same whether a job comes by or the member's next operation,
+    /// early or late. The order at one moment is part of the contract: activations, cancellations of what waited in vain, ends of
+    /// reservations, expiries. Expiries are announced once all that is done.
     pub fn settle(mut self) -> Settled {
         let now = self.stamp.now;
         let mut settled = Settled::default();
-        while let Some((wallet, key, points)) = self.first_pending(LotKey::opens_at) {
-            settled.activated += points;
-            let opens_at = key.opens_at().expect("it was chosen by it");
-            let opened = key.opened();
-            self.open_lot(&wallet, &key, opened, points, Source::Due, opens_at);
+        while let Some((moment, due)) = self.first_due().filter(|(moment, _)| *moment <= now) {
+            match due {
+                Due::Opening(wallet, key, points) => {
+                    settled.activated += points;
+                    let opened = key.opened();
+                    self.open_lot(&wallet, &key, opened, points, Source::Due, moment);
+                }
+                Due::InVain(wallet, key, points) => {
+                    settled.cancelled += points;
+                    let source = Source::Event(key.gate().expect("it was chosen by it").event.to_string());
+                    let lots = vec![LotChange { key, points: -points, reserved: 0 }];
+                    self.post(Posting { lots, effective_at: moment, ..self.posting(EntryKind::Cancel, &wallet, source) });
+                }
+                Due::End(reservation) => {
+                    settled.ended.push((reservation.id, ClosedReservation::Expired));
+                    self.release_reservation(&reservation, moment);
+                }
+                Due::Lapse => settled.expired += self.expire_lapsed(moment),
+            }
         }
-        while let Some((wallet, key, points)) = self.first_pending(|key| key.gate().and_then(|gate| gate.cancel_at)) {
-            settled.cancelled += points;
-            let gate = key.gate().expect("it was chosen by it");
-            let (source, effective_at) = (Source::Event(gate.event.to_string()), gate.cancel_at.expect("it was chosen by it"));
-            let lots = vec![LotChange { key, points: -points, reserved: 0 }];
-            self.post(Posting { lots, effective_at, ..self.posting(EntryKind::Cancel, &wallet, source) });
-        }
-        while let Some(reservation) = self.account.reservations.iter().find(|reservation| reservation.expires_at <= now).cloned() {
-            settled.ended.push((reservation.id, ClosedReservation::Expired));
-            self.release_reservation(&reservation, reservation.expires_at);
-        }
-        settled.expired = self.expire_lapsed();
         while let Some((wallet, expires_at, points)) = self.next_reminder() {
             self.post(self.posting(EntryKind::Remind, &wallet, Source::Reminder { expires_at, points }));
         }
@@ -52,12 +62,28 @@ impl Ledger<'_> {
         settled
     }
 
-    /// Takes out what has lapsed; returns how many points that were.
-    pub(super) fn expire_lapsed(&mut self) -> i64 {
-        let now = self.stamp.now;
+    /// What comes first of all that falls due, and when.
+    fn first_due(&self) -> Option<(Timestamp, Due)> {
+        let lots = || self.account.wallets.iter().flat_map(|wallet| wallet.lots.iter().map(move |lot| (&wallet.name, lot)));
+        let opening = lots().filter_map(|(wallet, lot)| Some((lot.key.opens_at()?, wallet, lot))).min_by_key(|(at, _, _)| *at);
+        let in_vain = lots().filter_map(|(wallet, lot)| Some((lot.key.gate()?.cancel_at?, wallet, lot))).min_by_key(|(at, _, _)| *at);
+        let end = self.account.reservations.iter().min_by_key(|held| held.expires_at);
+        let lapse = self.account.wallets.iter().filter_map(Wallet::next_lapse).min();
+        let due = [
+            opening.map(|(at, wallet, lot)| (at, Due::Opening(wallet.clone(), lot.key.clone(), lot.points))),
+            in_vain.map(|(at, wallet, lot)| (at, Due::InVain(wallet.clone(), lot.key.clone(), lot.points))),
+            end.map(|held| (held.expires_at, Due::End(held.clone()))),
+            lapse.map(|at| (at, Due::Lapse)),
+        ];
+        due.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Takes out what has lapsed by a moment; returns how many points that were.
+    pub(super) fn expire_lapsed(&mut self, moment: Timestamp) -> i64 {
+        self.fix_held_expiry(moment);
         let mut expired = 0;
         while let Some((wallet, key, points)) = self.account.wallets.iter().find_map(|wallet| {
-            let (key, points) = wallet.lapsed(now).next()?;
+            let (key, points) = wallet.lapsed(moment).next()?;
             Some((wallet, key.clone(), points))
         }) {
             expired += points;
@@ -69,6 +95,25 @@ impl Ledger<'_> {
         expired
     }
 
+    /// Held points whose sliding lots lapse stay usable while they are held, and are no younger than the others when the member does
+    /// something again: from now on their expiry stands.
+    fn fix_held_expiry(&mut self, moment: Timestamp) {
+        let fixed = |wallet: &Wallet| {
+            let until = wallet.sliding_until.filter(|until| *until <= moment)?;
+            let held = wallet.lots.iter().filter(|lot| lot.key.expiry == Expiry::Sliding && lot.reserved > 0);
+            let pairs = held.flat_map(|lot| {
+                let key = LotKey { expiry: Expiry::At(until), ..lot.key.clone() };
+                [(lot.key.clone(), -lot.reserved), (key, lot.reserved)].map(|(key, held)| LotChange { key, points: held, reserved: held })
+            });
+            let lots: Vec<LotChange> = pairs.collect();
+            (!lots.is_empty()).then(|| (wallet.name.clone(), until, lots))
+        };
+        while let Some((wallet, effective_at, lots)) = self.account.wallets.iter().find_map(fixed) {
+            let posting = self.posting(EntryKind::Expiry, &wallet, Source::Due);
+            self.post(Posting { lots, effective_at, program_version: 0, ..posting });
+        }
+    }
+
     /// Makes a pending lot spendable. What it brings repays the deficit first.
     pub(super) fn open_lot(&mut self, wallet: &str, key: &LotKey, opened: LotKey, points: i64, source: Source, effective_at: Timestamp) {
         let repaid = points.min(self.account.deficit(wallet));
@@ -77,14 +122,6 @@ impl Ledger<'_> {
             lots.push(LotChange { key: opened, points: points - repaid, reserved: 0 });
         }
         self.post(Posting { lots, deficit: -repaid, effective_at, ..self.posting(EntryKind::Activate, wallet, source) });
-    }
-
-    /// The pending lot whose moment comes first, if it has come.
-    fn first_pending(&self, moment: impl Fn(&LotKey) -> Option<Timestamp>) -> Option<(Arc<str>, LotKey, i64)> {
-        let lots = self.account.wallets.iter().flat_map(|wallet| wallet.lots.iter().map(move |lot| (&wallet.name, lot)));
-        let due = lots.filter(|(_, lot)| moment(&lot.key).is_some_and(|at| at <= self.stamp.now));
-        let (wallet, lot) = due.min_by_key(|(_, lot)| moment(&lot.key))?;
-        Some((wallet.clone(), lot.key.clone(), lot.points))
     }
 
     fn next_reminder(&self) -> Option<(Arc<str>, Timestamp, i64)> {

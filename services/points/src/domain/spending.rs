@@ -93,8 +93,7 @@ impl Ledger<'_> {
             let part = (taken - before).min(left);
             (skip, left) = (skip - before, left - part);
             if part > 0 {
-                let key = if redemption.account == self.id { key.clone() } else { key.moved(redemption.account, self.id, None) };
-                parts.push((key, part));
+                parts.push((self.key_now(redemption, key), part));
             }
         }
         assert_eq!(left, 0, "no more is given back than was taken");
@@ -106,6 +105,19 @@ impl Ledger<'_> {
         restored.lapsed += revived.lapsed;
         restored.redemptions.push(Redemption { refunded: redemption.refunded + points, ..redemption.clone() });
         Ok(())
+    }
+
+    /// The lot of this account that points come back to. What slid and would have lapsed since stays lapsed, whatever the member did
+    /// afterwards.
+    fn key_now(&self, redemption: &Redemption, key: &LotKey) -> LotKey {
+        if redemption.account != self.id {
+            return key.moved(redemption.account, self.id);
+        }
+        let lapsed_at = self.account.wallet(&redemption.wallet).and_then(|wallet| wallet.sliding_lapsed_at);
+        match lapsed_at.filter(|at| key.expiry == Expiry::Sliding && redemption.spent_at < *at) {
+            Some(at) => LotKey { expiry: Expiry::At(at), ..key.clone() },
+            None => key.clone(),
+        }
     }
 
     /// The changes that take so many free points out of the spendable lots, in spending order. The caller has checked that
@@ -170,16 +182,19 @@ impl Ledger<'_> {
     /// while they were held could be spent; then they are in the lots they came from, with the old expiry. What comes back to a lot
     /// that has lapsed meanwhile lives on for the grace that the terms give, or lapses.
     fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], at: Timestamp) -> Revived {
-        let version = self.versions.at(self.stamp.now);
+        let version = self.versions.at(at);
         let sliding_until = self.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
         let mut owed = self.account.deficit(wallet);
         let mut revived = Revived { lots: Vec::new(), repaid: 0, lapsed: 0 };
         for (key, points) in parts {
             let has_lapsed = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
-            let key = match version.terms.restore_grace {
-                Some(grace) if has_lapsed => LotKey { expiry: Expiry::at(grace.after(at, &version.zone)), ..key.clone() },
-                _ => key.clone(),
+            let expiry = match version.terms.restore_grace {
+                Some(grace) if has_lapsed => Expiry::at(grace.after(at, &version.zone)),
+                _ => key.expiry,
             };
+            // What was held or spent when an account was let go has stayed here; what was spent from a pool is still his who brought it.
+            let origin = key.origin.filter(|origin| self.account.pool.is_some() || self.account.has_merged(*origin));
+            let key = LotKey { expiry, origin, ..key.clone() };
             let lapses = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
             let repays = if lapses { 0 } else { owed.min(*points) };
             owed -= repays;

@@ -12,7 +12,7 @@ use super::job::{Done, Job, Reply, Side, Target, Work};
 use super::keys::Keys;
 use crate::domain::{
     self, Account, AccountId, ClosedReservation, Command, Entry, EntryKind, Known, Ledger, Outcome, Purchase, Redemption, Restored,
-    RewardState, Settled, Stamp, Versions, apply_between,
+    RewardState, Settled, Source, Stamp, Versions, apply_between,
 };
 use crate::error::{self, StoredRefusal};
 use crate::event;
@@ -393,10 +393,19 @@ impl<'a> Batch<'a> {
                 self.new_activities.push(NewActivity { key, account, operation: stamp.operation });
             }
             (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
-                // It stays with the account that it was first given to, whoever has taken that in.
-                let owner = self.rewards.get(&key).map_or(account, |(owner, _)| *owner);
+                // It stays with the account of who was first given it, whoever has taken that in or lets it go.
+                let named = job.presented.map_or(account, |member| AccountId::of(&job.program.id, member));
+                let owner = self.rewards.get(&key).map_or(named, |(owner, _)| *owner);
                 self.rewards.insert(key, (owner, state.clone()));
                 self.written_rewards.insert(key, (owner, state.clone()));
+            }
+            // Reservations that have come over are this account's, also when the other is let go.
+            (Outcome::Merged, _, Some(account)) => {
+                let came = entries.iter().filter_map(|entry| match &entry.source {
+                    Source::Merge { reservations, .. } => Some(reservations),
+                    _ => None,
+                });
+                self.reservations.extend(came.flatten().map(|held| (held.id, (account, None))));
             }
             _ => {}
         }
@@ -406,7 +415,8 @@ impl<'a> Batch<'a> {
         let Some(spent) = entries.iter().find(|entry| entry.kind == kind && entry.points < 0) else { return };
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
         let (operation, version) = (stamp.operation, spent.version);
-        self.redemptions.insert(operation, Redemption { operation, account, wallet: spent.wallet.clone(), lots, refunded: 0 });
+        let (wallet, spent_at) = (spent.wallet.clone(), spent.recorded_at);
+        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spent_at, refunded: 0 });
         self.new_redemptions.push(NewRedemption { operation, account, version });
     }
 

@@ -245,9 +245,10 @@ fn parse_redemptions(names: &[String], member: Option<MemberId>) -> Result<Vec<U
     }
     let mut seen = HashSet::new();
     let one = |(index, name): (usize, &String)| {
-        let (_, id) = parse_operation("purchase.redemptions", name)?;
-        let twice = || status::bad_request([(format!("purchase.redemptions[{index}]"), "must be named once")]);
-        if seen.insert(id) { Ok(id) } else { Err(twice()) }
+        let wrong = |text: String| status::bad_request([(format!("purchase.redemptions[{index}]"), text)]);
+        let [_, operation] = name::segments(name, OPERATION).map_err(|error| wrong(error.to_string()))?;
+        let id = name::uuid(operation, OPERATION).map_err(|error| wrong(error.to_string()))?;
+        if seen.insert(id) { Ok(id) } else { Err(wrong("must be named once".to_owned())) }
     };
     names.iter().enumerate().map(one).collect()
 }

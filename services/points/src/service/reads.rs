@@ -50,7 +50,9 @@ impl Rpcs {
         };
         let id = member.map_or(AccountId(Uuid::nil()), |member| AccountId::of(&program.id, member));
         Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
-        let known = Known { redemptions: self.stored_redemptions(&parsed.command).await?, ..Known::default() };
+        let mut redemptions = self.stored_redemptions(&parsed.command).await?;
+        redemptions.retain(|redemption| redemption.account == id || held.account.has_merged(redemption.account));
+        let known = Known { redemptions, ..Known::default() };
         let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
         let (outcome, _) = done.map_err(|refusal| error::refused(&refusal))?;
         let (Outcome::Awarded { purchase, explanation }, Command::Award(_)) = (outcome, &parsed.command) else {
@@ -150,7 +152,8 @@ impl Rpcs {
                 let rows = store::entries_from(&mut tx, account, from, STATEMENT_PAGE).await.map_err(status::from_store)?;
                 drop(tx);
                 let entries = rows.into_iter().map(store::entry_from_row).collect::<Result<Vec<_>, _>>().map_err(status::from_store)?;
-                let next = (i64::try_from(entries.len()) == Ok(STATEMENT_PAGE)).then_some(from + STATEMENT_PAGE);
+                let is_full = i64::try_from(entries.len()) == Ok(STATEMENT_PAGE);
+                let next = entries.last().filter(|_| is_full).map(|last| last.version + 1);
                 let entries: Vec<_> = entries.iter().map(|entry| Ok(message::entry(&program, member, entry))).collect();
                 Ok::<_, Status>(Some((stream::iter(entries), next)))
             }

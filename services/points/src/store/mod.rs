@@ -339,7 +339,7 @@ fn reservation_state(ended: Option<ClosedReservation>) -> i64 {
 pub(crate) async fn write_reservation(tx: &mut Tx, id: Uuid, account: AccountId, ended: Option<ClosedReservation>) -> Result<(), Error> {
     on_engine!(tx, |conn| sqlx::query(
         "INSERT INTO reservations (reservation_id, account_id, state) VALUES ($1, $2, $3)
-         ON CONFLICT (reservation_id) DO UPDATE SET state = excluded.state",
+         ON CONFLICT (reservation_id) DO UPDATE SET account_id = excluded.account_id, state = excluded.state",
     )
     .bind(id)
     .bind(account.0)

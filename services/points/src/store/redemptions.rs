@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kernel::{MemberId, ProgramId, Uuid};
-use persistence::{Error, Tx, on_engine};
+use persistence::{DbTime, Error, Tx, on_engine};
 
 use super::all_written;
 use super::bulk::{by_keys, insert_rows};
@@ -24,22 +24,22 @@ pub(crate) struct NewActivity {
     pub(crate) operation: Uuid,
 }
 
-/// A row of `redemptions` with its entry: operation, account, refunded, wallet, details.
-type RedemptionRow = (Uuid, Uuid, i64, String, Vec<u8>);
+/// A row of `redemptions` with its entry: operation, account, refunded, wallet, recorded_at, details.
+type RedemptionRow = (Uuid, Uuid, i64, String, DbTime, Vec<u8>);
 
 /// Redemptions by operation, with the lots that they took from.
 pub(crate) async fn redemptions(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Redemption>, Error> {
     let rows: Vec<RedemptionRow> = by_keys!(
         tx,
         keys,
-        "SELECT r.redemption, r.account_id, r.refunded, e.wallet, e.details
+        "SELECT r.redemption, r.account_id, r.refunded, e.wallet, e.recorded_at, e.details
            FROM redemptions r JOIN entries e ON e.account_id = r.account_id AND e.version = r.version WHERE r.redemption",
         ""
     )?;
-    let redemption = |(operation, account, refunded, wallet, details): RedemptionRow| {
+    let redemption = |(operation, account, refunded, wallet, spent_at, details): RedemptionRow| {
         let lots = StoredEntry::read(&details)?.lots()?.into_iter().map(|change| (change.key, -change.points)).collect();
         let wallet = codec::shared(wallet);
-        Ok((operation, Redemption { operation, account: AccountId(account), wallet, lots, refunded }))
+        Ok((operation, Redemption { operation, account: AccountId(account), wallet, lots, spent_at: spent_at.0, refunded }))
     };
     rows.into_iter().map(redemption).collect()
 }

@@ -91,7 +91,7 @@ const WRITE: &str = concat!(
          INSERT INTO reservations (reservation_id, account_id, state)
          SELECT * FROM unnest($48::UUID[], $49::UUID[], $50::BIGINT[])
           WHERE (SELECT count(*) FROM entries_written) >= 0
-         ON CONFLICT (reservation_id) DO UPDATE SET state = excluded.state
+         ON CONFLICT (reservation_id) DO UPDATE SET account_id = excluded.account_id, state = excluded.state
          RETURNING 1),
      redemptions_written AS (
          INSERT INTO redemptions (redemption, account_id, version, refunded)

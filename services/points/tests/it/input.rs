@@ -13,6 +13,11 @@ testkit::on_each_engine!(
     spending_is_checked,
     returns_are_checked,
     corrections_and_rewards_are_checked,
+    activities_and_events_are_checked,
+    refunds_are_checked,
+    expiry_and_debt_are_checked,
+    commands_between_two_are_checked,
+    terms_must_not_contradict_themselves,
     reads_and_terms_are_checked,
     several_faults_are_told_at_once,
     money_is_of_the_programs_currency,
@@ -158,11 +163,203 @@ async fn corrections_and_rewards_are_checked(engine: TestEngine) {
     );
 }
 
+async fn activities_and_events_are_checked(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let never = || Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
+    refuses!(platform, award_activity, activity(1, "review", "a1"),
+        "member": |r| r.member.clear();
+        "member": |r| r.member = "programs/tea/members/li-lei".to_owned();
+        "activity": |r| r.activity.clear();
+        "activity": |r| r.activity = "Review".to_owned();
+        "activity": |r| r.activity = "r".repeat(41);
+        "activity_id": |r| r.activity_id.clear();
+        "activity_id": |r| r.activity_id = "a/1".to_owned();
+        "activity_id": |r| r.activity_id = "a".repeat(129);
+        "occur_time": |r| r.occur_time = never();
+        "store": |r| r.store = "s1".to_owned();
+        "terminal": |r| r.terminal = "till".to_owned();
+        "terminal": |r| { r.terminal = TILL.to_owned(); r.store = "programs/tea/stores/s2".to_owned() };
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(platform, activate_pending, activate(1, "delivered"),
+        "member": |r| r.member.clear();
+        "event": |r| r.event.clear();
+        "event": |r| r.event = "it came".to_owned();
+        "pending_reference": |r| r.pending_reference = "a/1".to_owned();
+        "pending_reference": |r| r.pending_reference = "a".repeat(129);
+        "occur_time": |r| r.occur_time = never();
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(platform, cancel_pending, cancel(1, "delivered"),
+        "member": |r| r.member.clear();
+        "event": |r| r.event = "1st".to_owned();
+        "pending_reference": |r| r.pending_reference = "a 1".to_owned();
+        "reason": |r| r.reason.clear();
+        "reason": |r| r.reason = "x".repeat(201);
+        "request_id": |r| r.request_id.clear();
+    );
+    assert_eq!(suite.balance(1).await.version, 0);
+}
+
+async fn refunds_are_checked(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let spent = format!("{TEA}/operations/{}", uuid::Uuid::from_u128(5));
+    refuses!(platform, refund_redemption, refund(&spent, None),
+        "redemption": |r| r.redemption.clear();
+        "redemption": |r| r.redemption = member(1);
+        "redemption": |r| r.redemption = format!("{TEA}/operations/5");
+        "points": |r| r.points = Some(0);
+        "points": |r| r.points = Some(-1);
+        "points": |r| r.points = Some(1_000_000_000_001);
+        "store": |r| r.store = TILL.to_owned();
+        "terminal": |r| r.terminal = "till".to_owned();
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(platform, return_purchase, down_to("p1", 0),
+        "give_back_points": |r| r.give_back_points = Some(-1);
+        "give_back_points": |r| r.give_back_points = Some(1_000_000_000_001);
+    );
+    refuses!(platform, award, award(1, "p1", 100),
+        "purchase.redemptions[0]": |r| input(r).redemptions = vec![String::new()];
+        "purchase.redemptions[1]": |r| input(r).redemptions = vec![spent.clone(), member(1)];
+        "purchase.redemptions[0]": |r| input(r).redemptions = vec![format!("{TEA}/operations/5")];
+        "purchase.redemptions[1]": |r| input(r).redemptions = vec![spent.clone(), spent.clone()];
+        "purchase.redemptions": |r| input(r).redemptions = vec![spent.clone(); 11];
+        "purchase.redemptions": |r| { input(r).redemptions = vec![spent.clone()]; r.member.clear() };
+    );
+}
+
+async fn expiry_and_debt_are_checked(engine: TestEngine) {
+    use pb::set_expiry_request::To;
+    let suite = Suite::start(engine).await;
+    let mut support = suite.client(Role::Support).await;
+    let beyond = || prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
+    let later = |count, unit| Some(To::Later(CalendarPeriod { count, unit }));
+    refuses!(support, set_expiry, never_expire(1),
+        "member": |r| r.member.clear();
+        "wallet": |r| r.wallet = "Points".to_owned();
+        "lapse_by_time": |r| r.lapse_by_time = Some(beyond());
+        "to": |r| r.to = None;
+        "expire_time": |r| r.to = Some(To::ExpireTime(beyond()));
+        "later.count": |r| r.to = later(0, 1);
+        "later.count": |r| r.to = later(1201, 1);
+        "later.unit": |r| r.to = later(1, 0);
+        "later.unit": |r| r.to = later(1, 9);
+        "never": |r| r.to = Some(To::Never(false));
+        "reason": |r| r.reason.clear();
+        "reason": |r| r.reason = "x".repeat(201);
+        "approver": |r| r.approver.clear();
+        "approver": |r| r.approver = "x".repeat(65);
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(support, forgive_deficit, forgive(1, None),
+        "member": |r| r.member.clear();
+        "wallet": |r| r.wallet = "a b".to_owned();
+        "points": |r| r.points = Some(0);
+        "points": |r| r.points = Some(1_000_000_000_001);
+        "reason": |r| r.reason.clear();
+        "approver": |r| r.approver.clear();
+        "request_id": |r| r.request_id.clear();
+    );
+}
+
+async fn commands_between_two_are_checked(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut support = suite.client(Role::Support).await;
+    refuses!(support, transfer, transfer(1, 2, 1),
+        "member": |r| r.member.clear();
+        "to_member": |r| r.to_member.clear();
+        "to_member": |r| r.to_member = TEA.to_owned();
+        "to_member": |r| r.to_member = member(1);
+        "to_member": |r| r.to_member = r.to_member.replace("tea", "coffee");
+        "points": |r| r.points = 0;
+        "points": |r| r.points = 1_000_000_000_001;
+        "wallet": |r| r.wallet = "Points".to_owned();
+        "reason": |r| r.reason.clear();
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(support, merge_accounts, merge(1, 2),
+        "member": |r| r.member.clear();
+        "merged_member": |r| r.merged_member.clear();
+        "merged_member": |r| r.merged_member = member(1);
+        "merged_member": |r| r.merged_member = r.merged_member.replace("tea", "coffee");
+        "reason": |r| r.reason.clear();
+        "reason": |r| r.reason = "x".repeat(201);
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(support, unmerge_accounts, unmerge(1, 2),
+        "member": |r| r.member.clear();
+        "merged_member": |r| r.merged_member.clear();
+        "merged_member": |r| r.merged_member = member(1);
+        "merged_member": |r| r.merged_member = r.merged_member.replace("tea", "coffee");
+        "reason": |r| r.reason.clear();
+        "request_id": |r| r.request_id.clear();
+    );
+    assert_eq!(suite.balance(1).await.version, 0);
+}
+
+async fn terms_must_not_contradict_themselves(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let period = |count, unit| Some(CalendarPeriod { count, unit });
+    let moment = || Some(rpc::wire::timestamp(testkit::START));
+    let beyond = || Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+    let of = |r: &mut pb::CreateProgramVersionRequest, change: &dyn Fn(&mut pb::Terms)| change(r.terms.as_mut().unwrap());
+    let cap = |tier: &str, points| pb::TierDeficitCap { tier: tier.to_owned(), points };
+    refuses!(suite.administrator(), create_program_version, new_version(terms()),
+        "terms.activate_time": |r| of(r, &|terms| (terms.activate_after, terms.activate_time) = (days(1), moment()));
+        "terms.activate_time": |r| of(r, &|terms| (terms.activate_after, terms.activate_on) = (days(1), waits_for("delivered", None)));
+        "terms.activate_time": |r| of(r, &|terms| (terms.activate_time, terms.activate_on) = (moment(), waits_for("delivered", None)));
+        "terms.activate_time": |r| of(r, &|terms| terms.activate_time = beyond());
+        "terms.activate_on.event": |r| of(r, &|terms| terms.activate_on = waits_for("", None));
+        "terms.activate_on.event": |r| of(r, &|terms| terms.activate_on = waits_for("Delivered", None));
+        "terms.activate_on.cancel_after.count": |r| of(r, &|terms| terms.activate_on = waits_for("delivered", period(0, 1)));
+        "terms.activate_on.cancel_after.unit": |r| of(r, &|terms| terms.activate_on = waits_for("delivered", period(1, 0)));
+        "terms.expire_time": |r| of(r, &|terms| (terms.expire_after, terms.expire_time) = (days(1), moment()));
+        "terms.expire_time": |r| of(r, &|terms| (terms.expire_after, terms.expire_after_inactivity) = (days(1), days(1)));
+        "terms.expire_time": |r| of(r, &|terms| (terms.expire_time, terms.expire_after_inactivity) = (moment(), days(1)));
+        "terms.expire_time": |r| of(r, &|terms| terms.expire_time = beyond());
+        "terms.expire_after_inactivity.count": |r| of(r, &|terms| terms.expire_after_inactivity = period(-1, 1));
+        "terms.remind_before.unit": |r| of(r, &|terms| terms.remind_before = period(1, 0));
+        "terms.activities": |r| of(r, &|terms| terms.activities = vec![earns("review", 1), earns("review", 2)]);
+        "terms.activities": |r| of(r, &|terms| terms.activities = (0..101).map(|number| earns(&format!("a{number}"), 1)).collect());
+        "terms.activities[1].activity": |r| of(r, &|terms| terms.activities = vec![earns("review", 1), earns("Share", 1)]);
+        "terms.activities[0].points": |r| of(r, &|terms| terms.activities = vec![earns("review", 0)]);
+        "terms.tier_deficit_caps": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("gold", 1), cap("gold", 2)]);
+        "terms.tier_deficit_caps": |r| of(r, &|terms| terms.tier_deficit_caps = (0..51).map(|number| cap(&format!("t{number}"), 1)).collect());
+        "terms.tier_deficit_caps[0].tier": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("", 1)]);
+        "terms.tier_deficit_caps[0].points": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("gold", 0)]);
+    );
+    // All of them are kept as they were told.
+    let whole = pb::Terms {
+        activate_on: waits_for("delivered", days(3)),
+        expire_after_inactivity: days(30),
+        remind_before: days(7),
+        activities: vec![earns("review", 1), earns("share", 2)],
+        tier_deficit_caps: vec![cap("gold", 5)],
+        ..terms()
+    };
+    let made = suite.new_terms(whole.clone(), testkit::START).await;
+    assert_eq!(made.terms, Some(whole));
+    let read = suite.platform().get_program_version(pb::GetProgramVersionRequest { name: made.name.clone() }).await;
+    assert_eq!(read.unwrap().into_inner(), made);
+}
+
 async fn reads_and_terms_are_checked(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let mut platform = suite.platform();
     let list = || pb::ListEntriesRequest { parent: member(1), page_size: 1, page_token: String::new() };
-    refuses!(platform, get_balance, pb::GetBalanceRequest { member: member(1), ..Default::default() }, "member": |r| r.member.clear(););
+    let never = Some(prost_types::Timestamp { seconds: 0, nanos: 1_000_000_000 });
+    refuses!(platform, get_balance, pb::GetBalanceRequest { member: member(1), ..Default::default() },
+        "member": |r| r.member.clear();
+        "effective_by_time": |r| r.effective_by_time = never;
+        "known_by_time": |r| r.known_by_time = never;
+    );
+    refuses!(platform, stream_entries, pb::StreamEntriesRequest { parent: member(1), start_version: 0 },
+        "parent": |r| r.parent.clear();
+        "start_version": |r| r.start_version = -1;
+    );
     refuses!(platform, list_entries, list(), "parent": |r| r.parent = TEA.to_owned(); "page_size": |r| r.page_size = -1;);
     refuses!(platform, get_purchase, pb::GetPurchaseRequest { name: purchase("p") }, "name": |r| r.name = member(1););
     refuses!(platform, get_operation, answer_to("r"), "parent": |r| r.parent.clear(); "request_id": |r| r.request_id.clear(););

@@ -23,10 +23,30 @@ testkit::on_each_engine!(
     ids_are_a_programs_own,
 );
 
-/// One good request of each RPC that moves points, in an order in which all succeed. The reservations must be in the books.
+/// Under which every change of [`changes`] succeeds.
+fn lasting() -> pb::Terms {
+    pb::Terms { expire_after: days(1000), activities: vec![earns("review", 50)], ..terms() }
+}
+
+/// One good request of each RPC that moves points, in an order in which all succeed. What they name must be in the books.
 async fn changes(suite: &Suite) -> Vec<(&'static str, Role, Vec<u8>)> {
+    let mut platform = suite.platform();
     suite.award(1, "first", 100_000).await;
     let (one, two) = (hold(&suite.reserve(1, 100).await), hold(&suite.reserve(1, 100).await));
+    let spent = platform.redeem(redeem(1, 40)).await.unwrap().into_inner().name;
+    // Member 3 owes 80 points.
+    suite.award(3, "returned", 10_000).await;
+    platform.redeem(redeem(3, 80)).await.unwrap();
+    platform.return_purchase(down_to("returned", 0)).await.unwrap();
+    // Two purchases of a minute later wait for an event.
+    let later = START + std::time::Duration::from_secs(60);
+    suite.new_terms(pb::Terms { activate_on: waits_for("delivered", None), ..lasting() }, later).await;
+    for id in ["waits", "waits-too"] {
+        let waits = with(award(1, id, 1_000), |request| input(request).occur_time = Some(timestamp(later)));
+        platform.award(waits).await.unwrap();
+    }
+    let opens = with(activate(1, "delivered"), |request| request.pending_reference = "waits".to_owned());
+    let next_version = with(new_version(lasting()), |request| request.start_time = Some(timestamp(later)));
     vec![
         ("Award", Role::Platform, award_lines(1, "p1", &[("a", 2, 5_000), ("b", 1, 5_000)]).encode_to_vec()),
         ("Redeem", Role::Platform, redeem(1, 30).encode_to_vec()),
@@ -35,20 +55,37 @@ async fn changes(suite: &Suite) -> Vec<(&'static str, Role, Vec<u8>)> {
         ("Release", Role::Platform, release(&two).encode_to_vec()),
         ("ReturnPurchase", Role::Platform, give_back("p1", &[("a", 1)]).encode_to_vec()),
         ("Adjust", Role::Support, adjust(1, -7).encode_to_vec()),
+        ("AwardActivity", Role::Platform, activity(1, "review", "a1").encode_to_vec()),
+        ("ActivatePending", Role::Platform, opens.encode_to_vec()),
+        ("CancelPending", Role::Platform, cancel(1, "delivered").encode_to_vec()),
+        ("RefundRedemption", Role::Platform, refund(&spent, Some(10)).encode_to_vec()),
+        ("SetExpiry", Role::Support, never_expire(1).encode_to_vec()),
+        ("ForgiveDeficit", Role::Support, forgive(3, Some(30)).encode_to_vec()),
+        ("Transfer", Role::Support, transfer(1, 2, 10).encode_to_vec()),
+        ("MergeAccounts", Role::Support, merge(1, 2).encode_to_vec()),
+        ("UnmergeAccounts", Role::Support, unmerge(1, 2).encode_to_vec()),
         ("EnsureReward", Role::Service, ensure(1, "referral/1", 50, true, 1).encode_to_vec()),
         ("SettleDue", Role::Service, settle(0).encode_to_vec()),
-        ("CreateProgramVersion", Role::Administrator, new_version(terms()).encode_to_vec()),
+        ("CreateProgramVersion", Role::Administrator, next_version.encode_to_vec()),
     ]
 }
 
 async fn the_first_answer_comes_again_byte_for_byte(engine: TestEngine) {
-    let mut suite = Suite::start(engine).await;
+    let mut suite = Suite::with_terms(engine, lasting()).await;
     let mut answers = Vec::new();
     for (rpc, role, message) in changes(&suite).await {
         let wire = suite.wire(role, Programs::All).await;
         let first = raw(&wire, rpc, message.clone()).await.unwrap();
         assert!(!replayed(&first), "{rpc}");
         answers.push((rpc, role, message, first.into_inner()));
+    }
+    // The till that never saw its answer asks for it.
+    let platform = suite.wire(Role::Platform, Programs::All).await;
+    for (rpc, _, _, first) in answers.iter().filter(|(rpc, ..)| !["EnsureReward", "SettleDue", "CreateProgramVersion"].contains(rpc)) {
+        let id = pb::Operation::decode(&first[..]).unwrap().request_id;
+        let asked = raw(&platform, "GetOperation", answer_to(&id).encode_to_vec()).await.unwrap();
+        assert!(replayed(&asked), "{rpc}");
+        assert_eq!(asked.get_ref(), first, "{rpc}");
     }
     let books = suite.entries(1).await;
     for started_again in [false, true] {
@@ -116,10 +153,48 @@ async fn a_reused_id_is_refused_by_the_field_that_differs(engine: TestEngine) {
     );
     assert_eq!(suite.figures(1).await, (1_000 - 10 - 10 + 1 - 1, 0, 0, 0));
     assert_eq!(suite.balance(2).await.version, 0);
+    let spent = platform.redeem(redeem(1, 10)).await.unwrap().into_inner().name;
+    let other = platform.redeem(redeem(1, 10)).await.unwrap().into_inner().name;
+    let request = refund(&spent, None);
+    platform.refund_redemption(request.clone()).await.unwrap();
+    // All of it is the same amount and another request.
+    differs!(refund_redemption, request,
+        "redemption": |r| r.redemption = other.clone();
+        "points": |r| r.points = Some(10);
+        "store": |r| r.store = "programs/tea/stores/s1".to_owned();
+        "terminal": |r| r.terminal = TILL.to_owned();
+    );
+    let request = with(award(1, "p4", 100), |request| input(request).redemptions = vec![other.clone()]);
+    platform.award(request.clone()).await.unwrap();
+    differs!(award, request, "purchase.redemptions": |r| input(r).redemptions.clear(););
+    let request = reserve(1, 10);
+    platform.reserve(request.clone()).await.unwrap();
+    differs!(reserve, request, "several_captures": |r| r.several_captures = true;);
+    suite.clock.advance(DAY);
+    suite.new_terms(pb::Terms { activate_on: waits_for("delivered", None), ..terms() }, suite.now()).await;
+    for (owner, id) in [(4, "p5"), (5, "p6")] {
+        suite.award(owner, id, 1_000).await;
+    }
+    let request = activate(4, "delivered");
+    platform.activate_pending(request.clone()).await.unwrap();
+    differs!(activate_pending, request,
+        "member": |r| r.member = member(5);
+        "event": |r| r.event = "reviewed".to_owned();
+        "pending_reference": |r| r.pending_reference = "p5".to_owned();
+        "occur_time": |r| r.occur_time = Some(timestamp(START));
+    );
+    let request = cancel(5, "delivered");
+    platform.cancel_pending(request.clone()).await.unwrap();
+    differs!(cancel_pending, request,
+        "member": |r| r.member = member(4);
+        "event": |r| r.event = "reviewed".to_owned();
+        "pending_reference": |r| r.pending_reference = "p6".to_owned();
+        "reason": |r| r.reason = "so".to_owned();
+    );
 }
 
 async fn an_id_belongs_to_one_rpc(engine: TestEngine) {
-    let suite = Suite::start(engine).await;
+    let suite = Suite::with_terms(engine, lasting()).await;
     let messages = changes(&suite).await;
     for (rpc, role, message) in &messages {
         raw(&suite.wire(*role, Programs::All).await, rpc, message.clone()).await.unwrap();
@@ -136,13 +211,18 @@ async fn an_id_belongs_to_one_rpc(engine: TestEngine) {
         }
         renamed!("Award" AwardRequest, "Redeem" RedeemRequest, "Reserve" ReserveRequest, "Capture" CaptureRequest,
             "Release" ReleaseRequest, "ReturnPurchase" ReturnPurchaseRequest, "Adjust" AdjustRequest,
-            "EnsureReward" EnsureRewardRequest, "SettleDue" SettleDueRequest, "CreateProgramVersion" CreateProgramVersionRequest)
+            "EnsureReward" EnsureRewardRequest, "SettleDue" SettleDueRequest, "CreateProgramVersion" CreateProgramVersionRequest,
+            "AwardActivity" AwardActivityRequest, "ActivatePending" ActivatePendingRequest, "CancelPending" CancelPendingRequest,
+            "RefundRedemption" RefundRedemptionRequest, "SetExpiry" SetExpiryRequest, "ForgiveDeficit" ForgiveDeficitRequest,
+            "Transfer" TransferRequest, "MergeAccounts" MergeAccountsRequest, "UnmergeAccounts" UnmergeAccountsRequest)
     };
+    let message_of = |rpc: &str| &messages.iter().find(|(name, _, _)| *name == rpc).unwrap().2[..];
     let ids = [
-        ("Redeem", pb::RedeemRequest::decode(&messages[1].2[..]).unwrap().request_id),
-        ("EnsureReward", pb::EnsureRewardRequest::decode(&messages[7].2[..]).unwrap().request_id),
-        ("SettleDue", pb::SettleDueRequest::decode(&messages[8].2[..]).unwrap().request_id),
-        ("CreateProgramVersion", pb::CreateProgramVersionRequest::decode(&messages[9].2[..]).unwrap().request_id),
+        ("Redeem", pb::RedeemRequest::decode(message_of("Redeem")).unwrap().request_id),
+        ("Transfer", pb::TransferRequest::decode(message_of("Transfer")).unwrap().request_id),
+        ("EnsureReward", pb::EnsureRewardRequest::decode(message_of("EnsureReward")).unwrap().request_id),
+        ("SettleDue", pb::SettleDueRequest::decode(message_of("SettleDue")).unwrap().request_id),
+        ("CreateProgramVersion", pb::CreateProgramVersionRequest::decode(message_of("CreateProgramVersion")).unwrap().request_id),
     ];
     for (owner, id) in &ids {
         for (rpc, role, message) in messages.iter().filter(|(rpc, _, _)| rpc != owner) {

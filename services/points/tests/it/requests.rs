@@ -317,6 +317,23 @@ pub(crate) fn redeem_pooled(pool: &str, who: u128, points: i64) -> pb::RedeemFro
     }
 }
 
+/// An activity of the terms and its points.
+pub(crate) fn earns(activity: &str, points: i64) -> pb::ActivityTerms {
+    pb::ActivityTerms { activity: activity.to_owned(), points }
+}
+
+/// Points wait for an event, for ever or so long.
+pub(crate) fn waits_for(event: &str, cancel_after: Option<CalendarPeriod>) -> Option<pb::ActivateOn> {
+    Some(pb::ActivateOn { event: event.to_owned(), cancel_after })
+}
+
+/// Operation, counterpart and postings of an event of points that moved otherwise than by a purchase or return.
+pub(crate) fn posted(event: &proto::events::Event) -> (String, String, Vec<String>) {
+    let Some(proto::events::event::Payload::PointsPosted(posted)) = &event.payload else { panic!("no points were posted: {event:?}") };
+    let postings = posted.postings.iter().map(|posting| format!("{} {} {}", posting.version, posting.kind, posting.points));
+    (posted.operation.clone(), posted.counterpart.clone(), postings.collect())
+}
+
 /// A value in the metadata of a refusal.
 #[track_caller]
 pub(crate) fn metadata<T: std::fmt::Debug>(result: &Result<T, Status>, key: &str) -> String {

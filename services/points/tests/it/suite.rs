@@ -208,6 +208,39 @@ impl Suite {
         story(&self.entries(owner).await)
     }
 
+    /// The books of a member from a version on, as a stream tells them.
+    pub(crate) async fn statement(&self, owner: u128, start_version: i64) -> Vec<pb::Entry> {
+        let request = pb::StreamEntriesRequest { parent: member(owner), start_version };
+        let stream = self.platform().stream_entries(request).await.unwrap().into_inner();
+        futures::TryStreamExt::try_collect(stream).await.unwrap()
+    }
+
+    /// What an answer says was the last to happen in its books, its balance is that of its member, and it can be asked for again.
+    pub(crate) async fn stands(&self, operation: &pb::Operation) {
+        let told = self.balance_of(&operation.member).await;
+        let after = operation.balance.as_ref().unwrap();
+        let without_lots = |balance: &pb::Balance| {
+            let wallet = |wallet: &pb::WalletBalance| pb::WalletBalance { lots: Vec::new(), ..wallet.clone() };
+            balance.wallets.iter().map(wallet).collect::<Vec<_>>()
+        };
+        assert_eq!((without_lots(&told), told.version), (without_lots(after), after.version));
+        let request = pb::StreamEntriesRequest { parent: operation.member.clone(), start_version: operation.entries[0].version };
+        let stream = self.platform().stream_entries(request).await.unwrap().into_inner();
+        let stored: Vec<_> = futures::TryStreamExt::try_collect(stream).await.unwrap();
+        assert_eq!(stored, operation.entries);
+        for entry in operation.entries.iter().filter(|entry| entry.actor != "clock") {
+            assert_eq!((&entry.operation, &entry.request_id), (&operation.name, &operation.request_id));
+        }
+        let asked = self.platform().get_operation(answer_to(&operation.request_id)).await.unwrap();
+        assert!(replayed(&asked));
+        assert_eq!(asked.get_ref(), operation);
+    }
+
+    async fn balance_of(&self, name: &str) -> pb::Balance {
+        let request = pb::GetBalanceRequest { member: name.to_owned(), ..Default::default() };
+        self.platform().get_balance(request).await.unwrap().into_inner()
+    }
+
     pub(crate) async fn purchase(&self, id: &str) -> pb::Purchase {
         self.platform().get_purchase(pb::GetPurchaseRequest { name: purchase(id) }).await.unwrap().into_inner()
     }

@@ -1,8 +1,12 @@
 //! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
 
+mod due;
+mod merges;
 mod model;
 mod properties;
+mod sliding;
 mod tables;
+mod town;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +45,9 @@ pub(super) fn versions(terms: Terms) -> Versions {
 
 /// One account with its clock, driven like the executor drives it: settle, then apply.
 pub(super) struct Bench {
+    pub(super) member: MemberId,
+    /// The member that is named, where his account has been merged into this one.
+    pub(super) presented: Option<MemberId>,
     pub(super) account: Account,
     pub(super) versions: Versions,
     pub(super) facts: Facts,
@@ -55,6 +62,8 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(terms: Terms) -> Bench {
         Bench {
+            member: member(),
+            presented: None,
             account: Account::default(),
             versions: versions(terms),
             facts: Facts::default(),
@@ -70,28 +79,35 @@ impl Bench {
     pub(super) fn stamp(&mut self) -> Stamp {
         self.operations += 1;
         Stamp {
-            operation: Uuid::from_u128(self.operations),
+            operation: Uuid::from_u128((self.member.0.as_u128() - 7) * 1_000_000 + self.operations),
             request_id: "r".into(),
             actor: "apiKeys/k".into(),
             terminal: "".into(),
             store: "".into(),
-            presented: None,
+            presented: self.presented,
             occurred_at: self.now,
             now: self.now,
         }
     }
 
+    pub(super) fn id(&self) -> AccountId {
+        AccountId::of(&program(), self.member)
+    }
+
     pub(super) fn settle(&mut self) -> Settled {
         let stamp = Stamp { operation: Uuid::nil(), ..self.stamp() };
-        let settled = Ledger::open(account_id(), &mut self.account, &self.versions, &self.facts, &stamp).settle();
+        let settled = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).settle();
         self.entries.extend(settled.entries.iter().cloned());
         settled
     }
 
     pub(super) fn run(&mut self, command: Command) -> Result<Outcome, Refusal> {
         self.settle();
+        let named = self.presented.unwrap_or(self.member);
         let purchase = match &command {
-            Command::Return(request) => self.purchases.iter().find(|purchase| purchase.input.id == request.purchase).cloned(),
+            Command::Return(request) => {
+                self.purchases.iter().find(|purchase| purchase.input.id == request.purchase && purchase.member == Some(named)).cloned()
+            }
             _ => None,
         };
         let spent = match (&command, &purchase) {
@@ -100,11 +116,12 @@ impl Bench {
             (_, Some(purchase)) => purchase.input.redemptions.clone(),
             _ => Vec::new(),
         };
-        let redemptions = spent.iter().filter_map(|id| self.redemptions.get(id)).cloned().collect();
+        let holds = |redemption: &&Redemption| redemption.account == self.id() || self.account.has_merged(redemption.account);
+        let redemptions = spent.iter().filter_map(|id| self.redemptions.get(id)).filter(holds).cloned().collect();
         let known = Known { purchase, closed_reservation: None, reward: self.reward.clone(), redemptions };
         let stamp = self.stamp();
         let before = self.account.clone();
-        let done = Ledger::open(account_id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
+        let done = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
         match &done {
             Err(_) => assert_eq!(self.account, before, "a refusal changes nothing"),
             Ok((outcome, entries)) => {
@@ -130,7 +147,8 @@ impl Bench {
     fn keep_redemption(&mut self, operation: Uuid, entries: &[Entry]) {
         let Some(spent) = entries.iter().find(|entry| matches!(entry.kind, EntryKind::Redeem | EntryKind::Capture)) else { return };
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
-        let redemption = Redemption { operation, account: account_id(), wallet: spent.wallet.clone(), lots, refunded: 0 };
+        let redemption =
+            Redemption { operation, account: self.id(), wallet: spent.wallet.clone(), lots, spent_at: spent.recorded_at, refunded: 0 };
         self.redemptions.insert(operation, redemption);
     }
 
@@ -176,8 +194,12 @@ impl Bench {
     }
 }
 
-pub(super) fn account_id() -> AccountId {
-    AccountId(Uuid::from_u128(1))
+pub(super) fn program() -> ProgramId {
+    ProgramId::parse("tea").unwrap()
+}
+
+pub(super) fn member() -> MemberId {
+    MemberId(Uuid::from_u128(7))
 }
 
 pub(super) fn wallet() -> Arc<str> {
@@ -191,7 +213,15 @@ pub(super) fn award(id: &str, net: i64) -> Command {
 pub(super) fn award_lines(id: &str, net: i64, lines: Vec<Line>) -> Command {
     let purchase =
         PurchaseInput { id: PurchaseId(id.into()), net, lines, channel: "store".to_owned(), offer: String::new(), redemptions: Vec::new() };
-    Command::Award(Award { program: ProgramId::parse("tea").unwrap(), member: Some(MemberId(Uuid::from_u128(7))), purchase })
+    Command::Award(Award { program: program(), member: Some(member()), purchase })
+}
+
+/// The same command by another member.
+pub(super) fn by(member: MemberId, command: Command) -> Command {
+    match command {
+        Command::Award(award) => Command::Award(Award { member: Some(member), ..award }),
+        other => other,
+    }
 }
 
 pub(super) fn line(id: &str, quantity: i64, net: i64) -> Line {
@@ -204,6 +234,30 @@ pub(super) fn redeem(points: i64) -> Command {
 
 pub(super) fn reserve(points: i64) -> Command {
     Command::Reserve(Reserve { wallet: wallet(), points, ttl: None, reference: "order 1".into(), several: false })
+}
+
+pub(super) fn adjust(points: i64) -> Command {
+    Command::Adjust(Adjust { wallet: wallet(), points, reason: "goodwill".to_owned(), approver: "staff 7".to_owned() })
+}
+
+pub(super) fn activity(activity: &str, id: &str) -> Command {
+    Command::Activity(Activity { activity: activity.to_owned(), id: id.into() })
+}
+
+pub(super) fn refund(redemption: Uuid, points: Option<i64>) -> Command {
+    Command::Refund(Refund { redemption, points })
+}
+
+pub(super) fn capture(reservation: Uuid, points: Option<i64>) -> Command {
+    Command::Capture(Capture { reservation, points, last: false })
+}
+
+pub(super) fn set_expiry(to: NewExpiry) -> Command {
+    Command::SetExpiry(SetExpiry { wallet: wallet(), lapsing_by: None, to, reason: "goodwill".to_owned(), approver: "staff 7".to_owned() })
+}
+
+pub(super) fn ensure(version: i64, wanted: bool, points: i64) -> Command {
+    Command::Ensure(Ensure { key: "referral/1/FRIEND".to_owned(), points, wanted, version, reason: "referral".to_owned() })
 }
 
 pub(super) fn remaining(id: &str, net: i64) -> Command {

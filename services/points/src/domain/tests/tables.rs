@@ -86,8 +86,8 @@ fn old_data_whose_points_have_lapsed_repays_nothing() {
     bench.run(redeem(80)).unwrap();
     bench.run(remaining("p", 0)).unwrap();
     let stamp = Stamp { occurred_at: at("2024-03-01T12:00:00Z"), ..bench.stamp() };
-    let done = Ledger::open(account_id(), &mut bench.account, &bench.versions, &bench.facts, &stamp)
-        .apply(&award("old", 5_000), &Known::default());
+    let done =
+        Ledger::open(bench.id(), &mut bench.account, &bench.versions, &bench.facts, &stamp).apply(&award("old", 5_000), &Known::default());
     let (_, entries) = done.unwrap();
     assert_eq!(
         entries.iter().map(|entry| (entry.kind, entry.points)).collect::<Vec<_>>(),

@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::Message;
 
 use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
-use crate::domain::{Account, AccountId, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
+use crate::domain::{Account, AccountId, Apart, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -53,6 +53,8 @@ struct StoredWallet {
     reminded_to: Option<i64>,
     #[prost(int64, optional, tag = "6")]
     remind_at: Option<i64>,
+    #[prost(int64, optional, tag = "7")]
+    sliding_lapsed_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -81,6 +83,28 @@ struct StoredMerged {
     purchases: i64,
     #[prost(message, repeated, tag = "3")]
     deficits: Vec<StoredDeficit>,
+    #[prost(message, repeated, tag = "4")]
+    repaid: Vec<StoredRepaid>,
+    #[prost(message, repeated, tag = "5")]
+    apart: Vec<StoredApart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredRepaid {
+    #[prost(string, tag = "1")]
+    wallet: String,
+    #[prost(message, required, tag = "2")]
+    lot: StoredLot,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredApart {
+    #[prost(string, tag = "1")]
+    wallet: String,
+    #[prost(int64, optional, tag = "2")]
+    survivor: Option<i64>,
+    #[prost(int64, optional, tag = "3")]
+    other: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -108,11 +132,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         sliding_until: wallet.sliding_until.map(Timestamp::as_micros),
         reminded_to: wallet.reminded_to.map(Timestamp::as_micros),
         remind_at: wallet.remind_at.map(Timestamp::as_micros),
-    });
-    let merged = account.merged.iter().map(|merged| StoredMerged {
-        identities: merged.identities.iter().map(StoredIdentity::of).collect(),
-        purchases: merged.purchases,
-        deficits: merged.deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
+        sliding_lapsed_at: wallet.sliding_lapsed_at.map(Timestamp::as_micros),
     });
     let state = StoredState {
         wallets: wallets.collect(),
@@ -120,7 +140,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         purchases: account.purchases,
         recorded_at: account.recorded_at.as_micros(),
         merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
-        merged: merged.collect(),
+        merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
     state.encode_to_vec()
@@ -175,6 +195,7 @@ impl StoredWallet {
             sliding_until: self.sliding_until.map(time),
             reminded_to: self.reminded_to.map(time),
             remind_at: self.remind_at.map(time),
+            sliding_lapsed_at: self.sliding_lapsed_at.map(time),
         })
     }
 }
@@ -208,12 +229,41 @@ impl StoredReservation {
 }
 
 impl StoredMerged {
+    fn of(merged: &Merged) -> StoredMerged {
+        let Merged { identities, purchases, deficits, repaid, apart } = merged;
+        let repaid = repaid.iter().map(|(wallet, key, points)| StoredRepaid { wallet: wallet.to_string(), lot: lot(key, *points, 0) });
+        let apart = apart.iter().map(|Apart { wallet, survivor, other }| StoredApart {
+            wallet: wallet.to_string(),
+            survivor: survivor.map(Timestamp::as_micros),
+            other: other.map(Timestamp::as_micros),
+        });
+        StoredMerged {
+            identities: identities.iter().map(StoredIdentity::of).collect(),
+            purchases: *purchases,
+            deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
+            repaid: repaid.collect(),
+            apart: apart.collect(),
+        }
+    }
+
     fn merged(self) -> Result<Merged, Error> {
         Ok(Merged {
             identities: self.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
             purchases: self.purchases,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
+            repaid: self
+                .repaid
+                .into_iter()
+                .map(|repaid| Ok((repaid.wallet.into(), repaid.lot.key.key()?, repaid.lot.points)))
+                .collect::<Result<_, Error>>()?,
+            apart: self.apart.into_iter().map(StoredApart::apart).collect(),
         })
+    }
+}
+
+impl StoredApart {
+    fn apart(self) -> Apart {
+        Apart { wallet: self.wallet.into(), survivor: self.survivor.map(time), other: self.other.map(time) }
     }
 }
 

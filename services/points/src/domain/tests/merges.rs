@@ -1,0 +1,141 @@
+//! Merge, its end, and transfer: what goes over, what comes back, and that nothing is gained by going there and back.
+
+use super::town::Town;
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn days(count: i32) -> Period {
+    Period { count, unit: CalendarUnit::Day }
+}
+
+/// Two members, the first with 100 points, the second with 60.
+fn two(terms: Terms) -> Town {
+    let mut town = Town::new(2, terms);
+    town.run(0, award("a", 10_000)).unwrap();
+    town.run(1, award("b", 6_000)).unwrap();
+    town
+}
+
+#[test]
+fn a_merge_takes_everything_over_and_its_end_gives_it_back() {
+    let mut town = two(terms());
+    town.run(1, reserve(20)).unwrap();
+    town.merge(0, 1).unwrap();
+    assert_eq!((town.balances(0), town.balances(1)), ((140, 0, 20, 0), (0, 0, 0, 0)));
+    assert_eq!(town.merge(0, 1), Err(Refusal::AlreadyMerged));
+    town.unmerge(0, 1).unwrap();
+    assert_eq!((town.balances(0), town.balances(1)), ((100, 0, 20, 0), (40, 0, 0, 0)), "what is held stays with the survivor");
+    assert_eq!(town.unmerge(0, 1), Err(Refusal::NotMerged));
+}
+
+#[test]
+fn what_was_given_before_a_merge_stays_where_it_was_given() {
+    for giver in [0, 1] {
+        let mut town = two(terms());
+        town.transfer(giver, 1 - giver, 30).unwrap();
+        let before = (town.balances(0), town.balances(1));
+        town.merge(0, 1).unwrap();
+        town.unmerge(0, 1).unwrap();
+        assert_eq!((town.balances(0), town.balances(1)), before, "given by {giver}");
+    }
+    // Also what a third had given.
+    let mut town = Town::new(3, terms());
+    town.run(2, award("c", 10_000)).unwrap();
+    town.transfer(2, 1, 40).unwrap();
+    town.merge(0, 1).unwrap();
+    town.unmerge(0, 1).unwrap();
+    assert_eq!(town.balances(1), (40, 0, 0, 0));
+}
+
+#[test]
+fn debts_that_the_others_points_repaid_are_so_no_more_when_it_ends() {
+    for debtor in [0, 1] {
+        let mut town = two(terms());
+        let (net, owed) = [("a", 100), ("b", 60)][debtor];
+        town.run(debtor, redeem(owed)).unwrap();
+        town.run(debtor, remaining(net, 0)).unwrap();
+        let before = (town.balances(0), town.balances(1));
+        assert_eq!([before.0, before.1][debtor], (0, 0, 0, owed));
+        town.merge(0, 1).unwrap();
+        assert!(town.balances(0).0 == 0 || town.balances(0).3 == 0, "spendable points repay what is owed");
+        town.unmerge(0, 1).unwrap();
+        assert_eq!((town.balances(0), town.balances(1)), before, "owed by {debtor}");
+    }
+}
+
+#[test]
+fn what_is_earned_in_the_old_name_goes_back_with_it() {
+    let mut town = Town::new(2, Terms { activities: vec![("review".to_owned(), 5)], ..terms() });
+    town.run(0, award("a", 10_000)).unwrap();
+    town.merge(0, 1).unwrap();
+    town.run(1, award("b", 6_000)).unwrap();
+    town.run(1, activity("review", "1")).unwrap();
+    town.run(1, ensure(1, true, 3)).unwrap();
+    town.run(1, adjust(2)).unwrap();
+    town.run(0, adjust(1)).unwrap();
+    assert_eq!(town.balances(0).0, 171);
+    assert_eq!((town.benches[0].account.purchases, town.benches[1].account.purchases), (2, 0));
+    town.unmerge(0, 1).unwrap();
+    assert_eq!((town.balances(0).0, town.balances(1).0), (101, 70));
+    assert_eq!((town.benches[0].account.purchases, town.benches[1].account.purchases), (1, 1));
+    town.run(1, remaining("b", 0)).unwrap();
+    assert_eq!((town.balances(0).0, town.balances(1).0), (101, 10), "a return finds the points that came back");
+}
+
+#[test]
+fn only_pending_takes_back_what_waits_in_the_account_that_took_it_in_or_with_another_expiry() {
+    let waiting = Terms { return_policy: ReturnPolicy::OnlyPending, activation: Activation::After(days(14)), ..terms() };
+    let mut town = two(waiting.clone());
+    town.merge(0, 1).unwrap();
+    town.run(1, remaining("b", 0)).unwrap();
+    assert_eq!(town.balances(0), (0, 100, 0, 0));
+    town.run(0, set_expiry(NewExpiry::Later(days(9)))).unwrap();
+    town.run(0, remaining("a", 0)).unwrap();
+    assert_eq!(town.balances(0), (0, 0, 0, 0));
+}
+
+#[test]
+fn a_redemption_of_before_the_merge_is_refunded_where_the_points_are_now() {
+    let mut town = two(terms());
+    town.run(1, redeem(50)).unwrap();
+    let redemption = town.last_operation(1);
+    town.merge(0, 1).unwrap();
+    town.run(1, refund(redemption, Some(20))).unwrap();
+    assert_eq!(town.balances(0).0, 130);
+    town.unmerge(0, 1).unwrap();
+    town.run(1, refund(redemption, None)).unwrap();
+    assert_eq!((town.balances(0).0, town.balances(1).0), (100, 60));
+}
+
+#[test]
+fn moving_points_about_keeps_none_alive() {
+    let sliding = Terms { life: Life::WhileActive(days(10), Rounding::None), ..terms() };
+    let mut town = Town::new(2, sliding);
+    town.run(0, award("a", 10_000)).unwrap();
+    town.wait(6 * DAY);
+    town.run(1, award("b", 6_000)).unwrap();
+    town.merge(1, 0).unwrap();
+    town.unmerge(1, 0).unwrap();
+    town.merge(0, 1).unwrap();
+    town.unmerge(0, 1).unwrap();
+    town.transfer(0, 1, 40).unwrap();
+    town.transfer(1, 0, 10).unwrap();
+    town.wait(4 * DAY);
+    assert_eq!((town.balances(0).0, town.balances(1).0), (0, 60), "the first has done nothing for ten days");
+    town.wait(6 * DAY);
+    assert_eq!(town.balances(1).0, 0);
+}
+
+#[test]
+fn what_is_done_in_either_name_keeps_all_alive_while_it_is_one_account() {
+    let sliding = Terms { life: Life::WhileActive(days(10), Rounding::None), ..terms() };
+    let mut town = two(sliding);
+    town.merge(0, 1).unwrap();
+    town.wait(6 * DAY);
+    town.run(1, redeem(1)).unwrap();
+    town.wait(6 * DAY);
+    assert_eq!(town.balances(0).0, 159);
+    town.unmerge(0, 1).unwrap();
+    assert_eq!(town.balances(0).0 + town.balances(1).0, 60, "the first would have lapsed two days ago");
+}
