@@ -1,0 +1,25 @@
+//! Proof that the ledger does what its contracts say, by a model that is independent of it.
+//!
+//! `calls` is what can be asked, `workload` what clients do ask by a seed, `history` what they were answered, `model` what they must
+//! be answered, `checker` the search for an order in which both agree, `coverage` whether everything happened. `oracle` runs them
+//! against servers in this process, `faults` against processes that are killed and databases that are cut off.
+
+mod calls;
+mod checker;
+mod coverage;
+mod history;
+mod model;
+mod oracle;
+mod workload;
+
+/// The seeds to run and the steps of each client: `REGULARS_TEST_SEED` runs one seed, `REGULARS_TEST_LONG` many larger ones.
+fn seeds(count: u64, steps: usize) -> (Vec<u64>, usize) {
+    match (std::env::var("REGULARS_TEST_SEED"), std::env::var("REGULARS_TEST_LONG")) {
+        (Ok(seed), long) => {
+            let seed: u64 = seed.parse().expect("REGULARS_TEST_SEED is a number");
+            (vec![seed], if long.is_ok() { 4 * steps } else { steps })
+        }
+        (Err(_), Ok(_)) => ((0..20 * count).collect(), 4 * steps),
+        (Err(_), Err(_)) => ((0..count).collect(), steps),
+    }
+}
