@@ -184,6 +184,13 @@ pub(crate) enum Meaning {
     Unknown,
 }
 
+impl Meaning {
+    /// Whether the same request has to be sent again.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Meaning::Transient | Meaning::Unknown)
+    }
+}
+
 /// Every refusal that the workload can meet.
 const REFUSALS: [(Code, &str); 19] = [
     (Code::AlreadyExists, "PURCHASE_EXISTS"),

@@ -143,7 +143,7 @@ pub(crate) fn resolved(events: &[Event]) -> Vec<Event> {
 }
 
 /// Whether a refusal stays with its request.
-fn is_bound(answer: &Answer) -> bool {
+pub(crate) fn is_bound(answer: &Answer) -> bool {
     answer.result.as_ref().is_err_and(|refusal| refusal.code == tonic::Code::FailedPrecondition)
 }
 

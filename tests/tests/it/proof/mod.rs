@@ -7,10 +7,43 @@
 mod calls;
 mod checker;
 mod coverage;
+mod faults;
 mod history;
 mod model;
 mod oracle;
+mod postgres;
+mod proxy;
 mod workload;
+
+use proto::directory::CreateProgramRequest;
+use proto::directory::directory_service_client::DirectoryServiceClient;
+use proto::points::CreateProgramVersionRequest;
+use proto::points::points_service_client::PointsServiceClient;
+
+use super::suite::{TEA, Wire};
+use model::{Rules, time};
+
+/// Makes the program under the terms of a plan.
+async fn make_program(administrator: Wire, rules: &[Rules]) {
+    let program = CreateProgramRequest {
+        program_id: "tea".to_owned(),
+        display_name: "Tea".to_owned(),
+        time_zone: "Asia/Shanghai".to_owned(),
+        currency_code: "CNY".to_owned(),
+        request_id: "program".to_owned(),
+    };
+    DirectoryServiceClient::new(administrator.clone()).create_program(program).await.unwrap();
+    let mut points = PointsServiceClient::new(administrator);
+    for version in rules {
+        let request = CreateProgramVersionRequest {
+            parent: TEA.to_owned(),
+            terms: Some(version.terms()),
+            start_time: Some(time(version.start)),
+            request_id: format!("version-{}", version.number),
+        };
+        points.create_program_version(request).await.unwrap();
+    }
+}
 
 /// The seeds to run and the steps of each client: `REGULARS_TEST_SEED` runs one seed, `REGULARS_TEST_LONG` many larger ones.
 fn seeds(count: u64, steps: usize) -> (Vec<u64>, usize) {

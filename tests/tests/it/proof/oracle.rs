@@ -7,10 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kernel::{Clock, Context, FixedClock, RandomIds, Timestamp};
-use proto::directory::CreateProgramRequest;
-use proto::directory::directory_service_client::DirectoryServiceClient;
-use proto::points as pb;
-use proto::points::points_service_client::PointsServiceClient;
 use rpc::directory::NewApiKey;
 use rpc::{Config, Credential, Programs, Running};
 use testkit::{START, TestEngine};
@@ -21,10 +17,9 @@ use super::calls::Keys;
 use super::checker::explain;
 use super::coverage::Coverage;
 use super::history::{Recorder, resolved};
-use super::model::{Rules, World, time};
-use super::seeds;
+use super::model::{Rules, World};
 use super::workload::{Plan, Step, Time, final_reads, plan};
-use crate::it::suite::TEA;
+use super::{make_program, seeds};
 
 testkit::on_each_engine!(every_answer_is_explained_by_some_order);
 
@@ -47,7 +42,7 @@ async fn every_answer_is_explained_by_some_order(engine: TestEngine) {
         let explained = explain(World::new(plan.rules.clone(), ledger.keys.clone()), &events, &recorder);
         let explained = explained.unwrap_or_else(|why| panic!("REGULARS_TEST_SEED={seed}: {why}"));
         coverage.note(&events, &explained.overtaken);
-        ledger.verify(&engine, &explained.world, seed).await;
+        ledger.verify(&engine, explained.world, seed).await;
         ledger.stop().await;
     }
 }
@@ -71,24 +66,7 @@ impl Ledger {
         let first = serve(engine, &context).await;
         let administrator = Credential::new(&first.first_administrator().unwrap()).unwrap();
         let channel = channel(&first);
-        let wire = InterceptedService::new(channel.clone(), administrator);
-        let program = CreateProgramRequest {
-            program_id: "tea".to_owned(),
-            display_name: "Tea".to_owned(),
-            time_zone: "Asia/Shanghai".to_owned(),
-            currency_code: "CNY".to_owned(),
-            request_id: "program".to_owned(),
-        };
-        DirectoryServiceClient::new(wire.clone()).create_program(program).await.unwrap();
-        for version in rules {
-            let request = pb::CreateProgramVersionRequest {
-                parent: TEA.to_owned(),
-                terms: Some(version.terms()),
-                start_time: Some(time(version.start)),
-                request_id: format!("version-{}", version.number),
-            };
-            PointsServiceClient::new(wire.clone()).create_program_version(request).await.unwrap();
-        }
+        make_program(InterceptedService::new(channel.clone(), administrator), rules).await;
         let mut keys = Keys(Default::default());
         for role in Keys::ROLES {
             let new = NewApiKey { display_name: "test".to_owned(), role, programs: Programs::All, terminal: None };
@@ -116,7 +94,7 @@ impl Ledger {
                 for step in steps {
                     match step {
                         Step::Call(call) => {
-                            recorder.call(call.clone(), call.send(&channel, &keys, None)).await;
+                            recorder.call((*call).clone(), call.send(&channel, &keys, None)).await;
                         }
                         Step::Clock(jump) => recorder.set_clock(|| {
                             let now = clock.now().as_micros() + jump;
@@ -136,22 +114,16 @@ impl Ledger {
         recorder
     }
 
-    /// The books are right by themselves, and have come to what the model has come to. What fell due at the end may have been
-    /// done since, which lets points lapse but brings none.
-    async fn verify(&self, engine: &TestEngine, world: &World, seed: u64) {
+    /// The books are right by themselves, and have come to what the model has come to, but for what has fallen due since.
+    async fn verify(&self, engine: &TestEngine, mut world: World, seed: u64) {
         let database = engine.open("points", points::MIGRATIONS).await;
         let report = points::verify(&database, |_| {}).await.unwrap();
-        assert_eq!(report.differences, [], "REGULARS_TEST_SEED={seed}");
-        let mut world = world.clone();
-        let members: Vec<String> = world.accounts().map(|(member, _)| member.clone()).collect();
-        let open: i64 = world.accounts().map(|(_, account)| account.total()).sum();
-        for member in members {
-            world.settle(&member, self.clock.now().as_micros());
-        }
-        let settled: i64 = world.accounts().map(|(_, account)| account.total()).sum();
-        let points = report.points.get("tea").copied().unwrap_or_default();
-        assert!(settled <= points && points <= open, "REGULARS_TEST_SEED={seed}: {points} points, not {settled} to {open}");
         database.close().await;
+        assert_eq!(report.differences, [], "REGULARS_TEST_SEED={seed}");
+        let open = world.total();
+        world.settle_all(self.clock.now().as_micros());
+        let points = report.points.get("tea").copied().unwrap_or_default();
+        assert!(world.total() <= points && points <= open, "REGULARS_TEST_SEED={seed}: {points} points, not {} to {open}", world.total());
     }
 
     async fn stop(self) {

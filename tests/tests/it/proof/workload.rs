@@ -22,12 +22,13 @@ const REWARDS: i64 = 5;
 /// A step of a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Call(Call),
+    Call(Box<Call>),
     /// The server's clock is set forward, or back.
     Clock(i64),
 }
 
 /// What every client does, one step after the other, under which terms.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) rules: Vec<Rules>,
     pub(crate) clients: Vec<Vec<Step>>,
@@ -70,7 +71,7 @@ pub(crate) fn plan(seed: u64, steps: usize, time: Time) -> Plan {
             }
             let call = planner.call();
             planner.calls.push(call.clone());
-            steps.push(Step::Call(call));
+            steps.push(Step::Call(Box::new(call)));
         }
     }
     Plan { rules, clients }

@@ -108,8 +108,17 @@ impl World {
         self.requests.get(request_id)?.operation.as_ref()
     }
 
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = (&String, &Arc<Account>)> {
-        self.accounts.iter()
+    /// The points of all accounts, less what they owe.
+    pub(crate) fn total(&self) -> i64 {
+        self.accounts.values().map(|account| account.total()).sum()
+    }
+
+    /// Does what is due in all accounts.
+    pub(crate) fn settle_all(&mut self, now: i64) {
+        let members: Vec<String> = self.accounts.keys().cloned().collect();
+        for member in members {
+            self.settle(&member, now);
+        }
     }
 
     /// Does what is due in an account and gives the entries.
