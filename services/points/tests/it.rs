@@ -20,5 +20,6 @@ mod it {
     mod returns;
     mod rewards;
     mod roles;
+    mod specification;
     mod spending;
 }
