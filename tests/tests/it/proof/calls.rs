@@ -238,6 +238,11 @@ fn classify(call: &Call, status: &Status) -> Meaning {
 /// The first field in which two requests under one id differ, by the numbers of the contract and one level deep; `None` when they
 /// are the same.
 pub(crate) fn first_difference(one: &Call, other: &Call) -> Option<String> {
+    if let Some(id) = one.request_id()
+        && other.clone().under(id) == *one
+    {
+        return None;
+    }
     if one.message_name() != other.message_name() {
         return Some("method".to_owned());
     }

@@ -6,6 +6,7 @@
 //! among those that change something the search tries each, the one that ended first before the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use proto::points as pb;
 
@@ -40,7 +41,7 @@ struct Search<'a> {
     operations: HashMap<String, pb::Operation>,
     /// When the server carried requests out, where anything tells it.
     moments: HashMap<String, i64>,
-    /// What became of each item when it could first take a place.
+    /// Whether each call would have succeeded, and had not, when it could first take a place.
     first_tried: BTreeMap<usize, bool>,
 }
 
@@ -51,8 +52,26 @@ struct Node {
     low: usize,
     /// Further items that have one.
     done: BTreeSet<usize>,
-    order: Vec<usize>,
+    order: Order,
     choices: Vec<(usize, World)>,
+}
+
+/// The items in the order of their places, shared by all nodes that begin with them.
+#[derive(Clone, Default)]
+struct Order(Option<Arc<(usize, usize, Order)>>);
+
+impl Order {
+    fn then(&self, index: usize) -> Order {
+        Order(Some(Arc::new((index, self.length() + 1, self.clone()))))
+    }
+
+    fn length(&self) -> usize {
+        self.0.as_ref().map_or(0, |last| last.1)
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.0.as_ref(), |last| last.2.0.as_ref()).map(|last| last.0)
+    }
 }
 
 /// Finds an order, or says where there is none.
@@ -60,16 +79,16 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
     let mut search = Search::new(events, recorder);
     let mut tried = HashSet::new();
     let mut best: (usize, String) = (0, String::new());
-    let mut stack = vec![search.open(Node { world, low: 0, done: BTreeSet::new(), order: Vec::new(), choices: Vec::new() })];
+    let mut stack = vec![search.open(Node { world, low: 0, done: BTreeSet::new(), order: Order::default(), choices: Vec::new() })];
     while let Some(node) = stack.last_mut() {
         if node.low == search.items.len() {
             let node = stack.pop().expect("it is there");
             search.check_sums()?;
-            let overtaken = node.order.iter().filter_map(|index| search.overtaken(*index)).collect();
+            let overtaken = node.order.newest_first().filter_map(|index| search.overtaken(index)).collect();
             return Ok(Explained { world: node.world, overtaken });
         }
         let Some((index, world)) = node.choices.pop() else {
-            let placed = node.order.len();
+            let placed = node.order.length();
             if placed >= best.0 {
                 best = (placed, search.stuck(node));
             }
@@ -88,7 +107,7 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
 
 impl Node {
     fn place(&mut self, index: usize) {
-        self.order.push(index);
+        self.order = self.order.then(index);
         self.done.insert(index);
         while self.done.remove(&self.low) {
             self.low += 1;
@@ -140,27 +159,23 @@ impl<'a> Search<'a> {
 
     /// Places all that can be placed without changing anything, and finds what could change something next.
     fn open(&mut self, mut node: Node) -> Node {
+        let mut judged = HashSet::new();
         loop {
-            let (mut choices, mut placed) = (Vec::new(), false);
-            for index in self.candidates(&node) {
+            let news: Vec<usize> = self.candidates(&node).into_iter().filter(|index| judged.insert(*index)).collect();
+            if news.is_empty() {
+                // The last one is tried first.
+                node.choices.sort_by_key(|(index, _)| std::cmp::Reverse(self.items[*index].2));
+                return node;
+            }
+            for index in news {
                 let tried = self.try_item(&node.world, index);
-                self.first_tried
-                    .entry(index)
-                    .or_insert_with(|| matches!(&tried, Err(Unexplained::Expected(answer)) if answer.result.is_ok()));
+                let would_succeed = matches!(&tried, Err(Unexplained::Expected(answer)) if answer.result.is_ok());
+                self.first_tried.entry(index).or_insert(would_succeed);
                 match tried {
-                    Ok((_, false)) => {
-                        node.place(index);
-                        placed = true;
-                    }
-                    Ok((world, true)) => choices.push((index, world)),
+                    Ok((_, false)) => node.place(index),
+                    Ok((world, true)) => node.choices.push((index, world)),
                     Err(_) => {}
                 }
-            }
-            if !placed {
-                // The last one is tried first.
-                choices.sort_by_key(|(index, _)| std::cmp::Reverse(self.items[*index].2));
-                node.choices = choices;
-                return node;
             }
         }
     }
@@ -260,9 +275,10 @@ impl<'a> Search<'a> {
     /// Where the search came to an end: what came last, and what each that could be next should have been answered.
     fn stuck(&self, node: &Node) -> String {
         let mut text =
-            format!("no order explains the answers; {} of {} have a place. The last of them:\n", node.order.len(), self.items.len());
-        for index in node.order.iter().rev().take(8).rev() {
-            text += &format!("  {}\n", self.describe(*index));
+            format!("no order explains the answers; {} of {} have a place. The last of them:\n", node.order.length(), self.items.len());
+        let last: Vec<usize> = node.order.newest_first().take(8).collect();
+        for index in last.into_iter().rev() {
+            text += &format!("  {}\n", self.describe(index));
         }
         text += "What should come next and cannot:\n";
         for index in self.candidates(node) {
