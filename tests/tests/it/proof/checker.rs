@@ -36,7 +36,7 @@ pub(crate) struct Explained {
 struct Search<'a> {
     items: Vec<(Item<'a>, u64, u64)>,
     /// Entries of the clock that stand in the answer of an operation.
-    told: HashSet<String>,
+    told: HashMap<String, pb::Entry>,
     /// The operations that requests made, where any answer shows them: EnsureReward does not show its own.
     operations: HashMap<String, pb::Operation>,
     /// When the server carried requests out, where anything tells it.
@@ -121,10 +121,10 @@ impl Node {
 
 impl<'a> Search<'a> {
     fn new(events: &'a [Event], recorder: &Recorder) -> Search<'a> {
-        let (mut told, mut operations, mut moments) = (HashSet::new(), HashMap::new(), HashMap::new());
+        let (mut told, mut operations, mut moments) = (HashMap::new(), HashMap::new(), HashMap::new());
         for event in events {
             if let Some(operation) = event.answer().and_then(|answer| event.call.operation(answer)) {
-                told.extend(operation.entries.iter().map(|entry| entry.name.clone()));
+                told.extend(operation.entries.iter().map(|entry| (entry.name.clone(), entry.clone())));
                 moments.extend(operation.record_time.as_ref().map(|time| (operation.request_id.clone(), micros(time))));
                 operations.insert(operation.request_id.clone(), operation);
             }
@@ -137,7 +137,7 @@ impl<'a> Search<'a> {
                     if entry.kind() == pb::EntryKind::Reward || entry.kind() == pb::EntryKind::RewardRevoked {
                         moments.insert(entry.request_id, now);
                     }
-                } else if !told.contains(&entry.name) {
+                } else if !told.contains_key(&entry.name) {
                     match items.last_mut() {
                         Some((Item::Clock { member: same, now: then, entries }, _, _))
                             if *same == member && *then == now && entries.last().is_some_and(|last| last.version + 1 == entry.version) =>
@@ -221,7 +221,7 @@ impl<'a> Search<'a> {
         let mut last = Unexplained::DueFirst;
         for now in nows {
             let mut after = world.clone();
-            match after.explain(&event.call, now, answer, |entry| self.told.contains(entry)) {
+            match after.explain(&event.call, now, answer, |entry| self.told.get(&entry.name) == Some(entry)) {
                 Ok(true) if !self.is_its_operation(&after, &event.call) => {}
                 Ok(changed) => return Ok((after, changed)),
                 Err(Unexplained::DueFirst) => {}

@@ -137,8 +137,8 @@ impl World {
     }
 
     /// Takes a call at a moment into the world, if it must be answered as it was; whether anything has changed. `told` says
-    /// whether an entry of the clock stands in some operation's answer.
-    pub(crate) fn explain(&mut self, call: &Call, now: i64, seen: &Answer, told: impl Fn(&str) -> bool) -> Result<bool, Unexplained> {
+    /// whether an entry of the clock stands in some operation's answer, as it is.
+    pub(crate) fn explain(&mut self, call: &Call, now: i64, seen: &Answer, told: impl Fn(&pb::Entry) -> bool) -> Result<bool, Unexplained> {
         let (expected, memory) = self.judge(call, now, seen, told)?;
         if !agrees(call, &expected, seen) {
             return Err(Unexplained::Expected(expected));
@@ -154,7 +154,7 @@ impl World {
         Ok(true)
     }
 
-    fn judge(&mut self, call: &Call, now: i64, seen: &Answer, told: impl Fn(&str) -> bool) -> Result<(Answer, Memory), Unexplained> {
+    fn judge(&mut self, call: &Call, now: i64, seen: &Answer, told: impl Fn(&pb::Entry) -> bool) -> Result<(Answer, Memory), Unexplained> {
         let refused = |refusal: Refusal| Ok((Answer { result: Err(refusal), replayed: false }, Memory::Nothing));
         if let Some(malformed) = malformed(call) {
             return refused(malformed);
@@ -186,7 +186,7 @@ impl World {
         }
         let due = self.member_of(call).map_or_else(Vec::new, |member| self.settle(&member, now));
         match self.carry_out(call, now, &due) {
-            _ if due.first().is_some_and(|entry| !told(&entry.name)) => Err(Unexplained::DueFirst),
+            _ if due.first().is_some_and(|entry| !told(entry)) => Err(Unexplained::DueFirst),
             Ok((answer, operation)) => Ok((answer, Memory::New(Some(Arc::new(operation))))),
             Err(refusal) if refusal.code == Code::FailedPrecondition => {
                 Ok((Answer { result: Err(refusal), replayed: false }, Memory::New(None)))
