@@ -52,7 +52,7 @@ fn seeds(count: u64, steps: usize) -> (Vec<u64>, usize) {
             let seed: u64 = seed.parse().expect("REGULARS_TEST_SEED is a number");
             (vec![seed], if long.is_ok() { 4 * steps } else { steps })
         }
-        (Err(_), Ok(_)) => ((0..20 * count).collect(), 4 * steps),
+        (Err(_), Ok(_)) => ((0..5 * count).collect(), 4 * steps),
         (Err(_), Err(_)) => ((0..count).collect(), steps),
     }
 }
