@@ -30,6 +30,7 @@ mod it {
     mod returns;
     mod rewards;
     mod roles;
+    mod specification;
     mod spending;
     mod statements;
     mod transfers;

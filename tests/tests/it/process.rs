@@ -28,16 +28,23 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `regulars serve` on an engine and waits until it answers. Its log and master key are in `folder`.
     pub(crate) async fn serve(engine: &TestEngine, folder: &Path) -> Process {
+        Process::start(&engine.options.url, folder, &[], &[]).await
+    }
+
+    /// The same on the database of a URL, with further arguments and variables.
+    pub(crate) async fn start(url: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         let log = folder.join("server.log");
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--address", "127.0.0.1:0"])
-            .env("REGULARS_DATABASE__URL", &engine.options.url)
+            .args(arguments)
+            .env("REGULARS_DATABASE__URL", url)
             .env("REGULARS_DATABASE__CONNECTIONS_MAX", "4")
             .env("REGULARS_KEYS__DATA_DIR", folder)
             .env("REGULARS_TELEMETRY__LOG_FILTER", "warn")
+            .envs(variables.iter().copied())
             .current_dir(folder)
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
+            .stderr(File::options().create(true).append(true).open(&log).unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -55,6 +62,10 @@ impl Process {
         let url = url.unwrap_or_else(|| panic!("it did not start: {}", std::fs::read_to_string(&log).unwrap()));
         let channel = Endpoint::from_shared(url).unwrap().connect_lazy();
         Process { child, channel, administrator, _output: output }
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     pub(crate) fn wire(&self, secret: &str) -> Wire {

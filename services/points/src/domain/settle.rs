@@ -121,7 +121,9 @@ impl Ledger<'_> {
         if points > repaid {
             lots.push(LotChange { key: opened, points: points - repaid, reserved: 0 });
         }
-        self.post(Posting { lots, deficit: -repaid, effective_at, ..self.posting(EntryKind::Activate, wallet, source) });
+        // The terms by which a gate opens are those that it was earned by; a moment comes by itself.
+        let program_version = key.gate().map_or(0, |gate| gate.version);
+        self.post(Posting { lots, deficit: -repaid, effective_at, program_version, ..self.posting(EntryKind::Activate, wallet, source) });
     }
 
     fn next_reminder(&self) -> Option<(Arc<str>, Timestamp, i64)> {

@@ -59,20 +59,27 @@ async fn one_purchase_under_many_ids_has_one_effect(engine: TestEngine) {
     assert_eq!(suite.verified().await.points["tea"], 200);
 }
 
+/// Twenty at once for 100 points each: as many get them as there are hundreds, and the rest learn how many are missing.
 async fn points_are_spent_once(engine: TestEngine) {
     let suite = Suite::start(engine).await;
-    suite.award(1, "p1", 10_000).await;
-    let calls = (0..20).map(|_| {
-        let mut platform = suite.platform();
-        async move { platform.redeem(redeem(1, 100)).await }
-    });
-    let (spent, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(Result::is_ok);
-    assert_eq!((spent.len(), refused.len()), (1, 19));
-    for answer in refused {
-        assert_eq!(metadata(&answer, "missing_points"), "100");
-        assert_eq!(precondition(answer), "INSUFFICIENT_POINTS");
+    for hundreds in 0..=3_i64 {
+        let owner = 1 + u128::from(hundreds.unsigned_abs());
+        let left = 7 * hundreds;
+        suite.award(owner, &format!("p{hundreds}"), 100 * (100 * hundreds + left)).await;
+        let calls = (0..20).map(|_| {
+            let mut platform = suite.platform();
+            async move { platform.redeem(redeem(owner, 100)).await }
+        });
+        let (spent, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(Result::is_ok);
+        assert_eq!(spent.len(), usize::try_from(hundreds).unwrap(), "one success for each hundred");
+        assert!(spent.into_iter().all(|answer| answer.unwrap().into_inner().actual_points == -100));
+        for answer in refused {
+            assert_eq!(metadata(&answer, "missing_points"), (100 - left).to_string());
+            assert_eq!(precondition(answer), "INSUFFICIENT_POINTS");
+        }
+        assert_eq!(suite.figures(owner).await, (left, 0, 0, 0));
+        assert_eq!(suite.entries(owner).await.len(), 1 + usize::try_from(hundreds).unwrap());
     }
-    assert_eq!(suite.story(1).await, ["AWARD 100", "REDEEM -100"]);
     suite.verified().await;
 }
 

@@ -9,6 +9,7 @@ use super::suite::*;
 
 testkit::on_each_engine!(
     one_member_at_two_servers,
+    points_are_spent_once_at_two_servers,
     one_request_at_two_servers,
     strangers_at_two_servers,
     new_members_at_two_servers,
@@ -34,6 +35,27 @@ async fn one_member_at_two_servers(engine: TestEngine) {
     assert_eq!(suite.verified().await.points["tea"], moved);
     let told: Vec<i64> = suite.events(versions.len()).await.iter().map(|event| event.aggregate_version).collect();
     assert_eq!(told, versions);
+    replica.stop().await;
+    suite.stop().await;
+}
+
+/// Twenty at once for the same 100 points, half of them at each server: one gets them. Then for three hundreds.
+async fn points_are_spent_once_at_two_servers(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    for (round, hundreds) in [1, 1, 1, 3].into_iter().enumerate() {
+        let owner = 1 + round as u128;
+        suite.award(owner, &format!("p{round}"), 10_000 * hundreds).await;
+        let calls = (0..20).map(|number| {
+            let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+            async move { server.redeem(redeem(owner, 100)).await }
+        });
+        let (spent, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(Result::is_ok);
+        assert_eq!(spent.len(), usize::try_from(hundreds).unwrap(), "one success for each hundred");
+        assert!(refused.into_iter().all(|answer| precondition(answer) == "INSUFFICIENT_POINTS"));
+        assert_eq!(suite.figures(owner).await, (0, 0, 0, 0));
+    }
+    assert_eq!(suite.verified().await.points["tea"], 0);
     replica.stop().await;
     suite.stop().await;
 }

@@ -1,0 +1,175 @@
+//! What clients asked and what they were answered, with enough of the order in time to judge it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kernel::Clock;
+use proto::points as pb;
+
+use super::calls::{Answer, Call, Meaning};
+use super::model::micros;
+
+/// A call with its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) call: Call,
+    pub(crate) meaning: Meaning,
+    /// The call lies between these two ticks; ticks order everything in the test.
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+    /// What the server's clock may have shown between them.
+    pub(crate) nows: Vec<(i64, i64)>,
+}
+
+impl Event {
+    pub(crate) fn answer(&self) -> Option<&Answer> {
+        match &self.meaning {
+            Meaning::Done(answer) | Meaning::Refused(answer) => Some(answer),
+            Meaning::Transient | Meaning::Unknown => None,
+        }
+    }
+}
+
+/// A clock set by the test: from when to when it was being set to what.
+struct Setting {
+    before: u64,
+    after: u64,
+    now: i64,
+}
+
+/// Writes down what happens.
+pub(crate) struct Recorder {
+    ticks: AtomicU64,
+    events: Mutex<Vec<Event>>,
+    /// Empty where the server's clock runs by itself.
+    settings: Mutex<Vec<Setting>>,
+}
+
+impl Recorder {
+    /// For a server whose clock only the test moves, and stands at `now`.
+    pub(crate) fn with_clock(now: i64) -> Recorder {
+        Recorder { ticks: AtomicU64::new(1), events: Mutex::default(), settings: Mutex::new(vec![Setting { before: 0, after: 0, now }]) }
+    }
+
+    /// For servers with the time of this machine.
+    pub(crate) fn with_machine_time() -> Recorder {
+        Recorder { ticks: AtomicU64::new(1), events: Mutex::default(), settings: Mutex::default() }
+    }
+
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Moves the clock of the test and notes it.
+    pub(crate) fn set_clock(&self, set: impl FnOnce() -> i64) {
+        // Under one lock, so that the notes are in the order of the settings.
+        let mut settings = self.settings.lock().unwrap();
+        let before = self.tick();
+        let now = set();
+        settings.push(Setting { before, after: self.tick(), now });
+    }
+
+    /// Makes a call and writes down what it meant.
+    pub(crate) async fn call(&self, call: Call, sent: impl Future<Output = Meaning>) -> Meaning {
+        let (begin, from) = (self.tick(), machine_time());
+        let meaning = sent.await;
+        let (until, end) = (machine_time(), self.tick());
+        self.events.lock().unwrap().push(Event { call, meaning: meaning.clone(), begin, end, nows: vec![(from, until)] });
+        meaning
+    }
+
+    /// Everything that was written down, in the order in which calls began.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        let settings = self.settings.lock().unwrap();
+        let mut events = self.events.lock().unwrap().clone();
+        events.sort_by_key(|event| event.begin);
+        if !settings.is_empty() {
+            for event in &mut events {
+                let ends = settings.iter().skip(1).map(|next| next.after).chain([u64::MAX]);
+                let shown = settings.iter().zip(ends).filter(|(setting, end)| setting.before < event.end && event.begin < *end);
+                event.nows = shown.map(|(setting, _)| (setting.now, setting.now)).collect();
+            }
+        }
+        events
+    }
+
+    /// The tick before which the clock cannot have shown a moment.
+    pub(crate) fn shown_since(&self, now: i64) -> u64 {
+        let settings = self.settings.lock().unwrap();
+        settings.iter().filter(|setting| setting.now == now).map(|setting| setting.before).min().unwrap_or(0)
+    }
+}
+
+fn machine_time() -> i64 {
+    kernel::SystemClock.now().as_micros()
+}
+
+/// The calls whose outcome is known. A call whose answer was lost is known by the answers to the same request: when one says that
+/// it did something, the lost call did nothing that counts; when all say "again", some lost call did it, anywhere between the first
+/// attempt and the first repetition of its answer. Every request must have been answered in the end.
+pub(crate) fn resolved(events: &[Event]) -> Vec<Event> {
+    let mut known: Vec<Event> = events.iter().filter(|event| event.answer().is_some()).cloned().collect();
+    let mut lost: HashMap<&str, Vec<&Event>> = HashMap::new();
+    for event in events.iter().filter(|event| event.answer().is_none()) {
+        if let Some(id) = event.call.request_id() {
+            lost.entry(id).or_default().push(event);
+        }
+    }
+    for (id, attempts) in lost {
+        let answers: Vec<&Event> = events.iter().filter(|event| event.call.request_id() == Some(id) && event.answer().is_some()).collect();
+        assert!(!answers.is_empty(), "request {id} was never answered");
+        let first =
+            |event: &&&Event| matches!(event.answer(), Some(answer) if !answer.replayed && (answer.result.is_ok() || is_bound(answer)));
+        if answers.iter().any(|event| first(&event)) {
+            continue;
+        }
+        let repeated = answers.iter().filter(|event| event.answer().is_some_and(|answer| answer.replayed));
+        let Some(repeated) = repeated.min_by_key(|event| event.end) else { continue };
+        let attempts = attempts.into_iter().filter(|event| event.call == repeated.call && event.begin < repeated.end);
+        let Some(begun) = attempts.min_by_key(|event| event.begin) else { continue };
+        let operation = repeated.answer().and_then(|answer| repeated.call.operation(answer));
+        if operation.is_some_and(|operation| operation.request_id != id) {
+            // The purchase had been recorded under another id: there was nothing to do.
+            continue;
+        }
+        let answer = Answer { replayed: false, ..repeated.answer().expect("it was filtered for one").clone() };
+        let meaning = if answer.result.is_ok() { Meaning::Done(answer) } else { Meaning::Refused(answer) };
+        let nows = vec![(begun.nows[0].0, repeated.nows[0].1)];
+        known.push(Event { call: repeated.call.clone(), meaning, begin: begun.begin, end: repeated.end, nows });
+    }
+    known.sort_by_key(|event| event.begin);
+    known
+}
+
+/// Whether a refusal stays with its request.
+pub(crate) fn is_bound(answer: &Answer) -> bool {
+    answer.result.as_ref().is_err_and(|refusal| refusal.code == tonic::Code::FailedPrecondition)
+}
+
+/// The books of each member as the last listing of them showed them, oldest entry first.
+pub(crate) fn books(events: &[Event]) -> BTreeMap<String, Vec<pb::Entry>> {
+    let mut books = BTreeMap::new();
+    for event in events {
+        if let (Call::ListEntries(request), Some(answer)) = (&event.call, event.answer())
+            && let Some(page) = answer.message::<pb::ListEntriesResponse>()
+            && page.next_page_token.is_empty()
+        {
+            books.insert(request.parent.clone(), page.entries.into_iter().rev().collect());
+        }
+    }
+    books
+}
+
+/// The moment at which the server says that it did something or looked.
+pub(crate) fn told_moment(call: &Call, answer: &Answer) -> Option<i64> {
+    if answer.replayed {
+        return None;
+    }
+    let time = match call {
+        Call::GetBalance(_) => answer.message::<pb::Balance>()?.as_of_time,
+        Call::PreviewAward(_) => answer.message::<pb::AwardPreview>()?.balance?.as_of_time,
+        _ => call.operation(answer)?.record_time,
+    };
+    time.as_ref().map(micros)
+}

@@ -1,0 +1,104 @@
+//! Terms of a program, as the model understands them.
+
+use proto::common::calendar_period::Unit;
+use proto::common::{CalendarPeriod, Money};
+use proto::points as pb;
+use proto::points::terms::{ExpiryRounding, PointRounding, ReturnPolicy};
+
+use super::account::LotKey;
+
+pub(crate) const DAY: i64 = 86_400_000_000;
+/// The programs of these tests keep the time of Shanghai, which has had no summer time for decades.
+const SHANGHAI: i64 = 8 * 3_600_000_000;
+
+/// A version of the terms. Periods are in days and 0 for none, so that no calendar is needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) number: i64,
+    /// From when it holds, in microseconds like every time here.
+    pub(crate) start: i64,
+    pub(crate) thousandths_per_yuan: i64,
+    pub(crate) rounding: PointRounding,
+    pub(crate) activate_days: i64,
+    pub(crate) expire_days: i64,
+    pub(crate) expire_at_midnight: bool,
+    pub(crate) policy: ReturnPolicy,
+    pub(crate) deficit_cap: i64,
+    pub(crate) grace_days: i64,
+    pub(crate) hold_seconds: i64,
+}
+
+impl Rules {
+    /// The same for the server.
+    pub(crate) fn terms(&self) -> pb::Terms {
+        let days = |count: i64| (count > 0).then(|| CalendarPeriod { count: i32::try_from(count).unwrap(), unit: Unit::Day.into() });
+        pb::Terms {
+            points_per_unit: self.rate(),
+            rounding: self.rounding.into(),
+            activate_after: days(self.activate_days),
+            expire_after: days(self.expire_days),
+            expiry_rounding: if self.expire_at_midnight { ExpiryRounding::Day } else { ExpiryRounding::Unspecified }.into(),
+            return_policy: self.policy.into(),
+            deficit_cap: self.deficit_cap,
+            restore_grace: days(self.grace_days),
+            reservation_ttl: Some(prost_types::Duration { seconds: self.hold_seconds, nanos: 0 }),
+            ..pb::Terms::default()
+        }
+    }
+
+    /// The rate as a decimal without trailing zeros.
+    pub(crate) fn rate(&self) -> String {
+        let text = format!("{}.{:03}", self.thousandths_per_yuan / 1000, self.thousandths_per_yuan % 1000);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
+    /// The points that so many fen earn.
+    pub(crate) fn points(&self, fen: i64) -> i64 {
+        let (product, unit) = (i128::from(fen) * i128::from(self.thousandths_per_yuan), 100_000);
+        let points = match self.rounding {
+            PointRounding::Up => (product + unit - 1) / unit,
+            PointRounding::HalfUp => (product + unit / 2) / unit,
+            PointRounding::Down | PointRounding::Unspecified => product / unit,
+        };
+        i64::try_from(points).expect("the workload asks for little")
+    }
+
+    /// The lot of a credit.
+    pub(crate) fn lot(&self, occurred: i64, now: i64) -> LotKey {
+        let activates = occurred + self.activate_days * DAY;
+        let expires = match self.expire_days {
+            0 => i64::MAX,
+            days if self.expire_at_midnight => ((activates + days * DAY + SHANGHAI) / DAY + 1) * DAY - SHANGHAI,
+            days => activates + days * DAY,
+        };
+        LotKey { expires, earned: month(occurred), activates: (activates > now).then_some(activates) }
+    }
+
+    /// The lot of a credit that waits for nothing, whatever the terms say of purchases.
+    pub(crate) fn open_lot(&self, occurred: i64) -> LotKey {
+        Rules { activate_days: 0, ..self.clone() }.lot(occurred, occurred)
+    }
+}
+
+/// The version for what happens at a moment: the newest that has started, else the first.
+pub(crate) fn version_at(rules: &[Rules], moment: i64) -> &Rules {
+    rules.iter().rev().find(|version| version.start <= moment).unwrap_or(&rules[0])
+}
+
+fn month(moment: i64) -> i32 {
+    let civil = jiff::Timestamp::from_microsecond(moment + SHANGHAI).unwrap().to_zoned(jiff::tz::TimeZone::UTC).date();
+    i32::from(civil.year()) * 12 + i32::from(civil.month()) - 1
+}
+
+pub(crate) fn time(micros: i64) -> prost_types::Timestamp {
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000).unwrap();
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}
+
+pub(crate) fn micros(time: &prost_types::Timestamp) -> i64 {
+    time.seconds * 1_000_000 + i64::from(time.nanos) / 1000
+}
+
+pub(crate) fn yuan(fen: i64) -> Option<Money> {
+    Some(Money { currency_code: "CNY".to_owned(), minor_units: fen })
+}
