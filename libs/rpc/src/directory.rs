@@ -190,7 +190,8 @@ impl Directory {
         if let Some(found) = self.read(&look) {
             return Ok(Some(found));
         }
-        self.refresh().await?;
+        // On the heap, and only now: every call has the look into memory, and would carry the statements of the other along.
+        Box::pin(self.refresh()).await?;
         Ok(self.read(look))
     }
 

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -33,14 +34,15 @@ pub(crate) struct EdgeLayer {
 #[derive(Clone)]
 pub(crate) struct Edge<S> {
     inner: S,
-    layer: EdgeLayer,
+    /// Shared, since every call takes it along.
+    layer: Arc<EdgeLayer>,
 }
 
 impl<S> Layer<S> for EdgeLayer {
     type Service = Edge<S>;
 
     fn layer(&self, inner: S) -> Edge<S> {
-        Edge { inner, layer: self.clone() }
+        Edge { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -71,11 +73,11 @@ where
     }
 }
 
-async fn admit_and_call<S>(layer: EdgeLayer, mut inner: S, request: Request<Body>) -> Result<Response<Body>, Status>
+async fn admit_and_call<S>(layer: Arc<EdgeLayer>, mut inner: S, request: Request<Body>) -> Result<Response<Body>, Status>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let EdgeLayer { gate, limits, shutdown } = layer;
+    let EdgeLayer { gate, limits, shutdown } = &*layer;
     let deadline = limits.deadline(request.headers())?;
     let work = async move {
         let admission = gate.admit(request.uri().path(), request.headers()).await?;
@@ -85,7 +87,7 @@ where
             // Health must answer above all when the server is full. Whoever watches it must not keep the server from stopping.
             Admission::Open => {
                 let answer = call(&mut inner, Request::from_parts(parts, limits.bounded(body))).await;
-                Ok(answer.map(|body| Body::new(EndingWith::new(body, shutdown))))
+                Ok(answer.map(|body| Body::new(EndingWith::new(body, shutdown.clone()))))
             }
             Admission::Caller(caller) => {
                 let _permit = limits.permit()?;

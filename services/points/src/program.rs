@@ -63,10 +63,11 @@ impl Programs {
             let _fetching = self.fetching.lock().await;
             return match self.cached(id, AGE_MAX) {
                 Some(fetched) => Ok(Some(fetched)),
-                None => self.fetch(id).await,
+                None => Box::pin(self.fetch(id)).await,
             };
         };
-        self.fetch(id).await
+        // On the heap, and only now: every call has the look into the cache, and would carry the statements of a fetch along.
+        Box::pin(self.fetch(id)).await
     }
 
     fn cached(&self, id: &ProgramId, age_max: Duration) -> Option<Arc<Program>> {

@@ -38,11 +38,13 @@ const PURCHASE: i64 = 2;
 const FACTS: i64 = 3;
 const RESERVATION: i64 = 4;
 
+/// LATERAL with LIMIT, since a plan that was made while the tables were small would otherwise read all of `operations` for ever.
 const FIND: &str = "
     SELECT 1::BIGINT, operation_id, kind, forget_at, fingerprint, answer, NULL::UUID FROM operations WHERE operation_id = ANY($1)
      UNION ALL
-    SELECT 1, o.operation_id, o.kind, o.forget_at, o.fingerprint, o.answer, NULL
-      FROM purchases p JOIN operations o ON o.operation_id = p.operation WHERE p.purchase_key = ANY($2)
+    SELECT 1, first.operation_id, first.kind, first.forget_at, first.fingerprint, first.answer, NULL
+      FROM purchases CROSS JOIN LATERAL (SELECT * FROM operations WHERE operation_id = purchases.operation LIMIT 1) AS first
+     WHERE purchase_key = ANY($2)
      UNION ALL
     SELECT 2, purchase_key, 0, NULL, details, NULL, NULL FROM purchases WHERE purchase_key = ANY($2)
      UNION ALL
