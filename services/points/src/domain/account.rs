@@ -77,6 +77,9 @@ pub struct Wallet {
     pub lots: Vec<Lot>,
     /// Points owed: taken back after they had been spent.
     pub deficit: i64,
+    /// Points that should have been taken back and were given up because they had been spent, by the moment of that. When what was
+    /// spent before comes back, they are taken after all.
+    pub given_up: Vec<(Timestamp, i64)>,
     /// Σ spendable lots less what of them is reserved. Kept beside the lots so that reading it is one step.
     pub active: i64,
     /// Σ lots that are not spendable yet.
@@ -121,6 +124,7 @@ impl Wallet {
             name: name.into(),
             lots: Vec::new(),
             deficit: 0,
+            given_up: Vec::new(),
             active: 0,
             pending: 0,
             reserved: 0,
@@ -198,6 +202,15 @@ impl Wallet {
         openings.chain(self.next_lapse()).chain(self.remind_at).min()
     }
 
+    fn change_given_up(&mut self, moment: Timestamp, points: i64) {
+        match self.given_up.iter_mut().find(|(at, _)| *at == moment) {
+            Some((_, given_up)) => *given_up += points,
+            None => self.given_up.push((moment, points)),
+        }
+        assert!(self.given_up.iter().all(|(_, points)| *points >= 0), "no more is taken after all than was given up");
+        self.given_up.retain(|(_, points)| *points > 0);
+    }
+
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
         let index = match self.lots.binary_search_by(|lot| lot.key.cmp(key)) {
             Ok(index) => index,
@@ -272,6 +285,9 @@ impl Account {
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
+        for (moment, points) in &entry.given_up {
+            wallet.change_given_up(*moment, *points);
+        }
         if let Some(until) = entry.sliding_until {
             if let Some(lapsed_at) = wallet.sliding_until.filter(|until| *until <= entry.recorded_at) {
                 wallet.sliding_lapsed_at = Some(lapsed_at);

@@ -4,6 +4,7 @@ mod due;
 mod merges;
 mod model;
 mod properties;
+mod refunds;
 mod sliding;
 mod tables;
 mod town;

@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredReservation};
-use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
+use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
 use crate::domain::{Entry, LotChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
@@ -33,6 +33,8 @@ pub(in crate::store) struct StoredEntry {
     sliding_until: Option<i64>,
     #[prost(int64, optional, tag = "16")]
     remind_at: Option<i64>,
+    #[prost(message, repeated, tag = "25")]
+    given_up: Vec<StoredGivenUp>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -214,6 +216,7 @@ impl StoredEntry {
             presented: entry.stamp.presented.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
             sliding_until: entry.sliding_until.map(Timestamp::as_micros),
             remind_at: entry.remind_at.map(Timestamp::as_micros),
+            given_up: stored_given_up(&entry.given_up),
         }
     }
 
@@ -231,6 +234,10 @@ impl StoredEntry {
 
     pub(in crate::store) fn slides_until(&self) -> Option<Timestamp> {
         self.sliding_until.map(time)
+    }
+
+    pub(in crate::store) fn given_up(&self) -> Vec<(Timestamp, i64)> {
+        given_up(&self.given_up)
     }
 
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {
