@@ -218,11 +218,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The side whose account has been merged into that of another member. What is taken in or let go is meant as it is named.
+    /// The side whose account has been merged into that of another member, or that was sent to a survivor who has let him go since. What
+    /// is taken in or let go is meant as it is named.
     fn moved(&self, job: &Job, command: &Command) -> Option<(Side, MemberId)> {
         let survivor = |side: Option<(AccountId, MemberId)>| self.accounts.get(&side?.0)?.account.merged_into;
         let second = || if matches!(command, Command::Transfer(_)) { survivor(job.other) } else { None };
-        survivor(job.account).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
+        let let_go = || job.presented.filter(|named| !self.holds(job, AccountId::of(&job.program.id, *named)));
+        survivor(job.account).or_else(let_go).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
     }
 
     /// Whether the job's account is this one, or has taken it in.

@@ -29,7 +29,10 @@ impl Job {
     pub(crate) fn moved(self, side: Side, to: MemberId) -> Job {
         let account = Some((AccountId::of(&self.program.id, to), to));
         match side {
-            Side::First => Job { presented: self.presented.or(self.account.map(|(_, member)| member)), account, ..self },
+            Side::First => {
+                let named = self.presented.or(self.account.map(|(_, member)| member));
+                Job { presented: named.filter(|named| *named != to), account, ..self }
+            }
             Side::Second => Job { other: account, ..self },
         }
     }
