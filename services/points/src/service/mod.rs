@@ -24,7 +24,7 @@ use crate::error;
 use crate::executor::{Done, Job, LedgerHandler, Origin, Reply, Target, Work};
 use crate::program::{Program, Programs};
 
-/// How often a command follows a member whose account was merged into another's.
+/// How often a command follows a member whose account was merged into another's while it was on its way.
 const REDIRECTS_MAX: usize = 16;
 
 /// Everything the RPCs need.
@@ -99,7 +99,10 @@ impl Rpcs {
             match self.executor.submit(lane, job.clone(), call.deadline).await {
                 Ok(Reply::Done { done, replayed }) => return Ok(Answer { message: done, replayed }),
                 Ok(Reply::Refused(refusal)) => return Err(*refusal),
-                Ok(Reply::Moved(side, to)) => job = job.moved(side, to),
+                Ok(Reply::Moved(side, to)) => {
+                    let (survivor, _) = self.surviving(&job.program.id, to).await?;
+                    job = job.moved(side, survivor);
+                }
                 Ok(Reply::Settled(_)) => return Err(status::internal()),
                 Err(error) => return Err(not_answered(error)),
             }
