@@ -19,6 +19,7 @@ testkit::on_each_engine!(
     a_preview_refuses_what_an_award_refuses,
     buying_refunding_and_keeping_gains_nothing,
     what_lapsed_meanwhile_is_told,
+    one_redemption_pays_two_orders_and_goes_back_once,
 );
 
 /// A purchase that redemptions paid a part of.
@@ -254,5 +255,20 @@ async fn what_lapsed_meanwhile_is_told(engine: TestEngine) {
     assert_eq!(operation.entries[2].effective_time, Some(timestamp(START + 10 * DAY)));
     suite.stands(&operation).await;
     assert_eq!(suite.figures(1).await, (0, 0, 0, 0));
+    suite.verified().await;
+}
+
+async fn one_redemption_pays_two_orders_and_goes_back_once(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    suite.award(1, "p0", 10_000).await;
+    let spent = spend(&suite, 1, 100).await;
+    for id in ["p1", "p2"] {
+        platform.award(paid(1, id, &[("a", 2, 0)], &[&spent])).await.unwrap();
+    }
+    // All of one, and half of the other: no more goes back than was spent.
+    assert_eq!(platform.return_purchase(give_back("p1", &[("a", 2)])).await.unwrap().into_inner().actual_points, 100);
+    assert_eq!(platform.return_purchase(give_back("p2", &[("a", 1)])).await.unwrap().into_inner().actual_points, 0);
+    assert_eq!(suite.figures(1).await, (100, 0, 0, 0));
     suite.verified().await;
 }
