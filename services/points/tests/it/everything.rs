@@ -88,7 +88,7 @@ impl Caller {
                 let points = (self.below(2) == 0).then(|| self.points(20));
                 ("RefundRedemption", platform, refund(&spent, points).encode_to_vec())
             }
-            15 => ("Adjust", support, adjust(owner, self.points(60) - 31).encode_to_vec()),
+            15 => ("Adjust", support, adjust(owner, self.points(30) * (1 - 2 * i64::from(self.below(2) == 0))).encode_to_vec()),
             16 => ("AwardActivity", platform, activity(owner, "review", &format!("a{}", self.below(40))).encode_to_vec()),
             17 => ("ActivatePending", platform, activate(owner, "delivered").encode_to_vec()),
             18 => ("CancelPending", platform, cancel(owner, "delivered").encode_to_vec()),
