@@ -202,6 +202,18 @@ impl Wallet {
         openings.chain(self.next_lapse()).chain(self.remind_at).min()
     }
 
+    /// Moves on until when sliding lots live. After the end of a merge it is what it would have been without.
+    fn slide(&mut self, until: Timestamp, entry: &Entry) {
+        if matches!(entry.kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn) {
+            self.sliding_until = Some(until);
+            return;
+        }
+        if let Some(lapsed_at) = self.sliding_until.filter(|until| *until <= entry.recorded_at) {
+            self.sliding_lapsed_at = Some(lapsed_at);
+        }
+        self.sliding_until = self.sliding_until.max(Some(until));
+    }
+
     fn change_given_up(&mut self, moment: Timestamp, points: i64) {
         match self.given_up.iter_mut().find(|(at, _)| *at == moment) {
             Some((_, given_up)) => *given_up += points,
@@ -289,11 +301,7 @@ impl Account {
             wallet.change_given_up(*moment, *points);
         }
         if let Some(until) = entry.sliding_until {
-            if let Some(lapsed_at) = wallet.sliding_until.filter(|until| *until <= entry.recorded_at) {
-                wallet.sliding_lapsed_at = Some(lapsed_at);
-            }
-            let apart_again = matches!(entry.kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn);
-            wallet.sliding_until = if apart_again { Some(until) } else { wallet.sliding_until.max(Some(until)) };
+            wallet.slide(until, entry);
         }
         if let Source::Reminder { expires_at, .. } = entry.source {
             wallet.reminded_to = Some(expires_at);
