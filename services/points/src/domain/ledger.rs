@@ -138,7 +138,9 @@ impl<'a> Ledger<'a> {
             }
             (false, true) => {
                 let policy = (ReturnPolicy::Unlimited, version.deficit_cap(self.facts, self.stamp.now));
-                self.claw_back(EntryKind::RewardRevoked, state.granted, state.lot.as_ref(), policy, source, version.number);
+                let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
+                let lot = state.lot.map(|lot| lot.moved(owner, self.id));
+                self.claw_back(EntryKind::RewardRevoked, state.granted, lot.as_ref(), policy, source, version.number);
                 (0, None)
             }
             _ => (state.granted, state.lot),

@@ -132,7 +132,7 @@ impl Ledger<'_> {
         if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
             let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
-            let own_lots = wallet.lots.iter().filter(|lot| is_own(&lot.key));
+            let own_lots = wallet.in_order().filter(|lot| is_own(&lot.key));
             let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
             let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
             for lot in own_lots.chain(active).chain(pending) {

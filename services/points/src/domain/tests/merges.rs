@@ -139,3 +139,14 @@ fn what_is_done_in_either_name_keeps_all_alive_while_it_is_one_account() {
     town.unmerge(0, 1).unwrap();
     assert_eq!(town.balances(0).0 + town.balances(1).0, 60, "the first would have lapsed two days ago");
 }
+
+#[test]
+fn a_reward_is_taken_back_from_its_own_lot_also_after_a_merge() {
+    let mut town = Town::new(2, terms());
+    town.run(1, adjust(10)).unwrap();
+    town.run(1, set_expiry(NewExpiry::At(town.benches[1].now + 5 * DAY))).unwrap();
+    town.run(1, ensure(1, true, 50)).unwrap();
+    town.merge(0, 1).unwrap();
+    town.run(1, ensure(2, false, 50)).unwrap();
+    assert_eq!(town.expiries(0), [(Some(town.benches[0].now + 5 * DAY), 10)]);
+}

@@ -1,9 +1,11 @@
 //! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
 
 mod agreement;
+mod calendar;
 mod due;
 mod merges;
 mod model;
+mod pending;
 mod properties;
 mod refunds;
 mod sliding;
