@@ -6,87 +6,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::model::{Credit, Model};
+use super::stories::{Step, What, any_terms, steps};
 use super::town::Town;
 use super::*;
-
-#[derive(Debug, Clone, Copy)]
-enum What {
-    Wait,
-    Award,
-    Activity,
-    Redeem,
-    Reserve,
-    Capture,
-    Release,
-    Return,
-    Refund,
-    Resolve,
-    SetExpiry,
-    Forgive,
-    Adjust,
-    Ensure,
-    Status,
-    Transfer,
-    Merge,
-    Unmerge,
-}
-
-/// A step of a story. Numbers choose among what there is, so that most steps mean something.
-#[derive(Debug, Clone)]
-struct Step {
-    what: What,
-    who: usize,
-    which: usize,
-    size: i64,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let what = prop_oneof![
-        6 => Just(What::Wait), 16 => Just(What::Award), 2 => Just(What::Activity), 9 => Just(What::Redeem), 5 => Just(What::Reserve),
-        5 => Just(What::Capture), 2 => Just(What::Release), 9 => Just(What::Return), 6 => Just(What::Refund), 3 => Just(What::Resolve),
-        2 => Just(What::SetExpiry), 3 => Just(What::Forgive), 4 => Just(What::Adjust), 3 => Just(What::Ensure), 2 => Just(What::Status),
-        4 => Just(What::Transfer), 2 => Just(What::Merge), 3 => Just(What::Unmerge),
-    ];
-    let step = (what, 0_usize..3, any::<u16>(), 0_i64..100);
-    let step = step.prop_map(|(what, who, which, size)| Step { what, who, which: which.into(), size });
-    proptest::collection::vec(step, 1..60)
-}
-
-fn any_terms() -> impl Strategy<Value = Terms> {
-    let period = |unit| move |count| Period { count, unit };
-    let days = |most: i32| (1..most).prop_map(period(CalendarUnit::Day));
-    let gate = proptest::option::of(days(30)).prop_map(|cancel_after| Activation::On { event: "delivered".into(), cancel_after });
-    let activation = prop_oneof![
-        3 => Just(Activation::Immediate),
-        2 => days(30).prop_map(Activation::After),
-        1 => Just(Activation::At(at("2026-03-01T00:00:00Z"))),
-        2 => gate,
-    ];
-    let rounding = || prop_oneof![Just(Rounding::None), Just(Rounding::EndOfMonth), Just(Rounding::EndOfQuarter)];
-    let months = || (1_i32..6).prop_map(period(CalendarUnit::Month));
-    let life = prop_oneof![
-        1 => Just(Life::Unlimited),
-        3 => (months(), rounding()).prop_map(|(period, rounding)| Life::For(period, rounding)),
-        1 => Just(Life::Until(at("2027-01-01T00:00:00Z"))),
-        3 => (days(60), rounding()).prop_map(|(period, rounding)| Life::WhileActive(period, rounding)),
-    ];
-    let policy =
-        prop_oneof![2 => Just(ReturnPolicy::Unlimited), 1 => Just(ReturnPolicy::WithinBalance), 1 => Just(ReturnPolicy::OnlyPending)];
-    let caps = proptest::option::of(0_i64..60);
-    (activation, life, policy, caps, proptest::option::of(days(20)), proptest::option::of(days(20))).prop_map(
-        |(activation, life, return_policy, deficit_cap, restore_grace, remind_before)| Terms {
-            activation,
-            life,
-            return_policy,
-            deficit_cap,
-            restore_grace,
-            remind_before,
-            activities: vec![("review".to_owned(), 7)],
-            reservation_ttl: Duration::from_secs(3 * 86_400),
-            ..terms()
-        },
-    )
-}
 
 /// Town and model side by side, with what the steps can name.
 struct Story {
@@ -325,6 +247,35 @@ impl Story {
         Ok(())
     }
 
+    fn each_expiry_is_announced_once(&self) -> Result<(), TestCaseError> {
+        for bench in &self.town.benches {
+            let told = bench.entries.iter().filter_map(|entry| match entry.source {
+                Source::Reminder { expires_at, points } => Some((expires_at, points)),
+                _ => None,
+            });
+            let told: Vec<_> = told.collect();
+            prop_assert!(told.is_sorted_by(|a, b| a.0 < b.0) && told.iter().all(|(_, points)| *points > 0), "{:?}", told);
+        }
+        Ok(())
+    }
+
+    /// A merge and its end with nothing in between leave both as they were, but for what is held, which stays with the survivor.
+    fn there_and_back(&mut self) -> Result<(), TestCaseError> {
+        let state = |town: &Town, member: usize| (town.balances(member), town.expiries(member));
+        for (one, two) in [(0, 1), (1, 2), (2, 0)] {
+            if self.town.home(one) != one || self.town.home(two) != two {
+                continue;
+            }
+            let ((before, expiries), (other, others)) = (state(&self.town, one), state(&self.town, two));
+            prop_assert_eq!(self.town.merge(one, two), Ok(Outcome::Merged));
+            prop_assert!(self.town.unmerge(one, two).is_ok());
+            let held = other.2;
+            prop_assert_eq!(state(&self.town, one), ((before.0, before.1, before.2 + held, before.3), expiries));
+            prop_assert_eq!(state(&self.town, two), ((other.0, other.1, 0, other.3), others));
+        }
+        Ok(())
+    }
+
     fn between(&mut self, what: What, one: usize, two: usize, size: i64) -> Result<(), TestCaseError> {
         let now = self.now();
         let (home, other) = (self.town.home(one), self.town.home(two));
@@ -370,6 +321,8 @@ fn the_ledger_agrees_with_the_model() {
                 prop_assert_eq!(story.town.expiries(member), story.model.expiries(member), "member {} after step {}", member, number);
             }
         }
+        story.each_expiry_is_announced_once()?;
+        story.there_and_back()?;
         let kinds = story.town.benches.iter().flat_map(|bench| &bench.entries).map(|entry| format!("{:?} entry", entry.kind));
         for name in story.seen.iter().cloned().chain(kinds) {
             *seen.borrow_mut().entry(name).or_default() += 1;

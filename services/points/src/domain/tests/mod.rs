@@ -9,6 +9,7 @@ mod pending;
 mod properties;
 mod refunds;
 mod sliding;
+mod stories;
 mod tables;
 mod town;
 

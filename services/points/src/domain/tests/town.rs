@@ -50,7 +50,7 @@ impl Town {
     }
 
     /// A command between two accounts leaves their sum as it is, but for what lapses, and a refused one leaves no trace.
-    fn between(&mut self, one: usize, two: usize, command: &Command) -> Result<Outcome, Refusal> {
+    pub(super) fn between(&mut self, one: usize, two: usize, command: &Command) -> Result<Outcome, Refusal> {
         let [first, second] = self.benches.get_disjoint_mut([one, two]).unwrap();
         first.settle();
         second.settle();
