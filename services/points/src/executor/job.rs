@@ -147,6 +147,8 @@ pub(crate) enum Reply {
     Settled(Settled),
     /// Nothing was done: an account has been merged into that of this member.
     Moved(Side, MemberId),
+    /// Nothing was done: what it is about was earned under terms that this process has not seen yet.
+    Outdated,
 }
 
 /// The answer of a command.
