@@ -59,7 +59,7 @@ impl Caller {
         Some(match self.below(24) {
             0..=4 => {
                 let id = format!("p{}-{}", self.number, self.purchases.len());
-                let paid = self.redemptions.clone().into_iter().filter(|(spender, _)| *spender == owner).map(|(_, name)| name).last();
+                let paid = self.redemptions.iter().rfind(|(spender, _)| *spender == owner).map(|(_, name)| name.clone());
                 let fen = 100 * self.points(200);
                 let request = with(award_lines(owner, &id, &[("a", 3, fen), ("b", 1, 500)]), |request| {
                     input(request).redemptions = paid.into_iter().collect();
