@@ -10,6 +10,7 @@ mod it {
     mod books;
     mod due;
     mod events;
+    mod everything;
     mod expiry;
     mod facts;
     mod input;

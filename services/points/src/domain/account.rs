@@ -79,6 +79,9 @@ pub struct Wallet {
     pub lots: Vec<Lot>,
     /// Points owed: taken back after they had been spent.
     pub deficit: i64,
+    /// Points that should have been taken back and were given up because they had been spent, by the moment of that. When what was
+    /// spent before comes back, they are taken after all.
+    pub given_up: Vec<(Timestamp, i64)>,
     /// Σ spendable lots less what of them is reserved. Kept beside the lots so that reading it is one step.
     pub active: i64,
     /// Σ lots that are not spendable yet.
@@ -123,6 +126,7 @@ impl Wallet {
             name: name.into(),
             lots: Vec::new(),
             deficit: 0,
+            given_up: Vec::new(),
             active: 0,
             pending: 0,
             reserved: 0,
@@ -206,6 +210,27 @@ impl Wallet {
         openings.chain(self.next_lapse()).chain(self.remind_at).min()
     }
 
+    /// Moves on until when sliding lots live. After the end of a merge it is what it would have been without.
+    fn slide(&mut self, until: Timestamp, entry: &Entry) {
+        if matches!(entry.kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn) {
+            self.sliding_until = Some(until);
+            return;
+        }
+        if let Some(lapsed_at) = self.sliding_until.filter(|until| *until <= entry.recorded_at) {
+            self.sliding_lapsed_at = Some(lapsed_at);
+        }
+        self.sliding_until = self.sliding_until.max(Some(until));
+    }
+
+    fn change_given_up(&mut self, moment: Timestamp, points: i64) {
+        match self.given_up.iter_mut().find(|(at, _)| *at == moment) {
+            Some((_, given_up)) => *given_up += points,
+            None => self.given_up.push((moment, points)),
+        }
+        assert!(self.given_up.iter().all(|(_, points)| *points >= 0), "no more is taken after all than was given up");
+        self.given_up.retain(|(_, points)| *points > 0);
+    }
+
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
         let index = match self.lots.binary_search_by(|lot| lot.key.cmp(key)) {
             Ok(index) => index,
@@ -280,12 +305,11 @@ impl Account {
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
+        for (moment, points) in &entry.given_up {
+            wallet.change_given_up(*moment, *points);
+        }
         if let Some(until) = entry.sliding_until {
-            if let Some(lapsed_at) = wallet.sliding_until.filter(|until| *until <= entry.recorded_at) {
-                wallet.sliding_lapsed_at = Some(lapsed_at);
-            }
-            let apart_again = matches!(entry.kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn);
-            wallet.sliding_until = if apart_again { Some(until) } else { wallet.sliding_until.max(Some(until)) };
+            wallet.slide(until, entry);
         }
         if let Source::Reminder { expires_at, .. } = entry.source {
             wallet.reminded_to = Some(expires_at);

@@ -31,7 +31,8 @@ pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_
         Command::Transfer(transfer) if !is_pool(&first) => move_points(transfer, &mut first, &mut second),
         Command::Merge(merge) if !is_pool(&first) && !is_pool(&second) => take_in(merge, &mut first, &mut second),
         Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),
-        _ => Err(Refusal::PoolAccount),
+        _ if is_pool(&first) || is_pool(&second) => Err(Refusal::PoolAccount),
+        _ => Err(Refusal::SameAccount),
     }?;
     first.books.expire_lapsed(first.books.stamp.now);
     second.books.expire_lapsed(second.books.stamp.now);

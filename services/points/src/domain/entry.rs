@@ -270,6 +270,8 @@ pub struct Entry {
     pub lots: Vec<LotChange>,
     /// Change of the deficit.
     pub deficit_delta: i64,
+    /// Points that should have been taken back and were given up, by the moment of that; negative where such were taken after all.
+    pub given_up: Vec<(Timestamp, i64)>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.

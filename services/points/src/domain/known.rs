@@ -108,7 +108,7 @@ impl Redemption {
 pub struct Restored {
     /// Points given back in all.
     pub points: i64,
-    /// Of them: repaid what was owed.
+    /// Of them: repaid what was owed, or had been given up because it was spent.
     pub repaid: i64,
     /// Of them: had passed their expiry, and lapsed.
     pub lapsed: i64,

@@ -26,6 +26,7 @@ pub(super) struct Posting {
     pub(super) wallet: Arc<str>,
     pub(super) lots: Vec<LotChange>,
     pub(super) deficit: i64,
+    pub(super) given_up: Vec<(Timestamp, i64)>,
     pub(super) source: Source,
     pub(super) program_version: i64,
     pub(super) effective_at: Timestamp,
@@ -97,7 +98,7 @@ impl<'a> Ledger<'a> {
             remaining_net: input.net,
             base: explanation.base,
             due: if award.member.is_some() { explanation.points() } else { 0 },
-            redeemed: known.redemptions.iter().map(|redemption| redemption.points()).sum(),
+            redeemed: known.redemptions.iter().map(|redemption| redemption.left()).sum(),
             given_back: 0,
             lot,
             facts,
@@ -143,7 +144,9 @@ impl<'a> Ledger<'a> {
             }
             (false, true) => {
                 let policy = (ReturnPolicy::Unlimited, version.deficit_cap(self.facts, self.stamp.now));
-                self.claw_back(EntryKind::RewardRevoked, state.granted, state.lot.as_ref(), policy, source, version.number);
+                let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
+                let lot = state.lot.map(|lot| lot.moved(owner, self.id));
+                self.claw_back(EntryKind::RewardRevoked, state.granted, lot.as_ref(), policy, source, version.number);
                 (0, None)
             }
             _ => (state.granted, state.lot),
@@ -211,6 +214,7 @@ impl<'a> Ledger<'a> {
             wallet: wallet.into(),
             lots: Vec::new(),
             deficit: 0,
+            given_up: Vec::new(),
             source,
             program_version: self.versions.at(self.stamp.now).number,
             effective_at: self.stamp.occurred_at,
@@ -218,11 +222,16 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// When the next entry is recorded.
+    pub(super) fn recorded_at(&self) -> Timestamp {
+        self.stamp.now.max(self.account.recorded_at + Duration::from_micros(1))
+    }
+
     /// Writes an entry and takes it into the account.
     pub(super) fn post(&mut self, posting: Posting) {
         let sliding_until = posting.sliding_until.or_else(|| self.kept_alive_until(&posting));
-        let Posting { kind, wallet, lots, deficit, source, program_version, effective_at, .. } = posting;
-        let recorded_at = self.stamp.now.max(self.account.recorded_at + Duration::from_micros(1));
+        let Posting { kind, wallet, lots, deficit, given_up, source, program_version, effective_at, .. } = posting;
+        let recorded_at = self.recorded_at();
         let mut entry = Entry {
             version: self.account.version + 1,
             kind,
@@ -234,6 +243,7 @@ impl<'a> Ledger<'a> {
             deficit_after: 0,
             lots,
             deficit_delta: deficit,
+            given_up,
             source,
             sliding_until,
             remind_at: None,

@@ -132,7 +132,7 @@ impl Ledger<'_> {
         if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
             let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
-            let own_lots = wallet.lots.iter().filter(|lot| is_own(&lot.key));
+            let own_lots = wallet.in_order().filter(|lot| is_own(&lot.key));
             let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
             let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
             for lot in own_lots.chain(active).chain(pending) {
@@ -150,11 +150,14 @@ impl Ledger<'_> {
             ReturnPolicy::OnlyPending => 0,
             // What a reservation holds is there, only out of reach until it ends.
             ReturnPolicy::WithinBalance => left.min((reserved - deficit).max(0)),
-            ReturnPolicy::Unlimited => cap.map_or(left, |cap| left.min((cap - deficit).max(0))),
+            ReturnPolicy::Unlimited => cap.map_or(left, |cap| left.min((cap.max(reserved) - deficit).max(0))),
         };
         taken.forgiven = left - taken.deficit;
+        // By the terms what is not pending stays with the member; what was spent does not, if it comes back.
+        let is_spent = policy != ReturnPolicy::OnlyPending && taken.forgiven > 0;
+        let given_up = if is_spent { vec![(self.recorded_at(), taken.forgiven)] } else { Vec::new() };
         let posting = self.posting(kind, MAIN_WALLET, source);
-        self.post(Posting { lots, deficit: taken.deficit, program_version, ..posting });
+        self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
         taken
     }
 

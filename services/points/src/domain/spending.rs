@@ -97,11 +97,15 @@ impl Ledger<'_> {
             }
         }
         assert_eq!(left, 0, "no more is given back than was taken");
-        let revived = self.revive(&wallet, &parts, self.stamp.now);
-        let lots = revived.lots.iter().map(|(key, points)| LotChange { key: key.clone(), points: *points, reserved: 0 }).collect();
-        self.post(Posting { lots, deficit: -revived.repaid, ..self.posting(EntryKind::Refund, &wallet, source) });
+        // What was given up since because it had been spent is taken after all: else buying, spending, returning the goods and then
+        // what the points had bought would gain them.
+        let given_up = self.account.wallet(&wallet).filter(|_| redemption.account == self.id).map_or(&[][..], |wallet| &wallet.given_up);
+        let mut given_up: Vec<_> = given_up.iter().copied().filter(|(moment, _)| *moment > redemption.spent_at).collect();
+        let revived = self.revive(&wallet, &parts, &mut given_up, self.stamp.now);
+        let lots = revived.lots.into_iter().map(|(key, points)| LotChange { key, points, reserved: 0 }).collect();
+        self.post(Posting { lots, deficit: -revived.repaid, given_up, ..self.posting(EntryKind::Refund, &wallet, source) });
         restored.points += points;
-        restored.repaid += revived.repaid;
+        restored.repaid += revived.repaid + revived.taken;
         restored.lapsed += revived.lapsed;
         restored.redemptions.push(Redemption { refunded: redemption.refunded + points, ..redemption.clone() });
         Ok(())
@@ -153,7 +157,7 @@ impl Ledger<'_> {
     pub(super) fn release_reservation(&mut self, reservation: &Reservation, ended_at: Timestamp) {
         let held = reservation.lots.iter();
         let mut lots: Vec<LotChange> = held.map(|(key, held)| LotChange { key: key.clone(), points: -held, reserved: -held }).collect();
-        let revived = self.revive(&reservation.wallet, &reservation.lots, ended_at);
+        let revived = self.revive(&reservation.wallet, &reservation.lots, &mut Vec::new(), ended_at);
         for (key, points) in revived.lots {
             match lots.iter_mut().find(|lot| lot.key == key) {
                 Some(lot) => lot.points += points,
@@ -178,14 +182,16 @@ impl Ledger<'_> {
         self.post(Posting { lots, ..self.posting(EntryKind::Capture, &reservation.wallet, reservation.source(!is_all)) });
     }
 
-    /// Where points go that come back or come free: alive they repay the deficit first, else points that a return could not reach
-    /// while they were held could be spent; then they are in the lots they came from, with the old expiry. What comes back to a lot
-    /// that has lapsed meanwhile lives on for the grace that the terms give, or lapses.
-    fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], at: Timestamp) -> Revived {
+    /// Where points go that come back or come free. Alive they first make up for what was `given_up`, which is left with what is taken
+    /// of it now; then they repay the deficit, else points that a return could not reach while they were held could be spent; then
+    /// they are in the lots they came from, with the old expiry. What comes back to a lot that has lapsed meanwhile lives on for the
+    /// grace that the terms give, or lapses.
+    fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], given_up: &mut Vec<(Timestamp, i64)>, at: Timestamp) -> Revived {
         let version = self.versions.at(at);
         let sliding_until = self.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
         let mut owed = self.account.deficit(wallet);
-        let mut revived = Revived { lots: Vec::new(), repaid: 0, lapsed: 0 };
+        let mut missing: i64 = given_up.iter().map(|(_, points)| points).sum();
+        let mut revived = Revived { lots: Vec::new(), taken: 0, repaid: 0, lapsed: 0 };
         for (key, points) in parts {
             let has_lapsed = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
             let expiry = match version.terms.restore_grace {
@@ -196,14 +202,22 @@ impl Ledger<'_> {
             let origin = key.origin.filter(|origin| self.account.pool.is_some() || self.account.has_merged(*origin));
             let key = LotKey { expiry, origin, ..key.clone() };
             let lapses = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
-            let repays = if lapses { 0 } else { owed.min(*points) };
-            owed -= repays;
+            let taken = if lapses { 0 } else { missing.min(*points) };
+            let repays = if lapses { 0 } else { owed.min(points - taken) };
+            (missing, owed) = (missing - taken, owed - repays);
+            revived.taken += taken;
             revived.repaid += repays;
             revived.lapsed += if lapses { *points } else { 0 };
-            if *points > repays {
-                revived.lots.push((key, points - repays));
+            if *points > taken + repays {
+                revived.lots.push((key, points - taken - repays));
             }
         }
+        let mut left = revived.taken;
+        for (_, points) in given_up.iter_mut() {
+            let part = left.min(*points);
+            (left, *points) = (left - part, -part);
+        }
+        given_up.retain(|(_, points)| *points < 0);
         revived
     }
 
@@ -220,6 +234,8 @@ impl Ledger<'_> {
 /// Where points go that come back or come free.
 struct Revived {
     lots: Vec<(LotKey, i64)>,
+    /// Points that had been given up.
+    taken: i64,
     repaid: i64,
     lapsed: i64,
 }

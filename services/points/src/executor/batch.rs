@@ -147,6 +147,9 @@ impl<'a> Batch<'a> {
         let Some(versions) = &job.program.versions else {
             return Ok(Reply::Refused(Box::new(error::version_missing(&job.program.id))));
         };
+        if matches!(command, Command::Resolve(_)) && self.waits_under_unseen(job, versions) {
+            return Ok(Reply::Outdated);
+        }
         let due = self.settle(job.account, job).entries;
         self.settle(job.other, job);
         let stamp = Stamp {
@@ -223,11 +226,19 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The side whose account has been merged into that of another member.
+    /// The side whose account has been merged into that of another member, or that was sent to a survivor who has let him go since.
     fn moved(&self, job: &Job, command: &Command) -> Option<(Side, MemberId)> {
         let survivor = |side: Option<(AccountId, MemberId)>| self.accounts.get(&side?.0)?.account.merged_into;
         let second = || if follows(command) { survivor(job.other) } else { None };
-        survivor(job.account).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
+        let let_go = || job.presented.filter(|named| !self.holds(job, AccountId::of(&job.program.id, *named)));
+        survivor(job.account).or_else(let_go).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
+    }
+
+    /// Whether something waits for an event whose life is counted by terms that another process has made a moment ago.
+    fn waits_under_unseen(&self, job: &Job, versions: &Versions) -> bool {
+        let held = job.account.and_then(|(id, _)| self.accounts.get(&id));
+        let mut lots = held.into_iter().flat_map(|held| &held.account.wallets).flat_map(|wallet| &wallet.lots);
+        lots.any(|lot| lot.key.gate().is_some_and(|gate| versions.number(gate.version).is_none()))
     }
 
     /// Whether the job's account is this one, or has taken it in.

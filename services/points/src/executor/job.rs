@@ -29,7 +29,10 @@ impl Job {
     pub(crate) fn moved(self, side: Side, to: MemberId) -> Job {
         let account = Some((AccountId::of(&self.program.id, to), to));
         match side {
-            Side::First => Job { presented: self.presented.or(self.account.map(|(_, member)| member)), account, ..self },
+            Side::First => {
+                let named = self.presented.or(self.account.map(|(_, member)| member));
+                Job { presented: named.filter(|named| *named != to), account, ..self }
+            }
             Side::Second => Job { other: account, ..self },
         }
     }
@@ -144,6 +147,8 @@ pub(crate) enum Reply {
     Settled(Settled),
     /// Nothing was done: an account has been merged into that of this member.
     Moved(Side, MemberId),
+    /// Nothing was done: what it is about was earned under terms that this process has not seen yet.
+    Outdated,
 }
 
 /// The answer of a command.

@@ -25,8 +25,8 @@ use crate::error;
 use crate::executor::{Done, Job, LedgerHandler, Origin, Reply, Target, Work};
 use crate::program::{Program, Programs};
 
-/// How often a command follows a member whose account was merged into another's.
-const REDIRECTS_MAX: usize = 16;
+/// How often a command is sent again because an account was merged, or terms were made, while it was on its way.
+const ATTEMPTS_MAX: usize = 16;
 
 /// Everything the RPCs need.
 pub(crate) struct Rpcs {
@@ -95,12 +95,19 @@ impl Rpcs {
             work: Arc::new(work),
             origin: Arc::new(parsed.origin),
         };
-        for _ in 0..REDIRECTS_MAX {
+        for _ in 0..ATTEMPTS_MAX {
             let lane = job.account.map_or(lane_of_key, |(id, _)| id.0);
             match self.executor.submit(lane, job.clone(), call.deadline).await {
                 Ok(Reply::Done { done, replayed }) => return Ok(Answer { message: done, replayed }),
                 Ok(Reply::Refused(refusal)) => return Err(*refusal),
-                Ok(Reply::Moved(side, to)) => job = job.moved(side, to),
+                Ok(Reply::Moved(side, to)) => {
+                    let (survivor, _) = self.surviving(&job.program.id, to).await?;
+                    job = job.moved(side, survivor);
+                }
+                Ok(Reply::Outdated) => {
+                    self.programs.forget(&job.program.id);
+                    job.program = self.program(&job.program.id).await?;
+                }
                 Ok(Reply::Settled(_)) => return Err(status::internal()),
                 Err(error) => return Err(not_answered(error)),
             }

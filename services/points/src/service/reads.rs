@@ -215,7 +215,7 @@ impl Rpcs {
     }
 
     /// The account of a member, or of who survived him, through all merges.
-    async fn surviving(&self, program: &ProgramId, member: MemberId) -> Result<(MemberId, store::Locked), Status> {
+    pub(super) async fn surviving(&self, program: &ProgramId, member: MemberId) -> Result<(MemberId, store::Locked), Status> {
         let mut member = member;
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         loop {

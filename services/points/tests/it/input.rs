@@ -422,4 +422,12 @@ async fn amounts_beyond_counting_are_refused(engine: TestEngine) {
     assert_eq!(refusal(platform.award(award(1, "p3", fits)).await), beyond);
     assert_eq!(suite.figures(1).await, (9_000_000_000_000_000_000, 0, 0, 0));
     suite.verified().await;
+    // Nor do two such accounts fit into one; what a transfer brings may.
+    suite.award(2, "p4", fits).await;
+    let joined = merge(1, 2);
+    let mut support = suite.client(Role::Support).await;
+    assert_eq!(refusal(support.merge_accounts(joined.clone()).await), beyond);
+    assert_eq!((suite.balance(1).await.version, suite.balance(2).await.version), (1, 1), "a refused merge leaves no trace");
+    platform.transfer(transfer(2, 1, 1_000_000_000_000)).await.unwrap();
+    assert_eq!(refusal(platform.get_operation(answer_to(&joined.request_id)).await).1, "OPERATION_NOT_FOUND", "it is not remembered");
 }

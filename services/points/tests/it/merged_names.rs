@@ -3,6 +3,7 @@
 use proto::common::Role;
 use proto::points as pb;
 use proto::points::reservation::State;
+use proto::points::terms::ReturnPolicy;
 use testkit::TestEngine;
 use tonic::Code;
 
@@ -20,6 +21,11 @@ testkit::on_each_engine!(
     reading_in_an_old_name,
     a_hold_that_stayed_is_not_said_to_have_ended,
     a_reward_given_while_merged_can_be_revoked_after,
+    a_long_row_of_merges_leads_to_the_last,
+    a_refund_beside_a_merge_gives_back_once,
+    a_purchase_beside_the_end_of_a_merge_is_in_the_books_of_its_buyer,
+    goods_that_still_wait_go_back_after,
+    an_order_paid_while_merged_goes_back_without_its_points,
 );
 
 /// Member 2 has been taken in by member 1; each brought 100 points.
@@ -238,5 +244,112 @@ async fn a_reward_given_while_merged_can_be_revoked_after(engine: TestEngine) {
     part(&suite).await;
     let revoked = service.ensure_reward(ensure(2, "referral/1", 50, false, 2)).await.unwrap().into_inner();
     assert_eq!((revoked.version, revoked.granted), (2, false));
+    assert_eq!((suite.figures(1).await, suite.figures(2).await), ((100, 0, 0, 0), (0, 0, 0, 0)));
     assert_eq!(suite.verified().await.points["tea"], 100);
+}
+
+async fn a_long_row_of_merges_leads_to_the_last(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut support = suite.client(Role::Support).await;
+    suite.award(1, "p1", 10_000).await;
+    for owner in 1..=20 {
+        support.merge_accounts(merge(owner + 1, owner)).await.unwrap();
+    }
+    let bought = suite.award(1, "p2", 1_000).await;
+    assert_eq!((&bought.member, &bought.entries[0].presented_member), (&member(21), &member(1)));
+    let spent = suite.platform().redeem(redeem(7, 60)).await.unwrap().into_inner();
+    assert_eq!(spent.member, member(21));
+    assert_eq!((suite.balance(1).await.member, suite.figures(1).await), (member(21), (50, 0, 0, 0)));
+    assert_eq!(suite.verified().await.points["tea"], 50);
+}
+
+async fn a_refund_beside_a_merge_gives_back_once(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    let support = suite.client(Role::Support).await;
+    for round in 0..4_u128 {
+        let (survivor, merged) = (10 * round + 1, 10 * round + 2);
+        suite.award(merged, &format!("p{merged}"), 10_000).await;
+        let spent = suite.platform().redeem(redeem(merged, 100)).await.unwrap().into_inner().name;
+        let calls = (0..40).map(|number| {
+            let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+            let (mut joins, request) = (support.clone(), refund(&spent, Some(10)));
+            async move {
+                match number {
+                    10 => joins.merge_accounts(merge(survivor, merged)).await.map(|_| 0),
+                    30 => joins.unmerge_accounts(unmerge(survivor, merged)).await.map(|_| 0).or(Ok(0)),
+                    _ => server.refund_redemption(request).await.map(|answer| answer.into_inner().actual_points),
+                }
+            }
+        });
+        let answers = futures::future::join_all(calls).await;
+        let back: i64 = answers.iter().filter_map(|answer| answer.as_ref().ok()).sum();
+        assert_eq!(back, 100);
+        assert!(answers.into_iter().filter(Result::is_err).all(|answer| precondition(answer) == "EXCEEDS_REDEMPTION"));
+    }
+    assert_eq!(suite.verified().await.points["tea"], 400);
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn goods_that_still_wait_go_back_after(engine: TestEngine) {
+    let only_pending = pb::Terms { return_policy: ReturnPolicy::OnlyPending.into(), activate_after: days(14), ..terms() };
+    let on_delivery = pb::Terms { activate_after: None, activate_on: waits_for("delivered", None), ..only_pending.clone() };
+    let suite = Suite::with_terms(engine, only_pending).await;
+    let mut platform = suite.platform();
+    suite.award(2, "q1", 10_000).await;
+    suite.clock.advance(std::time::Duration::from_secs(1));
+    suite.new_terms(on_delivery, suite.now()).await;
+    suite.award(2, "q2", 10_000).await;
+    join(&suite).await;
+    for (id, left) in [("q1", 100), ("q2", 0)] {
+        let told = platform.return_purchase(down_to(id, 0)).await.unwrap().into_inner().r#return.unwrap();
+        assert_eq!((told.taken_from_pending, told.forgiven), (100, 0), "{id}");
+        assert_eq!(suite.figures(1).await, (0, left, 0, 0));
+    }
+    suite.verified().await;
+}
+
+async fn an_order_paid_while_merged_goes_back_without_its_points(engine: TestEngine) {
+    let suite = merged(engine, terms()).await;
+    let mut platform = suite.platform();
+    let spent = platform.redeem(redeem(2, 60)).await.unwrap().into_inner().name;
+    let paid = with(award(2, "q2", 10_000), |request| input(request).redemptions = vec![spent.clone()]);
+    platform.award(paid).await.unwrap();
+    part(&suite).await;
+    let operation = platform.return_purchase(down_to("q2", 0)).await.unwrap().into_inner();
+    // They should come back with the goods. A return locks the books of its buyer alone, and what paid stands in the survivor's: today
+    // it gives nothing back, and a refund by name does.
+    assert_eq!((operation.r#return.unwrap().refund, suite.purchase("q2").await.given_back_points), (None, 0));
+    assert_eq!(platform.refund_redemption(refund(&spent, None)).await.unwrap().into_inner().actual_points, 60);
+    assert_eq!(suite.verified().await.points["tea"], 200);
+}
+
+async fn a_purchase_beside_the_end_of_a_merge_is_in_the_books_of_its_buyer(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    let support = suite.client(Role::Support).await;
+    suite.award(1, "p1", 10_000).await;
+    for round in 0..6 {
+        join(&suite).await;
+        let before = suite.figures(2).await.0 - suite.figures(1).await.0;
+        assert_eq!(before, 0, "both names are one");
+        let calls = (0..40).map(|number| {
+            let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+            let (mut parts, request) = (support.clone(), award(2, &format!("q{round}-{number}"), 1_000));
+            async move {
+                if number == 20 {
+                    parts.unmerge_accounts(unmerge(1, 2)).await.unwrap();
+                } else {
+                    server.award(request).await.unwrap();
+                }
+            }
+        });
+        futures::future::join_all(calls).await;
+        // Whenever it came, what he earned is his.
+        assert_eq!((suite.figures(1).await.0, suite.figures(2).await.0), (100, (round + 1) * 390), "round {round}");
+    }
+    suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
 }

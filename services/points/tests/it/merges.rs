@@ -22,6 +22,7 @@ testkit::on_each_engine!(
     merges_come_again_byte_for_byte,
     a_merge_beside_a_busy_member_loses_nothing,
     merges_both_ways_end_one_way,
+    what_was_earned_in_his_name_goes_back,
 );
 
 fn lasting() -> pb::Terms {
@@ -308,4 +309,18 @@ async fn merges_both_ways_end_one_way(engine: TestEngine) {
     assert_eq!(suite.verified().await.points["tea"], 800);
     replica.stop().await;
     suite.stop().await;
+}
+
+async fn what_was_earned_in_his_name_goes_back(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, lasting()).await;
+    let mut support = suite.client(Role::Support).await;
+    suite.award(1, "p1", 10_000).await;
+    suite.award(2, "q1", 1_000).await;
+    support.merge_accounts(merge(1, 2)).await.unwrap();
+    suite.award(1, "p2", 10_000).await;
+    let since = suite.award(2, "q2", 2_000).await;
+    assert_eq!((&since.member, &since.entries[0].presented_member), (&member(1), &member(2)));
+    support.unmerge_accounts(unmerge(1, 2)).await.unwrap();
+    assert_eq!((suite.figures(1).await, suite.figures(2).await), ((200, 0, 0, 0), (30, 0, 0, 0)));
+    suite.verified().await;
 }

@@ -19,6 +19,8 @@ testkit::on_each_engine!(
     a_preview_refuses_what_an_award_refuses,
     buying_refunding_and_keeping_gains_nothing,
     what_lapsed_meanwhile_is_told,
+    one_redemption_pays_two_orders_and_goes_back_once,
+    what_was_given_back_before_counts_as_paid,
 );
 
 /// A purchase that redemptions paid a part of.
@@ -48,7 +50,7 @@ async fn a_return_gives_back_in_proportion(engine: TestEngine) {
 
     let back = give_back("p1", &[("a", 1)]);
     let operation = platform.return_purchase(back.clone()).await.unwrap().into_inner();
-    assert_eq!((operation.kind(), operation.actual_points), (pb::operation::Kind::Return, 25 - 25));
+    assert_eq!((operation.kind(), operation.actual_points), (pb::operation::Kind::Return, 0), "25 come back and 25 are taken back");
     assert_eq!(story(&operation.entries), ["REFUND 25", "CLAWBACK -25"]);
     let told = operation.r#return.clone().unwrap();
     assert_eq!((told.due_points, told.taken_from_active, told.added_to_deficit), (75, 25, 0));
@@ -254,5 +256,37 @@ async fn what_lapsed_meanwhile_is_told(engine: TestEngine) {
     assert_eq!(operation.entries[2].effective_time, Some(timestamp(START + 10 * DAY)));
     suite.stands(&operation).await;
     assert_eq!(suite.figures(1).await, (0, 0, 0, 0));
+    suite.verified().await;
+}
+
+async fn one_redemption_pays_two_orders_and_goes_back_once(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    suite.award(1, "p0", 10_000).await;
+    let spent = spend(&suite, 1, 100).await;
+    for id in ["p1", "p2"] {
+        platform.award(paid(1, id, &[("a", 2, 0)], &[&spent])).await.unwrap();
+    }
+    // All of one, and half of the other: no more goes back than was spent.
+    assert_eq!(platform.return_purchase(give_back("p1", &[("a", 2)])).await.unwrap().into_inner().actual_points, 100);
+    assert_eq!(platform.return_purchase(give_back("p2", &[("a", 1)])).await.unwrap().into_inner().actual_points, 0);
+    assert_eq!(suite.figures(1).await, (100, 0, 0, 0));
+    suite.verified().await;
+}
+
+async fn what_was_given_back_before_counts_as_paid(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    suite.award(1, "p0", 10_000).await;
+    let spent = spend(&suite, 1, 100).await;
+    platform.refund_redemption(refund(&spent, Some(60))).await.unwrap();
+    platform.award(paid(1, "p1", &[("a", 2, 0)], &[&spent])).await.unwrap();
+    // It should be 40, and 20 for each piece. Today the whole redemption counts, and the first piece brings back all that is left.
+    assert_eq!(suite.purchase("p1").await.redeemed_points, 100);
+    for back in [40, 0] {
+        let operation = platform.return_purchase(give_back("p1", &[("a", 1)])).await.unwrap().into_inner();
+        assert_eq!(operation.actual_points, back);
+    }
+    assert_eq!(suite.figures(1).await, (100, 0, 0, 0));
     suite.verified().await;
 }

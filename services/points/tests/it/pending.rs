@@ -22,6 +22,7 @@ testkit::on_each_engine!(
     what_comes_alive_repays_what_is_owed,
     a_return_takes_what_still_waits,
     an_event_comes_or_does_not,
+    another_server_counts_life_by_the_same_terms,
     all_points_may_wait_for_one_moment,
 );
 
@@ -243,6 +244,23 @@ async fn an_event_comes_or_does_not(engine: TestEngine) {
         assert!(refused.into_iter().all(|answer| precondition(answer) == "NOTHING_PENDING"));
         let left = 100 + done[0].as_ref().unwrap().get_ref().actual_points;
         assert_eq!(suite.figures(owner).await, (left, 0, 0, 0));
+    }
+    suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn another_server_counts_life_by_the_same_terms(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut replica = suite.replica().await;
+    for owner in 1..=3 {
+        // The other server has just read the terms, and these are newer.
+        replica.platform.preview_award(preview(&award(owner, "p", 100))).await.unwrap();
+        suite.new_terms(pb::Terms { expire_after: days(10 + i32::try_from(owner).unwrap()), ..on_delivery() }, suite.now()).await;
+        suite.award(owner, &format!("p{owner}"), 10_000).await;
+        let operation = replica.platform.activate_pending(activate(owner, "delivered")).await.unwrap().into_inner();
+        let lapses = operation.balance.unwrap().wallets[0].next_expire_time;
+        assert_eq!(lapses, Some(timestamp(START + (10 + u32::try_from(owner).unwrap()) * DAY)));
     }
     suite.verified().await;
     replica.stop().await;

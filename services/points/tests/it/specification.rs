@@ -338,7 +338,7 @@ impl Player {
                     let (active, pending, reserved, owed) = figures(&balance);
                     format!("{active} {pending} {reserved} {owed}")
                 };
-                self.ask("GetBalance", platform, &pb::GetBalanceRequest { member: owner() }, told).await
+                self.ask("GetBalance", platform, &pb::GetBalanceRequest { member: owner(), ..Default::default() }, told).await
             }
             "entries" => {
                 let told = |page: pb::ListEntriesResponse| story(&page.entries.into_iter().rev().collect::<Vec<_>>()).join(", ");

@@ -327,6 +327,10 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
+    pub(crate) async fn wire(&self, role: Role) -> Wire {
+        wire(&self.running, &key(&self.running, role, Programs::All, None).await)
+    }
+
     pub(crate) async fn client(&self, role: Role) -> Client {
         PointsServiceClient::new(wire(&self.running, &key(&self.running, role, Programs::All, None).await))
     }

@@ -54,7 +54,7 @@ async fn points_go_with_their_expiry(engine: TestEngine) {
     let (month, at) = (2026 * 12, |day: u32| Some(timestamp(START + day * DAY)));
     assert_eq!(lots(&operation.entries[0].lots), [(at(25), month, -100), (at(30), month, -30)]);
     assert_eq!(lots(&entry.lots), [(at(25), month, 100), (at(30), month, 30)]);
-    // Alike in everything, they are one lot with what the member earned himself.
+    // With own points that lapse when they do they are one lot.
     suite.clock.advance(DAY);
     let own = with(award(2, "p3", 1_000), |request| input(request).occur_time = Some(timestamp(START)));
     platform.award(own).await.unwrap();

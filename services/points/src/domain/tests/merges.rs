@@ -139,3 +139,61 @@ fn what_is_done_in_either_name_keeps_all_alive_while_it_is_one_account() {
     town.unmerge(0, 1).unwrap();
     assert_eq!(town.balances(0).0 + town.balances(1).0, 60, "the first would have lapsed two days ago");
 }
+
+#[test]
+fn a_reward_is_taken_back_from_its_own_lot_also_after_a_merge() {
+    let mut town = Town::new(2, terms());
+    town.run(1, adjust(10)).unwrap();
+    town.run(1, set_expiry(NewExpiry::At(town.benches[1].now + 5 * DAY))).unwrap();
+    town.run(1, ensure(1, true, 50)).unwrap();
+    town.merge(0, 1).unwrap();
+    town.run(1, ensure(2, false, 50)).unwrap();
+    assert_eq!(town.expiries(0), [(Some(town.benches[0].now + 5 * DAY), 10)]);
+}
+
+#[test]
+fn what_cannot_pass_between_two_is_refused_and_leaves_no_trace() {
+    let mut town = two(terms());
+    assert_eq!(town.transfer(0, 1, 101), Err(Refusal::InsufficientPoints { missing: 1 }));
+    for (status, refusal) in [(MemberStatus::Blocked, Refusal::MemberBlocked), (MemberStatus::Closed, Refusal::MemberClosed)] {
+        for member in [0, 1] {
+            town.benches[member].facts.status = status;
+            assert_eq!(town.transfer(0, 1, 1), Err(refusal.clone()));
+            town.benches[member].facts.status = MemberStatus::Active;
+        }
+    }
+    assert_eq!(town.unmerge(0, 1), Err(Refusal::NotMerged));
+    town.run(0, adjust(i64::MAX - 100)).unwrap();
+    assert_eq!(town.transfer(1, 0, 1), Err(Refusal::Overflow));
+    assert_eq!(town.merge(0, 1), Err(Refusal::Overflow));
+    // Each kind of command has its own entrance.
+    let gift = Command::Transfer(Transfer { wallet: wallet(), points: 1, reason: "gift".to_owned(), into_pool: false });
+    assert_eq!(town.run(0, gift), Err(Refusal::SameAccount));
+    assert_eq!(town.between(0, 1, &redeem(1)), Err(Refusal::SameAccount));
+}
+
+#[test]
+fn a_gift_repays_what_its_receiver_owes() {
+    let mut town = two(terms());
+    town.run(1, redeem(60)).unwrap();
+    town.run(1, remaining("b", 0)).unwrap();
+    town.transfer(0, 1, 70).unwrap();
+    assert_eq!((town.balances(0), town.balances(1)), ((30, 0, 0, 0), (10, 0, 0, 0)));
+}
+
+#[test]
+fn chains_of_merges_come_apart_one_by_one() {
+    let mut town = Town::new(3, terms());
+    for (member, net) in [(0, 1_000), (1, 2_000), (2, 4_000)] {
+        town.run(member, award(&member.to_string(), net)).unwrap();
+    }
+    town.merge(1, 2).unwrap();
+    town.merge(0, 1).unwrap();
+    assert_eq!(town.balances(0).0, 70);
+    town.run(2, award("in the oldest name", 800)).unwrap();
+    assert_eq!(town.unmerge(0, 2), Err(Refusal::NotMerged));
+    town.unmerge(0, 1).unwrap();
+    assert_eq!((town.balances(0).0, town.balances(1).0), (10, 68));
+    town.unmerge(1, 2).unwrap();
+    assert_eq!((town.balances(1).0, town.balances(2).0), (20, 48));
+}

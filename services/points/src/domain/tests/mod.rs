@@ -1,10 +1,16 @@
 //! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
 
+mod agreement;
+mod calendar;
 mod due;
 mod merges;
 mod model;
+mod pending;
+mod pools;
 mod properties;
+mod refunds;
 mod sliding;
+mod stories;
 mod tables;
 mod town;
 
@@ -56,6 +62,7 @@ pub(super) struct Bench {
     pub(super) purchases: Vec<Purchase>,
     pub(super) reward: Option<RewardState>,
     pub(super) redemptions: HashMap<Uuid, Redemption>,
+    pub(super) closed: HashMap<Uuid, ClosedReservation>,
     pub(super) operations: u128,
 }
 
@@ -72,6 +79,7 @@ impl Bench {
             purchases: Vec::new(),
             reward: None,
             redemptions: HashMap::new(),
+            closed: HashMap::new(),
             operations: 0,
         }
     }
@@ -98,6 +106,7 @@ impl Bench {
         let stamp = Stamp { operation: Uuid::nil(), ..self.stamp() };
         let settled = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).settle();
         self.entries.extend(settled.entries.iter().cloned());
+        self.closed.extend(settled.ended.iter().copied());
         settled
     }
 
@@ -118,7 +127,13 @@ impl Bench {
         };
         let holds = |redemption: &&Redemption| redemption.account == self.id() || self.account.has_merged(redemption.account);
         let redemptions = spent.iter().filter_map(|id| self.redemptions.get(id)).filter(holds).cloned().collect();
-        let known = Known { purchase, closed_reservation: None, reward: self.reward.clone(), redemptions };
+        let closed_reservation = match &command {
+            Command::Capture(Capture { reservation, .. }) | Command::Release(Release { reservation }) => {
+                self.closed.get(reservation).copied()
+            }
+            _ => None,
+        };
+        let known = Known { purchase, closed_reservation, reward: self.reward.clone(), redemptions };
         let stamp = self.stamp();
         let before = self.account.clone();
         let done = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
@@ -134,7 +149,16 @@ impl Bench {
                         self.keep_refunds(&returned.restored);
                     }
                     Outcome::Ensured(state) => self.reward = Some(state.clone()),
-                    Outcome::Redeemed { .. } | Outcome::Captured { .. } => self.keep_redemption(stamp.operation, entries),
+                    Outcome::Captured { reservation, closed, .. } => {
+                        if *closed {
+                            self.closed.insert(reservation.id, ClosedReservation::Captured);
+                        }
+                        self.keep_redemption(stamp.operation, entries);
+                    }
+                    Outcome::Released { reservation } => {
+                        self.closed.insert(reservation.id, ClosedReservation::Released);
+                    }
+                    Outcome::Redeemed { .. } => self.keep_redemption(stamp.operation, entries),
                     Outcome::Refunded(restored) => self.keep_refunds(restored),
                     _ => {}
                 }

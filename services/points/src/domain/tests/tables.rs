@@ -122,7 +122,9 @@ fn a_reservation_counts_at_once_and_ends_once() {
     assert_eq!(bench.run(capture(Some(61))), Err(Refusal::ExceedsReservation { held: 60 }));
     bench.run(capture(Some(25))).unwrap();
     assert_eq!(bench.balances(), (75, 0, 0, 0));
-    assert_eq!(bench.run(capture(None)), Err(Refusal::ReservationNotFound));
+    assert_eq!(bench.run(capture(None)), Err(Refusal::ReservationEnded(ClosedReservation::Captured)));
+    let unknown = Command::Release(Release { reservation: Uuid::from_u128(99) });
+    assert_eq!(bench.run(unknown), Err(Refusal::ReservationNotFound));
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Town {
     }
 
     /// A command between two accounts leaves their sum as it is, but for what lapses, and a refused one leaves no trace.
-    fn between(&mut self, one: usize, two: usize, command: &Command) -> Result<Outcome, Refusal> {
+    pub(super) fn between(&mut self, one: usize, two: usize, command: &Command) -> Result<Outcome, Refusal> {
         let [first, second] = self.benches.get_disjoint_mut([one, two]).unwrap();
         first.settle();
         second.settle();
@@ -69,7 +69,7 @@ impl Town {
                 Err(refusal)
             }
             Ok((outcome, [posted, others])) => {
-                let moved = posted.iter().chain(&others).filter(|entry| entry.kind != EntryKind::Expire);
+                let moved = posted.iter().chain(&others).filter(|entry| !matches!(entry.kind, EntryKind::Expire | EntryKind::Redeem));
                 assert_eq!(moved.map(|entry| entry.points).sum::<i64>(), 0, "nothing arises or is lost between two accounts");
                 first.entries.extend(posted);
                 second.entries.extend(others);
@@ -84,13 +84,40 @@ impl Town {
     fn at<T>(&mut self, home: usize, work: impl FnOnce(&mut Bench) -> T) -> T {
         let mut redemptions = HashMap::new();
         let mut purchases = Vec::new();
+        let reward = self.benches.iter_mut().find_map(|bench| bench.reward.take());
         for bench in &mut self.benches {
             redemptions.extend(bench.redemptions.drain());
             purchases.append(&mut bench.purchases);
         }
         let bench = &mut self.benches[home];
-        (bench.redemptions, bench.purchases) = (redemptions, purchases);
+        (bench.redemptions, bench.purchases, bench.reward) = (redemptions, purchases, reward);
         work(bench)
+    }
+
+    /// All purchases.
+    pub(super) fn purchases(&self) -> impl Iterator<Item = &Purchase> {
+        self.benches.iter().flat_map(|bench| &bench.purchases)
+    }
+
+    /// The reward that was ensured, as it stands.
+    pub(super) fn reward(&self) -> Option<RewardState> {
+        self.benches.iter().find_map(|bench| bench.reward.clone())
+    }
+
+    /// The number of a member.
+    pub(super) fn member(&self, member: MemberId) -> usize {
+        self.benches.iter().position(|bench| bench.member == member).unwrap()
+    }
+
+    /// How many spendable points of a member lapse when.
+    pub(super) fn expiries(&self, member: usize) -> Vec<(Option<Timestamp>, i64)> {
+        let mut all = std::collections::BTreeMap::new();
+        if let Some(wallet) = self.benches[member].account.wallet(MAIN_WALLET) {
+            for (key, points) in wallet.spendable() {
+                *all.entry(key.lapses_at(wallet.sliding_until)).or_insert(0) += points;
+            }
+        }
+        all.into_iter().collect()
     }
 
     pub(super) fn wait(&mut self, time: Duration) {

@@ -2,7 +2,7 @@ use kernel::{MemberId, Timestamp};
 use persistence::Error;
 use prost::Message;
 
-use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
+use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
 use crate::domain::{Account, AccountId, Apart, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
@@ -55,6 +55,8 @@ struct StoredWallet {
     remind_at: Option<i64>,
     #[prost(int64, optional, tag = "7")]
     sliding_lapsed_at: Option<i64>,
+    #[prost(message, repeated, tag = "8")]
+    given_up: Vec<StoredGivenUp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -133,6 +135,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         reminded_to: wallet.reminded_to.map(Timestamp::as_micros),
         remind_at: wallet.remind_at.map(Timestamp::as_micros),
         sliding_lapsed_at: wallet.sliding_lapsed_at.map(Timestamp::as_micros),
+        given_up: stored_given_up(&wallet.given_up),
     });
     let state = StoredState {
         wallets: wallets.collect(),
@@ -196,6 +199,7 @@ impl StoredWallet {
             reminded_to: self.reminded_to.map(time),
             remind_at: self.remind_at.map(time),
             sliding_lapsed_at: self.sliding_lapsed_at.map(time),
+            given_up: given_up(&self.given_up),
         })
     }
 }

@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredReservation};
-use super::{StoredLot, account_id, corrupt, decode, lot, time, uuid};
+use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
 use crate::domain::{AccountId, Entry, LotChange, PoolChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
@@ -13,7 +13,7 @@ pub(in crate::store) struct StoredEntry {
     lots: Vec<StoredLot>,
     #[prost(sint64, tag = "2")]
     pub(in crate::store) deficit_delta: i64,
-    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
+    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30")]
     source: Option<StoredSource>,
     #[prost(int64, tag = "8")]
     pub(in crate::store) program_version: i64,
@@ -33,6 +33,8 @@ pub(in crate::store) struct StoredEntry {
     sliding_until: Option<i64>,
     #[prost(int64, optional, tag = "16")]
     remind_at: Option<i64>,
+    #[prost(message, repeated, tag = "25")]
+    given_up: Vec<StoredGivenUp>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -63,7 +65,7 @@ enum StoredSource {
     Unmerge(StoredUnmerge),
     #[prost(message, tag = "24")]
     Reminder(StoredReminder),
-    #[prost(message, tag = "25")]
+    #[prost(message, tag = "30")]
     Pool(StoredPoolChange),
 }
 
@@ -253,6 +255,7 @@ impl StoredEntry {
             presented: entry.stamp.presented.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
             sliding_until: entry.sliding_until.map(Timestamp::as_micros),
             remind_at: entry.remind_at.map(Timestamp::as_micros),
+            given_up: stored_given_up(&entry.given_up),
         }
     }
 
@@ -270,6 +273,10 @@ impl StoredEntry {
 
     pub(in crate::store) fn slides_until(&self) -> Option<Timestamp> {
         self.sliding_until.map(time)
+    }
+
+    pub(in crate::store) fn given_up(&self) -> Vec<(Timestamp, i64)> {
+        given_up(&self.given_up)
     }
 
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {

@@ -30,6 +30,14 @@ struct StoredLot {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct StoredGivenUp {
+    #[prost(int64, tag = "1")]
+    moment: i64,
+    #[prost(sint64, tag = "2")]
+    points: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct StoredKey {
     /// Absent for never, or for sliding.
     #[prost(int64, optional, tag = "1")]
@@ -106,6 +114,14 @@ impl StoredKey {
 
 fn lot(key: &LotKey, points: i64, reserved: i64) -> StoredLot {
     StoredLot { key: key.into(), points, reserved }
+}
+
+fn stored_given_up(given_up: &[(Timestamp, i64)]) -> Vec<StoredGivenUp> {
+    given_up.iter().map(|(moment, points)| StoredGivenUp { moment: moment.as_micros(), points: *points }).collect()
+}
+
+fn given_up(stored: &[StoredGivenUp]) -> Vec<(Timestamp, i64)> {
+    stored.iter().map(|given_up| (time(given_up.moment), given_up.points)).collect()
 }
 
 fn corrupt(what: &str) -> Error {
