@@ -11,6 +11,7 @@ mod entry;
 mod known;
 mod ledger;
 mod lot;
+mod merged;
 mod outcome;
 mod pending;
 mod pool;
@@ -21,7 +22,7 @@ mod settle;
 mod spending;
 mod terms;
 
-pub use account::{Account, AccountId, Apart, MAIN_WALLET, Merged, Reservation, Wallet};
+pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
 pub use between::{Side, apply_between};
 pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
@@ -31,6 +32,7 @@ pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
+pub use merged::{Apart, Merged};
 pub use outcome::Outcome;
 pub use pool::{ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use purchase::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};

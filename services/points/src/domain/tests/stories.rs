@@ -40,7 +40,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => Just(What::Wait), 16 => Just(What::Award), 2 => Just(What::Activity), 9 => Just(What::Redeem), 5 => Just(What::Reserve),
         5 => Just(What::Capture), 2 => Just(What::Release), 9 => Just(What::Return), 6 => Just(What::Refund), 3 => Just(What::Resolve),
         2 => Just(What::SetExpiry), 3 => Just(What::Forgive), 4 => Just(What::Adjust), 3 => Just(What::Ensure), 2 => Just(What::Status),
-        4 => Just(What::Transfer), 2 => Just(What::Merge), 3 => Just(What::Unmerge),
+        4 => Just(What::Transfer), 3 => Just(What::Merge), 3 => Just(What::Unmerge),
     ];
     let step = (what, 0_usize..3, any::<u16>(), 0_i64..100);
     let step = step.prop_map(|(what, who, which, size)| Step { what, who, which: which.into(), size });

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use kernel::{MemberId, Timestamp};
+
+use super::{Account, AccountId, Entry, EntryKind, LotKey, MAIN_WALLET, Source};
+
+/// An account that was taken in, with what it takes to let it go again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Merged {
+    /// The account with its member, and before it those that it had taken in itself.
+    pub identities: Vec<(AccountId, MemberId)>,
+    /// Its purchases, with those made in its name since.
+    pub purchases: i64,
+    /// What it owed, per wallet.
+    pub deficits: Vec<(Arc<str>, i64)>,
+    /// Lots of one side, as they were then, that repaid what the other owed when the two came together.
+    pub repaid: Vec<(Arc<str>, LotKey, i64)>,
+    /// Until when sliding lots would live if the two had stayed apart, per wallet.
+    pub apart: Vec<Apart>,
+}
+
+/// Until when sliding lots of one wallet live by what was done in the name of each of two accounts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Apart {
+    /// The wallet.
+    pub wallet: Arc<str>,
+    /// Those of the account that took the other in.
+    pub survivor: Option<Timestamp>,
+    /// Those of the other.
+    pub other: Option<Timestamp>,
+}
+
+impl Account {
+    /// Whether it took another account in.
+    pub fn has_merged(&self, account: AccountId) -> bool {
+        self.merged.iter().any(|merged| merged.identities.iter().any(|(id, _)| *id == account))
+    }
+
+    /// The account of a member that this one took in.
+    pub fn merged_account(&self, member: MemberId) -> Option<AccountId> {
+        let mut identities = self.merged.iter().flat_map(|merged| &merged.identities);
+        identities.find(|(_, named)| *named == member).map(|(id, _)| *id)
+    }
+
+    /// `slid_until` is what the wallet's `sliding_until` was before.
+    pub(super) fn evolve_identity(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
+        let is_main = &*entry.wallet == MAIN_WALLET;
+        if !matches!(entry.source, Source::Unmerge { .. }) {
+            self.evolve_apart(entry);
+        }
+        match (&entry.source, entry.kind) {
+            (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
+            (Source::Merge { identities, purchases, .. }, EntryKind::MergeIn) => {
+                let deficit = (entry.deficit_delta > 0).then(|| (entry.wallet.clone(), entry.deficit_delta));
+                let apart = Apart { wallet: entry.wallet.clone(), survivor: slid_until, other: entry.sliding_until };
+                match self.merged.iter_mut().find(|merged| merged.identities == *identities) {
+                    Some(merged) => {
+                        merged.deficits.extend(deficit);
+                        merged.apart.push(apart);
+                    }
+                    None => {
+                        self.purchases += purchases;
+                        self.merged.push(Merged {
+                            identities: identities.clone(),
+                            purchases: *purchases,
+                            deficits: deficit.into_iter().collect(),
+                            repaid: Vec::new(),
+                            apart: vec![apart],
+                        });
+                    }
+                }
+            }
+            (Source::Merge { identities, .. }, EntryKind::Repay) => {
+                if let Some(merged) = self.merged.iter_mut().find(|merged| merged.identities == *identities) {
+                    merged.repaid.extend(entry.lots.iter().map(|lot| (entry.wallet.clone(), lot.key.clone(), -lot.points)));
+                }
+            }
+            (Source::Unmerge { purchases, account, .. }, EntryKind::UnmergeOut) if is_main => {
+                self.purchases -= purchases;
+                self.merged.retain(|merged| merged.identities.last().is_none_or(|(id, _)| id != account));
+            }
+            (Source::Unmerge { purchases, .. }, EntryKind::UnmergeIn) if is_main => {
+                self.merged_into = None;
+                self.purchases = *purchases;
+            }
+            (_, EntryKind::Award) => {
+                self.purchases += 1;
+                if let Some(merged) = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented)) {
+                    merged.purchases += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps apart what was done in the name of each account that has come together here.
+    fn evolve_apart(&mut self, entry: &Entry) {
+        for merged in self.merged.iter_mut().filter(|_| entry.sliding_until.is_some()) {
+            let is_other = merged.names(entry.stamp.presented);
+            for apart in merged.apart.iter_mut().filter(|apart| apart.wallet == entry.wallet) {
+                let until = if is_other { &mut apart.other } else { &mut apart.survivor };
+                *until = (*until).max(entry.sliding_until);
+            }
+        }
+    }
+}
+
+impl Merged {
+    /// Whether a member is one of those that were taken in.
+    fn names(&self, presented: Option<MemberId>) -> bool {
+        self.identities.iter().any(|(_, member)| Some(*member) == presented)
+    }
+}

@@ -1,0 +1,60 @@
+//! What the ledger answers, one line per call: every reason that the contracts name has its line.
+
+mod player;
+mod words;
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use proto::points as pb;
+use testkit::TestEngine;
+use tonic::Code;
+
+use self::player::Player;
+use super::requests::*;
+use super::suite::*;
+
+testkit::on_each_engine!(the_ledger_answers_as_specified);
+
+const SPECIFICATION: &str = include_str!("answers.txt");
+
+async fn the_ledger_answers_as_specified(engine: TestEngine) {
+    let terms = pb::Terms { expire_after: days(30), activities: vec![earns("review", 50)], ..terms() };
+    let mut player = Player::start(Suite::with_feeds(engine, terms).await).await;
+    let lines = SPECIFICATION.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut answered = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for line in lines {
+        let (call, expected) = line.split_once('|').unwrap_or_else(|| panic!("a line without an answer: {line}"));
+        let answer = player.play(call.trim()).await;
+        if answer != expected.trim() {
+            wrong.push(format!("{line}\n{call}| {answer}"));
+        }
+        answered.extend(answer.split(' ').map(str::to_owned));
+    }
+    assert!(wrong.is_empty(), "what is specified, and what was answered:\n{}", wrong.join("\n"));
+    player.suite.verified().await;
+    let named = named_reasons();
+    assert!(named.len() > 40, "the contracts name their reasons: {named:?}");
+    let missing: Vec<_> = named.difference(&answered).collect();
+    assert!(missing.is_empty(), "the contracts name these reasons, and no line has them: {missing:?}");
+}
+
+/// The reasons in the comments of the points contracts: words in capitals that are no code of gRPC.
+fn named_reasons() -> BTreeSet<String> {
+    let files = prost_types::FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET).unwrap().file;
+    let sources = files.into_iter().filter(|file| file.package() == "regulars.points.v1").filter_map(|file| file.source_code_info);
+    let comments = sources.flat_map(|source| source.location).flat_map(|place| [place.leading_comments, place.trailing_comments]);
+    let comments: Vec<String> = comments.flatten().collect();
+    let words = comments.iter().flat_map(|text| text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')));
+    let codes: BTreeSet<String> = (0..17).map(|code| code_name(Code::from(code))).collect();
+    words.filter(|word| word.len() > 5 && word.contains('_') && !codes.contains(*word)).map(str::to_owned).collect()
+}
+
+/// A code as gRPC writes it: `NOT_FOUND`.
+fn code_name(code: Code) -> String {
+    let name = format!("{code:?}");
+    let parts =
+        name.char_indices().map(|(index, c)| if index > 0 && c.is_uppercase() { format!("_{c}") } else { c.to_uppercase().to_string() });
+    parts.collect()
+}
