@@ -218,7 +218,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The operation that has recorded what binds only once, and how another under the same id is refused.
-    fn recorded(&self, command: &Command, target: &Target) -> Option<(Uuid, fn(&str) -> tonic::Status)> {
+    fn recorded(&self, command: &Command, target: &Target) -> Option<(Uuid, Reused)> {
         match (command, target) {
             (Command::Award(_), Target::Purchase(key)) => Some((self.purchases.get(key)?.operation, error::purchase_exists)),
             (Command::Activity(_), Target::Activity(key)) => Some((*self.activities.get(key)?, error::activity_exists)),
@@ -460,6 +460,9 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// How a key is refused that was used for something else; the argument is the first field that differs.
+type Reused = fn(&str) -> tonic::Status;
+
 /// What a command did: the outcome, what it posted in its account, and what in the other.
 type Applied = Result<(Outcome, Vec<Entry>, Vec<Entry>), domain::Refusal>;
 
@@ -493,7 +496,7 @@ fn not_locked() -> Error {
 }
 
 /// The first answer again, or the error of a key that was used for something else.
-fn replay(key: &RequestKey, stored: &StoredAnswer, command: &Command, reused: fn(&str) -> tonic::Status) -> Result<Reply, Error> {
+fn replay(key: &RequestKey, stored: &StoredAnswer, command: &Command, reused: Reused) -> Result<Reply, Error> {
     match key.check(&stored.fingerprint) {
         Err(Error::RequestIdReused { field }) => return Ok(Reply::Refused(Box::new(reused(&field)))),
         checked => checked?,
