@@ -53,6 +53,8 @@ struct Node {
     /// Further items that have one.
     done: BTreeSet<usize>,
     order: Order,
+    /// Those of them whose order no answer and no book tells: two wishes for a reward of different points leave different worlds.
+    untold: Vec<usize>,
     choices: Vec<(usize, World)>,
 }
 
@@ -79,7 +81,8 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
     let mut search = Search::new(events, recorder);
     let mut tried = HashSet::new();
     let mut best: (usize, String) = (0, String::new());
-    let mut stack = vec![search.open(Node { world, low: 0, done: BTreeSet::new(), order: Order::default(), choices: Vec::new() })];
+    let mut stack =
+        vec![search.open(Node { world, low: 0, done: BTreeSet::new(), order: Order::default(), untold: Vec::new(), choices: Vec::new() })];
     while let Some(node) = stack.last_mut() {
         if node.low == search.items.len() {
             let node = stack.pop().expect("it is there");
@@ -95,9 +98,14 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
             stack.pop();
             continue;
         };
-        let mut next = Node { world, low: node.low, done: node.done.clone(), order: node.order.clone(), choices: Vec::new() };
+        let (done, order, untold) = (node.done.clone(), node.order.clone(), node.untold.clone());
+        let mut next = Node { world, low: node.low, done, order, untold, choices: Vec::new() };
         next.place(index);
-        if tried.insert((next.low, next.done.clone())) {
+        if matches!(&search.items[index].0, Item::Call(event) if matches!(event.call, Call::EnsureReward(_))) {
+            next.untold.push(index);
+        }
+        // The books fix the order of everything else that changes a member's points, so what has a place tells the world.
+        if tried.insert((next.low, next.done.clone(), next.untold.clone())) {
             let next = search.open(next);
             stack.push(next);
         }
