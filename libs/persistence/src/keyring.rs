@@ -17,7 +17,7 @@ pub enum Purpose {
     Fingerprint,
     /// Secrets that callers present: API keys, invitation tokens.
     Secret,
-    /// Entries of books, chained: whoever can write the database and has not the key cannot change what was sealed unseen.
+    /// Entries of books, chained: whoever can write the database and has not the key cannot change unseen what a seal covers.
     Seal,
 }
 

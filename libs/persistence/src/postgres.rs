@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A connection that nobody has used for so long goes back to the pool, which asks it and ends old ones.
 const WARM_MAX: Duration = Duration::from_secs(5);
+/// How long the server may take to begin on a connection that has waited; one that takes longer is given up.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The longest that a connection stays beside the pool, however busy it is.
 const AWAY_MAX: Duration = Duration::from_secs(600);
 
@@ -60,10 +62,10 @@ impl Connections {
         let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
         let mut tx = PgTx { held: None, home: self.clone(), permit: Some(permit) };
         while let Some(held) = self.warm() {
-            match tx.begin_on(held).await {
-                Ok(()) => return Ok(tx),
-                // The server has gone since, or gone and come back. Nothing was done on the connection.
-                Err(_) => tx.discard(),
+            match tokio::time::timeout(ANSWER_MAX, tx.begin_on(held)).await {
+                Ok(Ok(())) => return Ok(tx),
+                // The server has gone since, without a word or with one, or gone and come back. Nothing was done on the connection.
+                Ok(Err(_)) | Err(_) => tx.discard(),
             }
         }
         let (connection, now) = (self.0.pool.acquire().await?, Instant::now());
@@ -80,11 +82,10 @@ impl Connections {
     }
 
     /// Ends the transaction on a connection, and keeps the connection when that went well.
-    async fn end(&self, mut held: Held, statement: &'static str) -> Result<(), sqlx::Error> {
-        if let Err(error) = held.connection.execute(statement).await {
-            held.connection.close_on_drop();
-            return Err(error);
-        }
+    async fn end(&self, held: Held, statement: &'static str) -> Result<(), sqlx::Error> {
+        let mut ending = Ending(Some(held));
+        ending.0.as_mut().expect("it ends here").connection.execute(statement).await?;
+        let Some(mut held) = ending.0.take() else { return Ok(()) };
         held.used = Instant::now();
         let mut warm = self.lock();
         // Looked at under the lock, behind which `close` clears the list.
@@ -102,6 +103,17 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
         self.0.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection whose transaction is being ended: given up half-way or in vain, it is closed, which rolls back.
+struct Ending(Option<Held>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(held) = &mut self.0 {
+            held.connection.close_on_drop();
+        }
     }
 }
 

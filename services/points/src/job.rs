@@ -130,6 +130,7 @@ fn settling(program: &Arc<Program>, member: MemberId) -> Job {
         account: Some((AccountId::of(&program.id, member), member)),
         other: None,
         presented: None,
+        presented_other: None,
         work: Arc::new(Work::Settle),
         origin: Arc::new(Origin { actor: "clock".into(), store: "".into(), terminal: "".into(), occurred_at: None, historical: false }),
     }

@@ -19,7 +19,7 @@ const ENTRIES_MAX: i64 = 1000;
 /// Only entries that are older are sealed, and an account again after so long: a busy one does not get a seal for each entry.
 const AGE_MIN: Duration = Duration::from_secs(3600);
 
-/// Goes round all accounts for ever, a few at a time. Several processes may: of two equal seals one is kept.
+/// Goes round all accounts for ever, a few at a time. Several processes may: of two seals after the same entry one is kept.
 pub(crate) fn start(host: &Host, database: &Database) {
     let place = Arc::new(Mutex::new(Uuid::nil()));
     let (database, keyring, context) = (database.clone(), host.keyring().clone(), host.context().clone());
@@ -54,7 +54,8 @@ async fn seal_some(database: &Database, keyring: &Keyring, after: Uuid, now: Tim
 
 async fn seal(tx: &mut Tx, keyring: &Keyring, state: SealState, now: Timestamp) -> Result<Option<NewSeal>, Error> {
     let account = AccountId(state.account_id);
-    let mut rows = store::entries_from(tx, account, state.sealed_version.unwrap_or(0) + 1, ENTRIES_MAX).await?;
+    let after_version = state.sealed_version.unwrap_or(0);
+    let mut rows = store::entries_from(tx, account, after_version + 1, ENTRIES_MAX).await?;
     rows.retain(|row| row.recorded_at.0 <= now - AGE_MIN);
     let Some(last) = rows.last() else { return Ok(None) };
     let version = last.version;
@@ -62,7 +63,7 @@ async fn seal(tx: &mut Tx, keyring: &Keyring, state: SealState, now: Timestamp) 
     rows.iter().for_each(|row| row.write_sealed(&mut bytes));
     let key_version = keyring.versions().next().expect("a keyring has a key");
     let hash = hash(keyring, key_version, account, &bytes).expect("it is the current key");
-    let seal = SealRow { version, key_version: i64::from(key_version), hash: hash.to_vec() };
+    let seal = SealRow { after_version, version, key_version: i64::from(key_version), hash: hash.to_vec() };
     Ok(Some(NewSeal { account, seal, sealed_at: now }))
 }
 
@@ -92,7 +93,7 @@ impl<'a> Chain<'a> {
         if row.version < seal.version {
             return None;
         }
-        let SealRow { version, key_version, hash: sealed } = self.seals.next()?;
+        let SealRow { version, key_version, hash: sealed, .. } = self.seals.next()?;
         let entries = std::mem::replace(&mut self.bytes, sealed.clone());
         let Some(derived) = u8::try_from(key_version).ok().and_then(|key| hash(self.keyring, key, self.account, &entries)) else {
             return Some(format!("the key of the seal at version {version}, number {key_version}, is not there"));

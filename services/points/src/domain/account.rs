@@ -278,8 +278,12 @@ impl Account {
             wallet.reminded_to = Some(expires_at);
         }
         wallet.remind_at = entry.remind_at;
-        if let Source::Pool { member, account, change } = entry.source {
-            self.pool.get_or_insert_default().evolve(member, account, change);
+        match (&entry.source, &mut self.pool) {
+            (Source::Pool { member, account, change }, pool) => pool.get_or_insert_default().evolve(*member, *account, *change),
+            (Source::Transfer { member, .. }, Some(pool)) if entry.kind == EntryKind::TransferIn => {
+                pool.note_brought(*member, &self.wallets, entry);
+            }
+            _ => {}
         }
         self.evolve_reservations(entry);
         self.evolve_identity(entry, slid_until);
@@ -305,6 +309,17 @@ impl Account {
             *reserved += change.reserved;
             if !(0 <= *reserved && *reserved <= *points) {
                 return Some("takes more out of a lot than is in it".to_owned());
+            }
+        }
+        let given_up = |moment: Timestamp| wallet.given_up.iter().filter(|(at, _)| *at == moment).map(|(_, points)| points).sum::<i64>();
+        if entry.given_up.iter().any(|(moment, points)| given_up(*moment) + points < 0) {
+            return Some("takes more after all than was given up".to_owned());
+        }
+        if let (Source::Reservation { id, stays_open: true, .. }, true) = (&entry.source, entry.kind != EntryKind::Reserve) {
+            let held = self.reservation(*id).map_or(&[][..], |reservation| &reservation.lots);
+            let holds = |change: &LotChange| held.iter().any(|(key, points)| *key == change.key && *points >= -change.reserved);
+            if held.is_empty() || !entry.lots.iter().all(holds) {
+                return Some("captures what no reservation holds".to_owned());
             }
         }
         None

@@ -8,8 +8,8 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    AccountId, Command, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Refusal, Reservation, Source,
-    Transfer, Wallet,
+    AccountId, Command, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool, Refusal, Reservation,
+    Source, Transfer, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -45,13 +45,12 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     let Transfer { wallet, points, reason, into_pool } = transfer;
     from.books.admit()?;
     to.books.admit()?;
-    match &to.books.account.pool {
-        Some(pool) if *into_pool && pool.members.iter().any(|known| known.joined && known.account == from.books.id) => {}
-        Some(_) if *into_pool => return Err(Refusal::NotInPool),
+    let giver = match &to.books.account.pool {
+        Some(pool) if *into_pool => Some(bringing(pool, from).ok_or(Refusal::NotInPool)?),
         Some(_) => return Err(Refusal::PoolAccount),
         None if *into_pool => return Err(Refusal::PoolNotFound),
-        None => {}
-    }
+        None => None,
+    };
     let active = from.books.account.active(wallet);
     if *points > active {
         return Err(Refusal::InsufficientPoints { missing: points - active });
@@ -59,10 +58,17 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     to.books.check_room(wallet, *points)?;
     let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
     let out = from.books.spend(wallet, *points, |points| (-points, 0));
-    let giver = from.books.id;
-    let arrives = |key: &LotKey| LotKey { origin: into_pool.then_some(giver), ..key.given(sliding_until) };
+    let arrives = |key: &LotKey| LotKey { origin: giver.map(|(account, _)| account), ..key.given(sliding_until) };
+    from.member = giver.map_or(from.member, |(_, member)| member);
     hand_over(from, to, wallet, out, arrives, reason);
     Ok(Outcome::Transferred { points: *points })
+}
+
+/// The member of a pool who brings points: himself, or one who was merged into him.
+fn bringing(pool: &Pool, from: &Side<'_>) -> Option<(AccountId, MemberId)> {
+    let is_his = |account: AccountId| account == from.books.id || from.books.account.has_merged(account);
+    let known = pool.members.iter().find(|known| known.joined && is_his(known.account))?;
+    Some((known.account, known.member))
 }
 
 /// Takes lots out of one account and puts what the other does not owe into that.
@@ -118,11 +124,13 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
         let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
-        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, ..posting });
+        let forgotten = wallet.given_up.iter().map(|(moment, points)| (*moment, -points)).collect();
+        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up: forgotten, ..posting });
         let repaying = source(other.member, Vec::new());
         let posting = survivor.books.posting(EntryKind::MergeIn, &wallet.name, source(other.member, reservations));
         let sliding_until = wallet.sliding_until;
-        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, sliding_until, ..posting });
+        let given_up = wallet.given_up;
+        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, given_up, sliding_until, ..posting });
         repay(&mut survivor.books, &wallet.name, repaying);
     }
     Ok(Outcome::Merged)

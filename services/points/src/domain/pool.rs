@@ -1,11 +1,11 @@
 //! Household pools. A pool has an account of its own; members bring points into it by transfer, so that lots keep expiry and origin,
 //! and the origin says whose they are: who may spend them, and who takes them back.
 
-use kernel::MemberId;
+use kernel::{MemberId, Timestamp};
 
 use super::between::Side;
 use super::ledger::Posting;
-use super::{AccountId, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Redeem, Refusal, Source};
+use super::{AccountId, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Redeem, Refusal, Source, Wallet};
 
 /// The most members that a pool has, those who are invited included.
 const MEMBERS_MAX: usize = 20;
@@ -28,6 +28,8 @@ pub struct PoolMember {
     pub joined: bool,
     /// Others may spend what he brings.
     pub shares: bool,
+    /// When he first brought some of what is left.
+    pub brought_at: Option<Timestamp>,
 }
 
 /// What changes in a pool about one member.
@@ -98,6 +100,16 @@ impl Pool {
         key.origin.is_some_and(|origin| origin == spender || shares(origin))
     }
 
+    /// Notes when a member began to bring what there is of his.
+    pub(super) fn note_brought(&mut self, member: MemberId, wallets: &[Wallet], entry: &Entry) {
+        let Some(known) = self.members.iter_mut().find(|known| known.member == member) else { return };
+        let there: i64 = wallets.iter().flat_map(|wallet| wallet.free_of(known.account)).map(|(_, points)| points).sum();
+        let came: i64 = entry.lots.iter().map(|lot| lot.points).sum();
+        if there == came || known.brought_at.is_none() {
+            known.brought_at = Some(entry.stamp.occurred_at);
+        }
+    }
+
     /// Takes a change into the fold.
     pub(super) fn evolve(&mut self, member: MemberId, account: AccountId, change: PoolChange) {
         let known = self.members.iter_mut().find(|known| known.member == member);
@@ -105,8 +117,10 @@ impl Pool {
             (PoolChange::Left, _) => self.members.retain(|known| known.member != member),
             (PoolChange::Shares(shares), Some(known)) => known.shares = shares,
             (PoolChange::Joined { shares } | PoolChange::Opened { shares }, Some(known)) => (known.joined, known.shares) = (true, shares),
-            (PoolChange::Opened { shares }, None) => self.members.push(PoolMember { member, account, joined: true, shares }),
-            (_, None) => self.members.push(PoolMember { member, account, joined: false, shares: false }),
+            (PoolChange::Opened { shares }, None) => {
+                self.members.push(PoolMember { member, account, joined: true, shares, brought_at: None })
+            }
+            (_, None) => self.members.push(PoolMember { member, account, joined: false, shares: false, brought_at: None }),
             (PoolChange::Invited, Some(_)) => {}
         }
     }
@@ -136,6 +150,26 @@ impl Ledger<'_> {
         }
         self.post_change(request.member, request.account, request.change);
         Ok(Outcome::PoolChanged)
+    }
+
+    /// Takes of what has come back from a pool what was given up since it was brought there: out of reach in a pool, it was counted as
+    /// spent.
+    fn take_after_all(&mut self, wallet: &str, returned: i64, brought_at: Option<Timestamp>) {
+        let Some(brought_at) = brought_at else { return };
+        let held = self.account.wallet(wallet);
+        let mut left = returned.min(self.account.active(wallet));
+        let mut given_up = Vec::new();
+        for (moment, points) in held.iter().flat_map(|wallet| &wallet.given_up).filter(|(moment, _)| *moment >= brought_at) {
+            let part = left.min(*points);
+            left -= part;
+            given_up.push((*moment, -part));
+        }
+        given_up.retain(|(_, points)| *points < 0);
+        let taken: i64 = -given_up.iter().map(|(_, points)| points).sum::<i64>();
+        if taken > 0 {
+            let lots = self.spend(wallet, taken, |points| (-points, 0));
+            self.post(Posting { lots, given_up, ..self.posting(EntryKind::Clawback, wallet, Source::Due) });
+        }
     }
 
     fn post_change(&mut self, member: MemberId, account: AccountId, change: PoolChange) {
@@ -173,17 +207,26 @@ pub(super) fn leave(request: &LeavePool, pool: &mut Side<'_>, leaver: &mut Side<
         return Err(Refusal::NotInPool);
     }
     let is_owner = known.members.first().is_some_and(|owner| owner.member == request.member);
-    if is_owner && known.members.len() > 1 {
+    if is_owner && known.members.iter().skip(1).any(|other| other.joined) {
         return Err(Refusal::PoolHasMembers);
     }
+    // With the owner the invitations go that nobody has accepted.
+    let invited: Vec<_> = known.members.iter().skip(1).filter(|_| is_owner).map(|other| (other.member, other.account)).collect();
+    let brought_at = known.member(request.member).and_then(|known| known.brought_at);
     let mut points = 0;
     for (wallet, lots) in brought.into_iter().filter(|(_, lots)| !lots.is_empty()) {
         let taken: i64 = lots.iter().map(|(_, free)| free).sum();
         leaver.books.check_room(&wallet.name, taken)?;
         points += taken;
         let out: Vec<_> = lots.iter().map(|(key, free)| LotChange { key: key.clone(), points: -free, reserved: 0 }).collect();
-        let arrives = |key: &LotKey| key.given(wallet.sliding_until);
+        // Who was merged into the leaver meanwhile keeps what was his.
+        let origin = (request.account != leaver.books.id).then_some(request.account);
+        let arrives = |key: &LotKey| LotKey { origin, ..key.given(wallet.sliding_until) };
         super::between::hand_over(pool, leaver, &wallet.name, out, arrives, "left the pool");
+        leaver.books.take_after_all(&wallet.name, taken, brought_at);
+    }
+    for (member, account) in invited {
+        pool.books.post_change(member, account, PoolChange::Left);
     }
     if is_known {
         pool.books.post_change(request.member, request.account, PoolChange::Left);

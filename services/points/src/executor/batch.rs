@@ -40,8 +40,9 @@ pub(super) struct Batch<'a> {
     entries: Vec<(AccountId, Entry)>,
     new_answers: Vec<NewAnswer>,
     new_purchases: Vec<(Uuid, Option<AccountId>, Purchase)>,
-    /// Returned purchases, one row per return, so that each row's number of returns moves by one.
-    new_returns: Vec<(NewReturn, Purchase)>,
+    /// Purchases of before that have gone back in this batch, as they are now.
+    returned: BTreeMap<Uuid, Purchase>,
+    new_returns: Vec<NewReturn>,
     /// As they stand last: open, or how they ended.
     reservations: BTreeMap<Uuid, (AccountId, Option<ClosedReservation>)>,
     written_rewards: BTreeMap<Uuid, (AccountId, RewardState)>,
@@ -103,6 +104,7 @@ impl<'a> Batch<'a> {
             entries: Vec::new(),
             new_answers: Vec::new(),
             new_purchases: Vec::new(),
+            returned: BTreeMap::new(),
             new_returns: Vec::new(),
             reservations: BTreeMap::new(),
             written_rewards: BTreeMap::new(),
@@ -229,9 +231,13 @@ impl<'a> Batch<'a> {
     /// The side whose account has been merged into that of another member, or that was sent to a survivor who has let him go since.
     fn moved(&self, job: &Job, command: &Command) -> Option<(Side, MemberId)> {
         let survivor = |side: Option<(AccountId, MemberId)>| self.accounts.get(&side?.0)?.account.merged_into;
-        let second = || if follows(command) { survivor(job.other) } else { None };
-        let let_go = || job.presented.filter(|named| !self.holds(job, AccountId::of(&job.program.id, *named)));
-        survivor(job.account).or_else(let_go).map(|to| (Side::First, to)).or_else(|| second().map(|to| (Side::Second, to)))
+        let let_go = |side: Option<(AccountId, MemberId)>, named: Option<MemberId>| {
+            let (id, _) = side?;
+            named.filter(|named| !self.has(id, AccountId::of(&job.program.id, *named)))
+        };
+        let first = survivor(job.account).or_else(|| let_go(job.account, job.presented)).map(|to| (Side::First, to));
+        let second = || survivor(job.other).or_else(|| let_go(job.other, job.presented_other)).map(|to| (Side::Second, to));
+        first.or_else(|| if follows(command) { second() } else { None })
     }
 
     /// Whether something waits for an event whose life is counted by terms that another process has made a moment ago.
@@ -243,7 +249,10 @@ impl<'a> Batch<'a> {
 
     /// Whether the job's account is this one, or has taken it in.
     fn holds(&self, job: &Job, owner: AccountId) -> bool {
-        let Some((id, _)) = job.account else { return false };
+        job.account.is_some_and(|(id, _)| self.has(id, owner))
+    }
+
+    fn has(&self, id: AccountId, owner: AccountId) -> bool {
         id == owner || self.accounts.get(&id).is_some_and(|held| held.account.has_merged(owner))
     }
 
@@ -251,6 +260,16 @@ impl<'a> Batch<'a> {
     pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), Error> {
         for (key, (account, state)) in &self.written_rewards {
             store::write_reward(tx, *key, *account, state).await?;
+        }
+        // These rows, or their accounts, are locked. Those of this batch's own purchases and redemptions are written as they end.
+        for (key, purchase) in &self.returned {
+            store::update_purchase(tx, *key, purchase).await?;
+        }
+        for new in &self.new_returns {
+            store::insert_return(tx, new).await?;
+        }
+        for (redemption, refunded) in &self.refunded {
+            store::write_refunded(tx, *redemption, *refunded).await?;
         }
         self.new_activities.sort_unstable_by_key(|activity| activity.key);
         store::insert_activities(tx, &self.new_activities).await?;
@@ -266,16 +285,7 @@ impl<'a> Batch<'a> {
             reservations: self.reservations.iter().map(|(id, (account, ended))| (*id, *account, *ended)).collect(),
             events: self.events,
         };
-        store::write_additions(tx, additions).await?;
-        // Nobody is waited for here: these purchases are new, or they or their accounts are locked.
-        for (new, purchase) in &self.new_returns {
-            store::update_purchase(tx, new.purchase_key, purchase).await?;
-            store::insert_return(tx, new).await?;
-        }
-        for (redemption, refunded) in &self.refunded {
-            store::write_refunded(tx, *redemption, *refunded).await?;
-        }
-        Ok(())
+        store::write_additions(tx, additions).await
     }
 
     /// Does what has fallen due in an account of a job; its entries are the clock's.
@@ -384,7 +394,11 @@ impl<'a> Batch<'a> {
                     recorded_at: stamp.now,
                     details: request.to_vec(),
                 };
-                self.new_returns.push((new, returned.purchase.clone()));
+                self.new_returns.push(new);
+                match self.new_purchases.iter_mut().find(|(recorded, _, _)| *recorded == key) {
+                    Some((_, _, purchase)) => *purchase = returned.purchase.clone(),
+                    None => _ = self.returned.insert(key, returned.purchase.clone()),
+                }
                 self.keep_refunds(&returned.restored);
             }
             (Outcome::Refunded(restored), _, _) => self.keep_refunds(restored),
@@ -428,13 +442,16 @@ impl<'a> Batch<'a> {
         let (operation, version) = (stamp.operation, spent.version);
         let (wallet, spent_at) = (spent.wallet.clone(), spent.recorded_at);
         self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spent_at, refunded: 0 });
-        self.new_redemptions.push(NewRedemption { operation, account, version });
+        self.new_redemptions.push(NewRedemption { operation, account, version, refunded: 0 });
     }
 
     fn keep_refunds(&mut self, restored: &Restored) {
         for redemption in &restored.redemptions {
             self.redemptions.insert(redemption.operation, redemption.clone());
-            self.refunded.insert(redemption.operation, redemption.refunded);
+            match self.new_redemptions.iter_mut().find(|new| new.operation == redemption.operation) {
+                Some(new) => new.refunded = redemption.refunded,
+                None => _ = self.refunded.insert(redemption.operation, redemption.refunded),
+            }
         }
     }
 

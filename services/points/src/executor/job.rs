@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) other: Option<(AccountId, MemberId)>,
     /// The member that was named, where the account is that of who survived him.
     pub(crate) presented: Option<MemberId>,
+    /// The same of the other account.
+    pub(crate) presented_other: Option<MemberId>,
     pub(crate) work: Arc<Work>,
     pub(crate) origin: Arc<Origin>,
 }
@@ -33,7 +35,7 @@ impl Job {
                 let named = self.presented.or(self.account.map(|(_, member)| member));
                 Job { presented: named.filter(|named| *named != to), account, ..self }
             }
-            Side::Second => Job { other: account, ..self },
+            Side::Second => Job { presented_other: self.presented_other.or(self.other.map(|(_, member)| member)), other: account, ..self },
         }
     }
 }

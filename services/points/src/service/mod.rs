@@ -92,6 +92,7 @@ impl Rpcs {
             other: parsed.other.map(account_of),
             program: parsed.program,
             presented: None,
+            presented_other: None,
             work: Arc::new(work),
             origin: Arc::new(parsed.origin),
         };

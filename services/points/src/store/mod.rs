@@ -292,14 +292,13 @@ pub(crate) async fn insert_purchases(tx: &mut Tx, purchases: &[(Uuid, Option<Acc
 /// Writes a purchase back after a return. Its row was locked, or its account was.
 pub(crate) async fn update_purchase(tx: &mut Tx, key: Uuid, purchase: &Purchase) -> Result<(), Error> {
     let written = on_engine!(tx, |conn| sqlx::query(
-        "UPDATE purchases SET remaining_net = $1, due_points = $2, returns = $3, details = $4 WHERE purchase_key = $5 AND returns = $6",
+        "UPDATE purchases SET remaining_net = $1, due_points = $2, returns = $3, details = $4 WHERE purchase_key = $5 AND returns < $3",
     )
     .bind(purchase.remaining_net)
     .bind(purchase.due)
     .bind(purchase.returns)
     .bind(codec::encode_purchase(purchase))
     .bind(key)
-    .bind(purchase.returns - 1)
     .execute(conn)
     .await?
     .rows_affected());

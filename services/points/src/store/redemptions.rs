@@ -15,6 +15,7 @@ pub(crate) struct NewRedemption {
     pub(crate) operation: Uuid,
     pub(crate) account: AccountId,
     pub(crate) version: i64,
+    pub(crate) refunded: i64,
 }
 
 /// An activity to be written.
@@ -62,7 +63,7 @@ pub(crate) async fn insert_redemptions(tx: &mut Tx, redemptions: &[NewRedemption
         .push_bind(row.operation)
         .push_bind(row.account.0)
         .push_bind(row.version)
-        .push_bind(0_i64));
+        .push_bind(row.refunded));
     Ok(())
 }
 

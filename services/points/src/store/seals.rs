@@ -10,6 +10,7 @@ use crate::domain::AccountId;
 /// A seal: all entries of an account up to a version.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct SealRow {
+    pub(crate) after_version: i64,
     pub(crate) version: i64,
     pub(crate) key_version: i64,
     pub(crate) hash: Vec<u8>,
@@ -56,21 +57,24 @@ pub(crate) async fn seal_states(tx: &mut Tx, after: Uuid, limit: i64) -> Result<
 
 /// The seals of an account, oldest first.
 pub(crate) async fn seals(tx: &mut Tx, account: AccountId) -> Result<Vec<SealRow>, Error> {
-    Ok(on_engine!(tx, |conn| sqlx::query_as("SELECT version, key_version, hash FROM seals WHERE account_id = $1 ORDER BY version")
-        .bind(account.0)
-        .fetch_all(conn)
-        .await)?)
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT after_version, version, key_version, hash FROM seals WHERE account_id = $1 ORDER BY version"
+    )
+    .bind(account.0)
+    .fetch_all(conn)
+    .await)?)
 }
 
-/// Writes seals; one that another process has written meanwhile stands.
+/// Writes seals; one that another process has written meanwhile after the same entry stands.
 pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[NewSeal]) -> Result<(), Error> {
     insert_rows!(
         tx,
         seals,
-        "seals (account_id, version, key_version, hash, sealed_at)",
-        "ON CONFLICT (account_id, version) DO NOTHING",
+        "seals (account_id, after_version, version, key_version, hash, sealed_at)",
+        "ON CONFLICT (account_id, after_version) DO NOTHING",
         |values, row| values
             .push_bind(row.account.0)
+            .push_bind(row.seal.after_version)
             .push_bind(row.seal.version)
             .push_bind(row.seal.key_version)
             .push_bind(&row.seal.hash)

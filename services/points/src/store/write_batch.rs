@@ -95,7 +95,7 @@ const WRITE: &str = concat!(
          RETURNING 1),
      redemptions_written AS (
          INSERT INTO redemptions (redemption, account_id, version, refunded)
-         SELECT redemption, account_id, version, 0 FROM unnest($51::UUID[], $52::UUID[], $53::BIGINT[]) AS new (redemption, account_id, version)
+         SELECT * FROM unnest($51::UUID[], $52::UUID[], $53::BIGINT[], $54::BIGINT[])
           WHERE (SELECT count(*) FROM reservations_written) >= 0
          RETURNING 1), ",
     numbering_ctes!("(SELECT count(*) FROM redemptions_written) >= 0"),
@@ -162,7 +162,8 @@ async fn write_at_once(conn: &mut PgConnection, additions: Additions<'_>) -> Res
     query = query
         .bind(column(redemptions, |row| row.operation))
         .bind(column(redemptions, |row| row.account.0))
-        .bind(column(redemptions, |row| row.version));
+        .bind(column(redemptions, |row| row.version))
+        .bind(column(redemptions, |row| row.refunded));
 
     let written: (i64, i64, i64, i64) = query.fetch_one(persistence::Traced(conn)).await?;
     let wanted = [accounts.len(), answers.len(), purchases.len(), entries.len()];

@@ -191,6 +191,8 @@ async fn a_wrong_due_time_is_found(engine: TestEngine) {
 /// Books of which all entries but the last of each member have been sealed.
 async fn sealed_books(engine: TestEngine) -> Suite {
     let suite = books(engine).await;
+    // Two processes seal, and of each seal there is one.
+    let replica = suite.replica().await;
     suite.clock.advance(DAY);
     // A reservation has ended meanwhile: an entry that is too young.
     for owner in 1..=3 {
@@ -203,6 +205,7 @@ async fn sealed_books(engine: TestEngine) -> Suite {
         sealed == [(4,), (4,), (4,)]
     })
     .await;
+    replica.stop().await;
     suite
 }
 

@@ -1,5 +1,7 @@
 //! Points that a household spends together.
 
+use std::time::Duration;
+
 use proto::points as pb;
 use testkit::TestEngine;
 use tonic::Code;
@@ -13,6 +15,8 @@ testkit::on_each_engine!(
     who_leaves_takes_back_what_is_left,
     a_pool_is_its_members_alone,
     refunds_go_back_to_the_pool,
+    a_pool_hides_no_points_from_a_return,
+    survivors_bring_and_take_back_for_whom_they_took_in,
     pools_are_remembered,
     twenty_spend_a_pool_at_once,
 );
@@ -170,6 +174,47 @@ async fn refunds_go_back_to_the_pool(engine: TestEngine) {
     platform.refund_redemption(refund(&spent.name, None)).await.unwrap();
     assert_eq!(shares(&suite, &pool).await, [(member(1), 100), (member(2), 50)]);
     assert_eq!(precondition(platform.refund_redemption(refund(&spent.name, None)).await), "EXCEEDS_REDEMPTION");
+    suite.verified().await;
+}
+
+async fn a_pool_hides_no_points_from_a_return(engine: TestEngine) {
+    let policy = pb::terms::ReturnPolicy::WithinBalance.into();
+    let suite = Suite::with_terms(engine, pb::Terms { return_policy: policy, ..terms() }).await;
+    let mut platform = suite.platform();
+    let pool = pool_of(&suite, &[(1, true, 0), (2, true, 0)]).await;
+    suite.award(2, "p1", 10_000).await;
+    platform.contribute_to_pool(contribute(&pool, 2, 100)).await.unwrap();
+    let returned = platform.return_purchase(down_to("p1", 0)).await.unwrap().into_inner();
+    assert_eq!(returned.r#return.unwrap().forgiven, 100);
+    let left = platform.leave_pool(leave(&pool, 2)).await.unwrap().into_inner();
+    assert_eq!((left.requested_points, suite.figures(2).await), (100, (0, 0, 0, 0)), "what was out of reach is taken after all");
+    assert_eq!(suite.story(2).await.last().unwrap(), "CLAWBACK -100");
+    // What was brought later was earned otherwise.
+    suite.award(1, "p2", 10_000).await;
+    platform.redeem(redeem(1, 100)).await.unwrap();
+    platform.return_purchase(down_to("p2", 0)).await.unwrap();
+    suite.award(1, "p3", 5_000).await;
+    suite.clock.advance(Duration::from_secs(1));
+    platform.contribute_to_pool(contribute(&pool, 1, 50)).await.unwrap();
+    platform.leave_pool(leave(&pool, 1)).await.unwrap();
+    assert_eq!(suite.figures(1).await, (50, 0, 0, 0));
+    suite.verified().await;
+}
+
+async fn survivors_bring_and_take_back_for_whom_they_took_in(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let pool = pool_of(&suite, &[(1, true, 0), (2, true, 40)]).await;
+    let mut support = suite.client(proto::common::Role::Support).await;
+    suite.award(3, "p3", 10_000).await;
+    support.merge_accounts(merge(3, 2)).await.unwrap();
+    platform.contribute_to_pool(contribute(&pool, 2, 10)).await.unwrap();
+    assert_eq!(shares(&suite, &pool).await, [(member(1), 0), (member(2), 50)]);
+    platform.leave_pool(leave(&pool, 2)).await.unwrap();
+    assert_eq!(suite.figures(3).await.0, 140);
+    // They were his, and go back to him.
+    support.unmerge_accounts(unmerge(3, 2)).await.unwrap();
+    assert_eq!((suite.figures(3).await.0, suite.figures(2).await.0), (90, 50));
     suite.verified().await;
 }
 

@@ -37,6 +37,8 @@ struct StoredPoolMember {
     joined: bool,
     #[prost(bool, tag = "3")]
     shares: bool,
+    #[prost(int64, optional, tag = "4")]
+    brought_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -171,6 +173,7 @@ impl StoredPool {
             identity: StoredIdentity::of(&(known.account, known.member)),
             joined: known.joined,
             shares: known.shares,
+            brought_at: known.brought_at.map(Timestamp::as_micros),
         };
         StoredPool { members: pool.members.iter().map(member).collect() }
     }
@@ -178,7 +181,7 @@ impl StoredPool {
     fn pool(self) -> Result<Pool, Error> {
         let member = |stored: StoredPoolMember| {
             let (account, member) = stored.identity.identity()?;
-            Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares })
+            Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares, brought_at: stored.brought_at.map(time) })
         };
         Ok(Pool { members: self.members.into_iter().map(member).collect::<Result<_, Error>>()? })
     }
