@@ -124,13 +124,11 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
         let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
-        let forgotten = wallet.given_up.iter().map(|(moment, points)| (*moment, -points)).collect();
-        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up: forgotten, ..posting });
+        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, ..posting });
         let repaying = source(other.member, Vec::new());
         let posting = survivor.books.posting(EntryKind::MergeIn, &wallet.name, source(other.member, reservations));
         let sliding_until = wallet.sliding_until;
-        let given_up = wallet.given_up;
-        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, given_up, sliding_until, ..posting });
+        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, sliding_until, ..posting });
         repay(&mut survivor.books, &wallet.name, repaying);
     }
     Ok(Outcome::Merged)

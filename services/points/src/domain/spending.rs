@@ -99,7 +99,7 @@ impl Ledger<'_> {
         assert_eq!(left, 0, "no more is given back than was taken");
         // What was given up since because it had been spent is taken after all: else buying, spending, returning the goods and then
         // what the points had bought would gain them.
-        let is_own = redemption.account == self.id || self.account.has_merged(redemption.account);
+        let is_own = redemption.account == self.id;
         let given_up = self.account.wallet(&wallet).filter(|_| is_own).map_or(&[][..], |wallet| &wallet.given_up);
         let mut given_up: Vec<_> = given_up.iter().copied().filter(|(moment, _)| *moment > redemption.spent_at).collect();
         let revived = self.revive(&wallet, &parts, &mut given_up, self.stamp.now);

@@ -1,0 +1,171 @@
+//! What commands did, on its way into what will be written.
+
+use std::collections::hash_map::Entry as MapEntry;
+use std::time::Duration;
+
+use kernel::Uuid;
+use persistence::{Error, NewEvent, RequestKey};
+use prost::Message;
+
+use super::Batch;
+use crate::domain::{AccountId, ClosedReservation, Entry, EntryKind, Outcome, Redemption, Restored, Source, Stamp};
+use crate::event;
+use crate::executor::job::{Done, Job, Reply, Target};
+use crate::message::{self, AnswerParts};
+use crate::store::{AnswerKind, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
+
+/// How long a refusal is remembered.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(30 * 86_400);
+
+/// A command that has been carried out.
+pub(super) struct Executed<'a> {
+    pub(super) key: &'a RequestKey,
+    pub(super) target: Target,
+    pub(super) request: &'a [u8],
+    pub(super) outcome: Outcome,
+    pub(super) due: &'a [Entry],
+    pub(super) entries: Vec<Entry>,
+    pub(super) others: Vec<Entry>,
+}
+
+impl Batch<'_> {
+    /// Takes what a command did into what will be written, and makes its answer.
+    pub(super) fn keep(&mut self, job: &Job, stamp: &Stamp, done: Executed<'_>) -> Result<Reply, Error> {
+        let Executed { key, target, request, outcome, due, entries, others } = done;
+        self.keep_outcome(job, stamp, target, request, &outcome, &entries);
+        let held = job.account.and_then(|(id, _)| self.accounts.get(&id)).map(|held| &held.account);
+        let member = job.account.map(|(_, member)| member);
+        let other = job.other.map(|(_, member)| member);
+        let parts = AnswerParts { program: &job.program, member, other, account: held, stamp, due, entries: &entries };
+        let event = event::of_command(&parts, &outcome, job.origin.historical);
+        let mut operation = message::operation(&parts, &outcome);
+        if let (Some((id, other)), None) = (job.other, &operation.pool) {
+            operation.pool = self.accounts.get(&id).and_then(|held| message::pool(&job.program.id, other, &held.account));
+        }
+        let (done, bytes) = match &outcome {
+            Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::remembered_reward(&operation, state)),
+            _ => {
+                let bytes = operation.encode_to_vec();
+                (Done::Operation(Box::new(operation)), bytes)
+            }
+        };
+        let other_event = job.other.and_then(|(id, other)| {
+            let account = self.accounts.get(&id).map(|held| &held.account);
+            let parts = AnswerParts { member: Some(other), other: member, account, entries: &others, ..parts };
+            event::of_command(&parts, &outcome, job.origin.historical)
+        });
+        for event in event.into_iter().chain(other_event) {
+            self.push_event(event);
+        }
+        for (account, posted) in [(job.account, entries), (job.other, others)] {
+            if let Some((id, _)) = account.filter(|_| !posted.is_empty()) {
+                self.changed.insert(id);
+                self.entries.extend(posted.into_iter().map(|entry| (id, entry)));
+            }
+        }
+        self.remember(key, AnswerKind::Operation, bytes);
+        Ok(Reply::Done { done, replayed: false })
+    }
+
+    fn keep_outcome(&mut self, job: &Job, stamp: &Stamp, target: Target, request: &[u8], outcome: &Outcome, entries: &[Entry]) {
+        let account = job.account.map(|(id, _)| id);
+        match (outcome, target, account) {
+            (Outcome::Awarded { purchase, .. }, Target::Purchase(key), _) => {
+                self.purchases.insert(key, (**purchase).clone());
+                let owner = purchase.member.map(|member| AccountId::of(&job.program.id, member));
+                self.new_purchases.push((key, owner, (**purchase).clone()));
+            }
+            (Outcome::Returned(returned), Target::Purchase(key), _) => {
+                self.purchases.insert(key, returned.purchase.clone());
+                let new = NewReturn {
+                    purchase_key: key,
+                    number: returned.purchase.returns,
+                    operation: stamp.operation,
+                    returned_net: returned.summary.returned,
+                    due_delta: returned.summary.due_delta,
+                    occurred_at: stamp.occurred_at,
+                    recorded_at: stamp.now,
+                    details: request.to_vec(),
+                };
+                self.new_returns.push(new);
+                match self.new_purchases.iter_mut().find(|(recorded, _, _)| *recorded == key) {
+                    Some((_, _, purchase)) => *purchase = returned.purchase.clone(),
+                    None => _ = self.returned.insert(key, returned.purchase.clone()),
+                }
+                self.keep_refunds(&returned.restored);
+            }
+            (Outcome::Refunded(restored), _, _) => self.keep_refunds(restored),
+            (Outcome::Redeemed { .. }, _, Some(account)) => self.keep_redemption(account, stamp, entries, EntryKind::Redeem),
+            (Outcome::Reserved { reservation }, _, Some(account)) => {
+                self.reservations.insert(reservation.id, (account, None));
+            }
+            (Outcome::Captured { reservation, closed, .. }, _, Some(account)) => {
+                self.keep_redemption(account, stamp, entries, EntryKind::Capture);
+                if *closed {
+                    self.end(reservation.id, account, ClosedReservation::Captured);
+                }
+            }
+            (Outcome::Released { reservation }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Released),
+            (Outcome::Earned { .. }, Target::Activity(key), Some(account)) => {
+                self.activities.insert(key, stamp.operation);
+                self.new_activities.push(NewActivity { key, account, operation: stamp.operation });
+            }
+            (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
+                // It stays with the account of who was first given it, whoever has taken that in or lets it go.
+                let named = job.presented.map_or(account, |member| AccountId::of(&job.program.id, member));
+                let owner = self.rewards.get(&key).map_or(named, |(owner, _)| *owner);
+                self.rewards.insert(key, (owner, state.clone()));
+                self.written_rewards.insert(key, (owner, state.clone()));
+            }
+            // Reservations that have come over are this account's, also when the other is let go.
+            (Outcome::Merged, _, Some(account)) => {
+                let came = entries.iter().filter_map(|entry| match &entry.source {
+                    Source::Merge { reservations, .. } => Some(reservations),
+                    _ => None,
+                });
+                self.reservations.extend(came.flatten().map(|held| (held.id, (account, None))));
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_redemption(&mut self, account: AccountId, stamp: &Stamp, entries: &[Entry], kind: EntryKind) {
+        let Some(spent) = entries.iter().find(|entry| entry.kind == kind && entry.points < 0) else { return };
+        let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
+        let (operation, version) = (stamp.operation, spent.version);
+        let (wallet, spent_at) = (spent.wallet.clone(), spent.recorded_at);
+        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spent_at, refunded: 0 });
+        self.new_redemptions.push(NewRedemption { operation, account, version, refunded: 0 });
+    }
+
+    fn keep_refunds(&mut self, restored: &Restored) {
+        for redemption in &restored.redemptions {
+            self.redemptions.insert(redemption.operation, redemption.clone());
+            match self.new_redemptions.iter_mut().find(|new| new.operation == redemption.operation) {
+                Some(new) => new.refunded = redemption.refunded,
+                None => _ = self.refunded.insert(redemption.operation, redemption.refunded),
+            }
+        }
+    }
+
+    fn end(&mut self, reservation: Uuid, account: AccountId, how: ClosedReservation) {
+        self.ended.insert(reservation, (account, how));
+        self.reservations.insert(reservation, (account, Some(how)));
+    }
+
+    pub(super) fn remember(&mut self, key: &RequestKey, kind: AnswerKind, answer: Vec<u8>) {
+        let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind, answer };
+        if let MapEntry::Vacant(free) = self.answers.entry(key.id()) {
+            free.insert(stored.clone());
+            let forget_at = (kind == AnswerKind::Refusal).then(|| self.now + REFUSAL_MEMORY);
+            self.new_answers.push(NewAnswer { operation: key.id(), stored, recorded_at: self.now, forget_at });
+        }
+    }
+
+    pub(super) fn push_event(&mut self, event: proto::events::Event) {
+        let id = self.context.uuid();
+        let stream = if event.member.is_empty() { event.aggregate.clone() } else { event.member.clone() };
+        let event = proto::events::Event { event_id: id.to_string(), ..event };
+        self.events.push(NewEvent { id, stream, at: self.now, payload: event.encode_to_vec() });
+    }
+}
