@@ -280,9 +280,7 @@ impl Account {
         wallet.remind_at = entry.remind_at;
         match (&entry.source, &mut self.pool) {
             (Source::Pool { member, account, change }, pool) => pool.get_or_insert_default().evolve(*member, *account, *change),
-            (Source::Transfer { member, .. }, Some(pool)) if entry.kind == EntryKind::TransferIn => {
-                pool.note_brought(*member, &self.wallets, entry);
-            }
+            (_, Some(pool)) if entry.kind == EntryKind::TransferIn => pool.note_brought(entry),
             _ => {}
         }
         self.evolve_reservations(entry);

@@ -5,7 +5,7 @@ use kernel::{MemberId, Timestamp};
 
 use super::between::Side;
 use super::ledger::Posting;
-use super::{AccountId, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Redeem, Refusal, Source, Wallet};
+use super::{AccountId, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Redeem, Refusal, Source};
 
 /// The most members that a pool has, those who are invited included.
 const MEMBERS_MAX: usize = 20;
@@ -15,6 +15,8 @@ const MEMBERS_MAX: usize = 20;
 pub struct Pool {
     /// Its members, the owner first.
     pub members: Vec<PoolMember>,
+    /// When each account first brought points, also of those who have left: what they spent may come back.
+    pub brought: Vec<(AccountId, Timestamp)>,
 }
 
 /// A member of a pool, or somebody who is invited.
@@ -28,8 +30,6 @@ pub struct PoolMember {
     pub joined: bool,
     /// Others may spend what he brings.
     pub shares: bool,
-    /// When he first brought some of what is left.
-    pub brought_at: Option<Timestamp>,
 }
 
 /// What changes in a pool about one member.
@@ -100,14 +100,17 @@ impl Pool {
         key.origin.is_some_and(|origin| origin == spender || shares(origin))
     }
 
-    /// Notes when a member began to bring what there is of his.
-    pub(super) fn note_brought(&mut self, member: MemberId, wallets: &[Wallet], entry: &Entry) {
-        let Some(known) = self.members.iter_mut().find(|known| known.member == member) else { return };
-        let there: i64 = wallets.iter().flat_map(|wallet| wallet.free_of(known.account)).map(|(_, points)| points).sum();
-        let came: i64 = entry.lots.iter().map(|lot| lot.points).sum();
-        if there == came || known.brought_at.is_none() {
-            known.brought_at = Some(entry.stamp.occurred_at);
+    /// Notes that points of an account have come.
+    pub(super) fn note_brought(&mut self, entry: &Entry) {
+        for origin in entry.lots.iter().filter_map(|lot| lot.key.origin) {
+            if self.brought_at(origin).is_none() {
+                self.brought.push((origin, entry.stamp.occurred_at));
+            }
         }
+    }
+
+    fn brought_at(&self, account: AccountId) -> Option<Timestamp> {
+        self.brought.iter().find(|(known, _)| *known == account).map(|(_, at)| *at)
     }
 
     /// Takes a change into the fold.
@@ -117,10 +120,8 @@ impl Pool {
             (PoolChange::Left, _) => self.members.retain(|known| known.member != member),
             (PoolChange::Shares(shares), Some(known)) => known.shares = shares,
             (PoolChange::Joined { shares } | PoolChange::Opened { shares }, Some(known)) => (known.joined, known.shares) = (true, shares),
-            (PoolChange::Opened { shares }, None) => {
-                self.members.push(PoolMember { member, account, joined: true, shares, brought_at: None })
-            }
-            (_, None) => self.members.push(PoolMember { member, account, joined: false, shares: false, brought_at: None }),
+            (PoolChange::Opened { shares }, None) => self.members.push(PoolMember { member, account, joined: true, shares }),
+            (_, None) => self.members.push(PoolMember { member, account, joined: false, shares: false }),
             (PoolChange::Invited, Some(_)) => {}
         }
     }
@@ -152,8 +153,8 @@ impl Ledger<'_> {
         Ok(Outcome::PoolChanged)
     }
 
-    /// Takes of what has come back from a pool what was given up since it was brought there: out of reach in a pool, it was counted as
-    /// spent.
+    /// Takes of what has come back from a pool what was given up since he first brought anything there: out of reach in a pool, it was
+    /// counted as spent.
     fn take_after_all(&mut self, wallet: &str, returned: i64, brought_at: Option<Timestamp>) {
         let Some(brought_at) = brought_at else { return };
         let held = self.account.wallet(wallet);
@@ -212,11 +213,12 @@ pub(super) fn leave(request: &LeavePool, pool: &mut Side<'_>, leaver: &mut Side<
     }
     // With the owner the invitations go that nobody has accepted.
     let invited: Vec<_> = known.members.iter().skip(1).filter(|_| is_owner).map(|other| (other.member, other.account)).collect();
-    let brought_at = known.member(request.member).and_then(|known| known.brought_at);
+    let brought_at = known.brought_at(request.account);
+    let sum = |lots: &[(LotKey, i64)]| lots.iter().map(|(_, free)| free).sum::<i64>();
+    brought.iter().try_for_each(|(wallet, lots)| leaver.books.check_room(&wallet.name, sum(lots)))?;
     let mut points = 0;
     for (wallet, lots) in brought.into_iter().filter(|(_, lots)| !lots.is_empty()) {
-        let taken: i64 = lots.iter().map(|(_, free)| free).sum();
-        leaver.books.check_room(&wallet.name, taken)?;
+        let taken = sum(&lots);
         points += taken;
         let out: Vec<_> = lots.iter().map(|(key, free)| LotChange { key: key.clone(), points: -free, reserved: 0 }).collect();
         // Who was merged into the leaver meanwhile keeps what was his.

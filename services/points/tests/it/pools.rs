@@ -189,7 +189,17 @@ async fn a_pool_hides_no_points_from_a_return(engine: TestEngine) {
     let left = platform.leave_pool(leave(&pool, 2)).await.unwrap().into_inner();
     assert_eq!((left.requested_points, suite.figures(2).await), (100, (0, 0, 0, 0)), "what was out of reach is taken after all");
     assert_eq!(suite.story(2).await.last().unwrap(), "CLAWBACK -100");
-    // What was brought later was earned otherwise.
+    // Nor does what comes back to the pool once he has left.
+    suite.award(2, "p4", 10_000).await;
+    let other = pool_of(&suite, &[(3, true, 0), (2, true, 0)]).await;
+    platform.contribute_to_pool(contribute(&other, 2, 100)).await.unwrap();
+    let spent = platform.redeem_from_pool(redeem_pooled(&other, 2, 100)).await.unwrap().into_inner().name;
+    platform.leave_pool(leave(&other, 2)).await.unwrap();
+    platform.return_purchase(down_to("p4", 0)).await.unwrap();
+    platform.refund_redemption(refund(&spent, None)).await.unwrap();
+    platform.leave_pool(leave(&other, 2)).await.unwrap();
+    assert_eq!(suite.figures(2).await, (0, 0, 0, 0));
+    // What was earned before anything was brought is spent by itself.
     suite.award(1, "p2", 10_000).await;
     platform.redeem(redeem(1, 100)).await.unwrap();
     platform.return_purchase(down_to("p2", 0)).await.unwrap();

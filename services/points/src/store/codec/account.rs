@@ -27,6 +27,16 @@ struct StoredState {
 struct StoredPool {
     #[prost(message, repeated, tag = "1")]
     members: Vec<StoredPoolMember>,
+    #[prost(message, repeated, tag = "2")]
+    brought: Vec<StoredBrought>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredBrought {
+    #[prost(bytes = "vec", tag = "1")]
+    account: Vec<u8>,
+    #[prost(int64, tag = "2")]
+    at: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -37,8 +47,6 @@ struct StoredPoolMember {
     joined: bool,
     #[prost(bool, tag = "3")]
     shares: bool,
-    #[prost(int64, optional, tag = "4")]
-    brought_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -173,17 +181,21 @@ impl StoredPool {
             identity: StoredIdentity::of(&(known.account, known.member)),
             joined: known.joined,
             shares: known.shares,
-            brought_at: known.brought_at.map(Timestamp::as_micros),
         };
-        StoredPool { members: pool.members.iter().map(member).collect() }
+        let brought = pool.brought.iter().map(|(account, at)| StoredBrought { account: account.0.as_bytes().to_vec(), at: at.as_micros() });
+        StoredPool { members: pool.members.iter().map(member).collect(), brought: brought.collect() }
     }
 
     fn pool(self) -> Result<Pool, Error> {
         let member = |stored: StoredPoolMember| {
             let (account, member) = stored.identity.identity()?;
-            Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares, brought_at: stored.brought_at.map(time) })
+            Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares })
         };
-        Ok(Pool { members: self.members.into_iter().map(member).collect::<Result<_, Error>>()? })
+        let brought = |stored: StoredBrought| Ok((AccountId(uuid(&stored.account, "account in a pool")?), time(stored.at)));
+        Ok(Pool {
+            members: self.members.into_iter().map(member).collect::<Result<_, Error>>()?,
+            brought: self.brought.into_iter().map(brought).collect::<Result<_, Error>>()?,
+        })
     }
 }
 
