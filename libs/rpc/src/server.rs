@@ -28,6 +28,7 @@ use crate::config::{Config, Flags, ServerConfig};
 use crate::directory::{Directory, DirectoryRpcs, KeySecret};
 use crate::edge::EdgeLayer;
 use crate::feed_service::FeedRpcs;
+use crate::gather::Gather;
 use crate::host::{Entry, Host, Started, database_options};
 use crate::limits::Limits;
 use crate::peer::{self, CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MemoryListener, STREAM_WINDOW_BYTES};
@@ -241,6 +242,7 @@ fn network(
         .layer(edge)
         .add_routes(routes);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
+    let incoming = incoming.map(|accepted| accepted.map(Gather::new));
     Ok(router.serve_with_incoming_shutdown(incoming, closed.cancelled_owned()))
 }
 
