@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use telemetry::metrics;
 use telemetry::metrics::BatchMetrics;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,14 +42,20 @@ pub struct ExecutorOptions {
     pub queue_max: usize,
     /// Commands in one batch.
     pub batch_max: usize,
+    /// A batch with fewer commands waits while another lane is at work. What begins and ends a transaction is paid for by each of its
+    /// commands, and two small batches cost more than one.
+    pub batch_small: usize,
 }
 
 impl ExecutorOptions {
-    /// The usual sizes: two lanes, 4,096 waiting in each, 256 in a batch.
+    /// The usual sizes: two lanes, 4,096 waiting in each, 256 in a batch, fewer than 24 a small one.
     pub fn new(name: &'static str) -> ExecutorOptions {
-        ExecutorOptions { name, lanes: 2, queue_max: 4_096, batch_max: 256 }
+        ExecutorOptions { name, lanes: 2, queue_max: 4_096, batch_max: 256, batch_small: 24 }
     }
 }
+
+/// How often a lane lets everything else that is ready run before it begins: calls that have just come in are a larger batch then.
+const STEPS_BACK: usize = 3;
 
 /// Why a command has no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +82,8 @@ pub enum SubmitError<E> {
 
 /// Gathers commands that arrive one by one into batches, because a commit for each is what kills a database.
 ///
-/// Commands queue in lanes by key. A lane runs one batch at a time: whatever has queued while the last was under way. It is a
-/// task of its own, so a caller that hangs up stops nothing. Correctness must not rest on lanes: another process has its own.
+/// Commands queue in lanes by key. A lane runs one batch at a time: whatever has queued while the last was under way. While there is
+/// little to do the lanes take turns. A lane is a task of its own, so a caller that hangs up stops nothing. Correctness must not rest on lanes: another process has its own.
 pub struct Executor<H: Handler> {
     lanes: Vec<mpsc::Sender<Job<H>>>,
     closing: CancellationToken,
@@ -99,13 +105,14 @@ impl<H: Handler> Executor<H> {
     pub fn start(handler: H, options: ExecutorOptions) -> Executor<H> {
         let handler = Arc::new(handler);
         let closing = CancellationToken::new();
+        let turn = Arc::new(Mutex::new(()));
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
         for number in 0..options.lanes.max(1) {
             let (sender, queue) = mpsc::channel(options.queue_max.max(1));
             lanes.push(sender);
             let metrics = metrics().batches(options.name, number);
-            let lane = Lane { handler: handler.clone(), options, number, closing: closing.clone(), metrics };
+            let lane = Lane { handler: handler.clone(), options, number, turn: turn.clone(), closing: closing.clone(), metrics };
             tasks.push(tokio::spawn(lane.run(queue)));
         }
         Executor { lanes, closing, tasks: Mutex::new(tasks) }
@@ -153,6 +160,8 @@ struct Lane<H: Handler> {
     handler: Arc<H>,
     options: ExecutorOptions,
     number: usize,
+    /// Held by the lane whose small batch is under way.
+    turn: Arc<Mutex<()>>,
     closing: CancellationToken,
     metrics: BatchMetrics,
 }
@@ -178,8 +187,31 @@ impl<H: Handler> Lane<H> {
             if received == 0 {
                 return; // Closed and empty.
             }
+            let _turn = self.gather(&mut queue, &mut jobs).await;
             self.metrics.taken(jobs.len(), queue.len());
             self.run_jobs(&mut jobs).await;
+        }
+    }
+
+    /// Takes along what comes in while everything else that is ready runs and, for a small batch, until it is this lane's turn.
+    async fn gather(&self, queue: &mut mpsc::Receiver<Job<H>>, jobs: &mut Vec<Job<H>>) -> Option<MutexGuard<'_, ()>> {
+        for _ in 0..STEPS_BACK {
+            tokio::task::yield_now().await;
+            self.take_ready(queue, jobs);
+        }
+        if jobs.len() >= self.options.batch_small {
+            return None;
+        }
+        let turn = self.turn.lock().await;
+        self.take_ready(queue, jobs);
+        Some(turn)
+    }
+
+    fn take_ready(&self, queue: &mut mpsc::Receiver<Job<H>>, jobs: &mut Vec<Job<H>>) {
+        while jobs.len() < self.options.batch_max
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
         }
     }
 

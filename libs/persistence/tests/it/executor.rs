@@ -16,6 +16,7 @@ static MIGRATIONS: &[Migration] = &[Migration {
 
 testkit::on_each_engine!(
     what_gathers_is_one_batch,
+    lanes_take_turns_while_there_is_little_to_do,
     commands_of_a_key_keep_their_order,
     past_the_bound_is_overload,
     what_is_too_late_never_reaches_the_database,
@@ -46,6 +47,8 @@ struct Journal {
     /// A permit per batch, so that a test decides when one begins.
     gate: Arc<Semaphore>,
     batches: Arc<AtomicUsize>,
+    /// Batches that have come to the gate.
+    gathered: Arc<AtomicUsize>,
 }
 
 impl Handler for Journal {
@@ -54,6 +57,7 @@ impl Handler for Journal {
     type Error = Error;
 
     async fn execute(&self, batch: &[Command]) -> Result<Vec<i64>, Error> {
+        self.gathered.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.expect("the gate stays").forget();
         self.batches.fetch_add(1, Ordering::SeqCst);
         let mut tx = self.database.begin().await?;
@@ -78,6 +82,21 @@ impl Handler for Journal {
     fn is_outage(error: &Error) -> bool {
         matches!(error, Error::Unavailable(_))
     }
+}
+
+/// While a small batch is under way another lane gathers; a batch that is not small does not wait.
+async fn lanes_take_turns_while_there_is_little_to_do(engine: TestEngine) {
+    let fixture = Fixture::start(&engine, 64, 1_000).await;
+    let first = fixture.submit(Command::Note { account: 1, note: 0 });
+    fixture.waiting_batch().await;
+    let small: Vec<_> = (0..5).map(|note| fixture.submit(Command::Note { account: 2, note })).collect();
+    let large: Vec<_> = (0..24).map(|note| fixture.submit(Command::Note { account: 3, note })).collect();
+    testkit::eventually(|| async { fixture.executor.queued() == 0 && fixture.gathered.load(Ordering::SeqCst) == 2 }).await;
+    fixture.open_gate();
+    for answer in join_all(small.into_iter().chain(large).chain([first])).await {
+        answer.unwrap().unwrap();
+    }
+    assert_eq!(fixture.batches.load(Ordering::SeqCst), 3);
 }
 
 async fn what_gathers_is_one_batch(engine: TestEngine) {
@@ -223,15 +242,16 @@ struct Fixture {
     executor: Arc<Executor<Journal>>,
     gate: Arc<Semaphore>,
     batches: Arc<AtomicUsize>,
+    gathered: Arc<AtomicUsize>,
 }
 
 impl Fixture {
     async fn start(engine: &TestEngine, lanes: usize, queue_max: usize) -> Fixture {
         let database = engine.open("journal", MIGRATIONS).await;
-        let (gate, batches) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let handler = Journal { database: database.clone(), gate: gate.clone(), batches: batches.clone() };
+        let (gate, batches, gathered) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::<AtomicUsize>::default());
+        let handler = Journal { database: database.clone(), gate: gate.clone(), batches: Arc::clone(&batches), gathered: gathered.clone() };
         let executor = Executor::start(handler, ExecutorOptions { lanes, queue_max, ..ExecutorOptions::new("journal") });
-        Fixture { database, executor: Arc::new(executor), gate, batches }
+        Fixture { database, executor: Arc::new(executor), gate, batches, gathered }
     }
 
     fn submit(&self, command: Command) -> tokio::task::JoinHandle<Result<i64, SubmitError<Error>>> {
@@ -251,7 +271,7 @@ impl Fixture {
 
     /// Returns when the lane has taken everything that was queued and waits at the gate.
     async fn waiting_batch(&self) {
-        testkit::eventually(|| async { self.executor.queued() == 0 }).await;
+        testkit::eventually(|| async { self.executor.queued() == 0 && self.gathered.load(Ordering::SeqCst) > 0 }).await;
     }
 
     fn open_gate(&self) {
