@@ -37,14 +37,19 @@ impl ProgramId {
 
     /// `programs/{program}`.
     pub fn name(&self) -> String {
-        format!("programs/{}", self.0)
+        ["programs/", self.as_str()].concat()
+    }
+
+    /// `programs/{program}/{collection}/{id}`: the name of something in a program.
+    pub fn name_of(&self, collection: &str, id: &str) -> String {
+        ["programs/", self.as_str(), "/", collection, "/", id].concat()
     }
 }
 
 impl MemberId {
     /// `programs/{program}/members/{member}`.
     pub fn name(&self, program: &ProgramId) -> String {
-        format!("programs/{program}/members/{}", self.0)
+        program.name_of("members", self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 }
 

@@ -34,15 +34,15 @@ pub(crate) struct AnswerParts<'a> {
 
 /// `programs/{program}/operations/{operation}`.
 fn operation_name(program: &ProgramId, operation: Uuid) -> String {
-    format!("programs/{program}/operations/{operation}")
+    program.name_of("operations", operation.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 pub(crate) fn purchase_name(program: &ProgramId, purchase: &str) -> String {
-    format!("programs/{program}/purchases/{purchase}")
+    program.name_of("purchases", purchase)
 }
 
 fn version_name(program: &ProgramId, number: i64) -> String {
-    if number == 0 { String::new() } else { format!("programs/{program}/versions/{number}") }
+    if number == 0 { String::new() } else { program.name_of("versions", &number.to_string()) }
 }
 
 pub(crate) fn money(program: &Program, minor_units: i64) -> proto::common::Money {
@@ -263,7 +263,7 @@ pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb:
     });
     let operation = if entry.stamp.operation.is_nil() { String::new() } else { operation_name(program, entry.stamp.operation) };
     pb::Entry {
-        name: format!("{member_name}/entries/{}", entry.version),
+        name: [&member_name, "/entries/", &entry.version.to_string()].concat(),
         version: entry.version,
         kind: kind(entry.kind).into(),
         wallet: entry.wallet.to_string(),
