@@ -70,7 +70,7 @@ struct Shared {
 pub struct Tx {
     inner: Inner,
     shared: Arc<Shared>,
-    /// What the commit writes last.
+    /// What the commit writes last; none where statements stand for themselves.
     pub(crate) events: Vec<NewEvent>,
     /// A statement of the caller's own has written events.
     wrote_events: bool,
@@ -130,6 +130,19 @@ impl Database {
         Ok(self.tx(inner))
     }
 
+    /// On PostgreSQL a connection on which each statement is committed by itself, which saves the round trips around one statement: reads
+    /// lock nothing, and what is written must fail when what it rests on has changed meanwhile. [`Tx::commit`] gives the
+    /// connection back; dropped, it is closed. In SQLite, which has no round trips, this is [`Database::begin`].
+    ///
+    /// The first statement fails with [`Error::Unavailable`] when the server has gone since the connection was used last: nothing has
+    /// happened then, and another attempt, by [`Database::begin`], finds a new one.
+    pub async fn autocommit(&self) -> Result<Tx, Error> {
+        match &self.pools {
+            Pools::Postgres(connections) => Ok(self.tx(Inner::Postgres(connections.autocommit().await?))),
+            Pools::Sqlite { .. } => self.begin().await,
+        }
+    }
+
     /// Begins a transaction that only reads. In SQLite it sees one snapshot and does not wait for the writer.
     pub async fn read(&self) -> Result<Tx, Error> {
         let inner = match &self.pools {
@@ -170,7 +183,9 @@ impl Pools {
         let connect = PgConnectOptions::from_str(&options.url)
             .map_err(|_| Error::Configuration("the database URL cannot be read".to_owned()))?
             .application_name(&format!("regulars-{schema}"))
-            .options([("search_path", schema)]);
+            // Every query goes by keys. A plan that was made while a table was small, and kept, would else read all of it for ever;
+            // plans that look at the values would be made anew for each statement; and nothing runs long enough to be worth compiling.
+            .options([("search_path", schema), ("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")]);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max)
             .acquire_timeout(options.acquire_timeout)
@@ -245,7 +260,11 @@ impl Tx {
         &self.shared.name
     }
 
-    /// Says that a statement with [`numbering_ctes!`](crate::numbering_ctes) has written events: readers are woken after the commit.
+    pub(crate) fn is_autocommit(&self) -> bool {
+        matches!(&self.inner, Inner::Postgres(tx) if tx.is_autocommit())
+    }
+
+    /// Says that a statement with [`numbering_ctes`](crate::numbering_ctes) has written events: readers are woken after the commit.
     pub fn mark_events_written(&mut self) {
         self.wrote_events = true;
     }

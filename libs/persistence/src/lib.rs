@@ -21,7 +21,7 @@ pub use database::{Connection, Database, DatabaseOptions, Engine, Tx};
 pub use effects::{DueEffect, Effect, EffectBacklog, EffectState};
 pub use error::{Error, IsRetryable};
 pub use executor::{Executor, ExecutorOptions, Handler, SubmitError};
-pub use feed::{FeedError, FeedEvent, FeedReader, NewEvent, NumberedEvents, Position};
+pub use feed::{FeedError, FeedEvent, FeedReader, NewEvent, NumberedEvents, Position, numbering_ctes};
 pub use keyring::{DataKey, Keyring, Purpose};
 pub use migrate::Migration;
 pub use requests::{Remembered, RequestKey};

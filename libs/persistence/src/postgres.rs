@@ -37,13 +37,14 @@ struct Held {
     used: Instant,
 }
 
-/// A transaction. Dropping it rolls back.
+/// A transaction; dropping it rolls back. Or a connection on which each statement stands for itself; dropping it closes that.
 pub(crate) struct PgTx {
     /// `None` before the beginning and after the end.
     held: Option<Held>,
     home: Connections,
     /// Given back when the connection is free again.
     permit: Option<OwnedSemaphorePermit>,
+    autocommit: bool,
 }
 
 impl Connections {
@@ -57,10 +58,7 @@ impl Connections {
     }
 
     pub(crate) async fn begin(&self) -> Result<PgTx, sqlx::Error> {
-        let room = self.0.room.clone().acquire_owned();
-        let permit = tokio::time::timeout(self.0.pool.options().get_acquire_timeout(), room).await;
-        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
-        let mut tx = PgTx { held: None, home: self.clone(), permit: Some(permit) };
+        let mut tx = self.place().await?;
         while let Some(held) = self.warm() {
             match tokio::time::timeout(ANSWER_MAX, tx.begin_on(held)).await {
                 Ok(Ok(())) => return Ok(tx),
@@ -68,9 +66,34 @@ impl Connections {
                 Ok(Err(_)) | Err(_) => tx.discard(),
             }
         }
-        let (connection, now) = (self.0.pool.acquire().await?, Instant::now());
-        tx.begin_on(Held { connection, taken: now, used: now }).await?;
+        let held = self.held().await?;
+        tx.begin_on(held).await?;
         Ok(tx)
+    }
+
+    /// A connection without a transaction. One that has waited may turn out to be dead at its first statement.
+    pub(crate) async fn autocommit(&self) -> Result<PgTx, sqlx::Error> {
+        let mut tx = self.place().await?;
+        tx.autocommit = true;
+        tx.held = match self.warm() {
+            Some(held) => Some(held),
+            None => Some(self.held().await?),
+        };
+        Ok(tx)
+    }
+
+    /// Waits until there is a connection to be had.
+    async fn place(&self) -> Result<PgTx, sqlx::Error> {
+        let room = self.0.room.clone().acquire_owned();
+        let permit = tokio::time::timeout(self.0.pool.options().get_acquire_timeout(), room).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
+        Ok(PgTx { held: None, home: self.clone(), permit: Some(permit), autocommit: false })
+    }
+
+    /// A connection from the pool.
+    async fn held(&self) -> Result<Held, sqlx::Error> {
+        let (connection, now) = (self.0.pool.acquire().await?, Instant::now());
+        Ok(Held { connection, taken: now, used: now })
     }
 
     /// The connection that was used last; those that have waited for too long go back to the pool.
@@ -85,14 +108,19 @@ impl Connections {
     async fn end(&self, held: Held, statement: &'static str) -> Result<(), sqlx::Error> {
         let mut ending = Ending(Some(held));
         ending.0.as_mut().expect("it ends here").connection.execute(statement).await?;
-        let Some(mut held) = ending.0.take() else { return Ok(()) };
+        if let Some(held) = ending.0.take() {
+            self.keep_warm(held);
+        }
+        Ok(())
+    }
+
+    fn keep_warm(&self, mut held: Held) {
         held.used = Instant::now();
         let mut warm = self.lock();
         // Looked at under the lock, behind which `close` clears the list.
         if !self.0.room.is_closed() {
             warm.push(held);
         }
-        Ok(())
     }
 
     pub(crate) async fn close(&self) {
@@ -118,6 +146,10 @@ impl Drop for Ending {
 }
 
 impl PgTx {
+    pub(crate) fn is_autocommit(&self) -> bool {
+        self.autocommit
+    }
+
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.held.as_mut().expect("the transaction has begun and not ended").connection
     }
@@ -130,6 +162,10 @@ impl PgTx {
 
     pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
         let held = self.held.take().expect("the transaction has begun and not ended");
+        if self.autocommit {
+            self.home.keep_warm(held);
+            return Ok(());
+        }
         self.home.end(held, "COMMIT").await
     }
 
@@ -143,6 +179,10 @@ impl PgTx {
 
 impl Drop for PgTx {
     fn drop(&mut self) {
+        // Nobody knows what a statement of its own is still doing.
+        if self.autocommit {
+            self.discard();
+        }
         let Some(held) = self.held.take() else { return };
         match Handle::try_current() {
             Ok(runtime) => {

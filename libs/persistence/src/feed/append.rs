@@ -1,5 +1,7 @@
+use std::sync::{Arc, LazyLock};
+
 use kernel::Timestamp;
-use sqlx::{PgConnection, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, PgConnection, QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{PARTITIONS, partition_of};
@@ -33,6 +35,7 @@ impl Tx {
     /// Transactions that write to the same stream must exclude each other *before* they commit, by the lock on the row that
     /// holds the stream's version: the order of their numbers is the order of their commits.
     pub async fn append_events(&mut self, mut events: Vec<NewEvent>) -> Result<(), Error> {
+        debug_assert!(!self.is_autocommit(), "an event belongs into the statement that it tells of");
         self.events.append(&mut events);
         Ok(())
     }
@@ -41,7 +44,7 @@ impl Tx {
 /// Events as columns for `unnest`, each with its place among those of its partition.
 ///
 /// [`Tx::append_events`] is what to use. This is for a statement of PostgreSQL that writes events along with everything else of its
-/// transaction, to save a round trip: it contains [`numbering_ctes!`](crate::numbering_ctes) and binds these as its first parameters.
+/// transaction, to save a round trip: it contains [`numbering_ctes`] and binds these as its first parameters.
 /// Nothing that follows it may wait for another transaction.
 #[derive(Debug, Default)]
 pub struct NumberedEvents {
@@ -61,28 +64,24 @@ pub struct NumberedEvents {
     pub payload: Vec<Vec<u8>>,
 }
 
-/// `concat!` of CTEs that number and write the events of [`NumberedEvents`] once `$fence`, a scalar expression, has been computed: it
+/// CTEs that number and write the events of [`NumberedEvents`] once `fence`, a scalar expression, has been computed: it
 /// must be true. What locks anything goes into it, since nothing may be locked after the heads.
-#[macro_export]
-macro_rules! numbering_ctes {
-    ($fence:literal) => {
-        concat!(
-            "heads AS MATERIALIZED (
-                 SELECT partition, head FROM feed_heads WHERE partition = ANY($1) AND ",
-            $fence,
-            " ORDER BY partition FOR UPDATE),
-             moved AS (
-                 UPDATE feed_heads SET head = heads.head + given.count
-                   FROM heads JOIN unnest($1::BIGINT[], $2::BIGINT[]) AS given (partition, count) ON given.partition = heads.partition
-                  WHERE feed_heads.partition = heads.partition),
-             numbered AS (
-                 INSERT INTO events (partition, sequence, event_id, at, payload)
-                 SELECT event.partition, heads.head + event.place, event.event_id, event.at, event.payload
-                   FROM unnest($3::BIGINT[], $4::BIGINT[], $5::UUID[], $6::TIMESTAMPTZ[], $7::BYTEA[])
-                             AS event (partition, place, event_id, at, payload)
-                   JOIN heads ON heads.partition = event.partition)"
-        )
-    };
+pub fn numbering_ctes(fence: &str) -> String {
+    format!(
+        "heads AS MATERIALIZED (
+             SELECT partition, head FROM feed_heads WHERE partition = ANY($1) AND {fence} ORDER BY partition FOR UPDATE),
+         moved AS (
+             UPDATE feed_heads SET head = heads.head + given.count
+               FROM heads JOIN (SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[])) AS given (partition, count)
+                    ON given.partition = heads.partition
+              WHERE feed_heads.partition = heads.partition),
+         numbered AS (
+             INSERT INTO events (partition, sequence, event_id, at, payload)
+             SELECT event.partition, heads.head + event.place, event.event_id, event.at, event.payload
+               FROM (SELECT unnest($3::BIGINT[]), unnest($4::BIGINT[]), unnest($5::UUID[]), unnest($6::TIMESTAMPTZ[]), unnest($7::BYTEA[]))
+                         AS event (partition, place, event_id, at, payload)
+               JOIN heads ON heads.partition = event.partition)"
+    )
 }
 
 impl NumberedEvents {
@@ -107,7 +106,8 @@ impl NumberedEvents {
 
 pub(crate) async fn write_to_postgres(conn: &mut PgConnection, events: Vec<NewEvent>) -> Result<(), sqlx::Error> {
     let NumberedEvents { partitions, counts, partition, place, id, at, payload } = NumberedEvents::of(events);
-    let write = sqlx::query(concat!("WITH ", numbering_ctes!("TRUE"), " SELECT 1"));
+    static WRITE: LazyLock<Arc<str>> = LazyLock::new(|| format!("WITH {} SELECT 1", numbering_ctes("TRUE")).into());
+    let write = sqlx::query(AssertSqlSafe(WRITE.clone()));
     let write = write.bind(partitions).bind(counts).bind(partition).bind(place).bind(id).bind(at).bind(payload);
     write.execute(conn).await?;
     Ok(())

@@ -8,7 +8,7 @@ pub(crate) mod append;
 mod position;
 mod reader;
 
-pub use append::{NewEvent, NumberedEvents};
+pub use append::{NewEvent, NumberedEvents, numbering_ctes};
 pub use position::{Position, PositionError};
 pub use reader::{FeedError, FeedEvent, FeedReader, Lag, Page};
 

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use kernel::{MemberId, ProgramId, Uuid};
 
@@ -17,6 +18,18 @@ pub(super) struct Keys {
     /// Redemptions that are named. Those of a purchase that goes back are known when it has been read.
     redemptions: Vec<Uuid>,
     returns: Vec<Uuid>,
+}
+
+/// Whether a job rests on its account alone, whose next entry fails when it has changed meanwhile, and on keys that are taken once: then it
+/// needs no lock, and one statement looks up all that it needs.
+pub(super) fn rests_on_one_account(job: &Job) -> bool {
+    let Work::Command { target, command, .. } = &*job.work else { return job.other.is_none() };
+    let alone = match (target, command) {
+        (Target::Account | Target::Reservation(_), _) => true,
+        (Target::Purchase(_), Command::Award(award)) => award.purchase.redemptions.is_empty(),
+        _ => false,
+    };
+    alone && job.other.is_none()
 }
 
 impl Keys {
@@ -56,7 +69,7 @@ impl Keys {
     }
 
     /// Redemptions to read: those that are named, and those that paid for purchases which go back.
-    pub(super) fn redemptions(&self, purchases: &HashMap<Uuid, Purchase>) -> Vec<Uuid> {
+    pub(super) fn redemptions(&self, purchases: &HashMap<Uuid, Arc<Purchase>>) -> Vec<Uuid> {
         let paid = self.returns.iter().filter_map(|key| purchases.get(key)).flat_map(|purchase| &purchase.input.redemptions);
         let mut all: Vec<Uuid> = self.redemptions.iter().chain(paid).copied().collect();
         all.sort_unstable();

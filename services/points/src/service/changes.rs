@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use kernel::Timestamp;
 use persistence::{Error, RequestKey, Tx, retry};
 use prost::Message;
@@ -59,5 +61,5 @@ pub(super) async fn remembered<M: Message + Default>(tx: &mut Tx, key: &RequestK
 /// Remembers such an answer for ever. `Conflict` when the same request has been answered meanwhile.
 pub(super) async fn remember(tx: &mut Tx, key: &RequestKey, answer: &impl Message, now: Timestamp) -> Result<(), Error> {
     let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind: AnswerKind::Other, answer: answer.encode_to_vec() };
-    store::insert_operations(tx, &[NewAnswer { operation: key.id(), stored, recorded_at: now, forget_at: None }]).await
+    store::insert_operations(tx, &[NewAnswer { operation: key.id(), stored: Arc::new(stored), recorded_at: now, forget_at: None }]).await
 }

@@ -46,7 +46,7 @@ impl Rpcs {
                 let (member, held) = self.surviving(&program.id, member).await?;
                 (Some(member), held)
             }
-            None => (None, store::Locked { account: Default::default(), facts: Default::default() }),
+            None => (None, store::Held::default()),
         };
         let id = member.map_or(AccountId(Uuid::nil()), |member| AccountId::of(&program.id, member));
         Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
@@ -215,7 +215,7 @@ impl Rpcs {
     }
 
     /// The account of a member, or of who survived him, through all merges.
-    pub(super) async fn surviving(&self, program: &ProgramId, member: MemberId) -> Result<(MemberId, store::Locked), Status> {
+    pub(super) async fn surviving(&self, program: &ProgramId, member: MemberId) -> Result<(MemberId, store::Held), Status> {
         let mut member = member;
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         loop {
@@ -229,7 +229,7 @@ impl Rpcs {
 }
 
 /// Does in memory what has fallen due and has not been written yet.
-fn settle_unseen(program: &Program, id: AccountId, held: &mut store::Locked, now: Timestamp) -> Vec<Entry> {
+fn settle_unseen(program: &Program, id: AccountId, held: &mut store::Held, now: Timestamp) -> Vec<Entry> {
     let Some(versions) = &program.versions else { return Vec::new() };
     Ledger::open(id, &mut held.account, versions, &held.facts, &Stamp::of_clock(now)).settle().entries
 }

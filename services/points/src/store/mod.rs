@@ -10,6 +10,7 @@ mod seals;
 mod write_batch;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::{DbTime, Engine, Error, Tx, on_engine};
@@ -23,23 +24,29 @@ pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
     lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,
 };
-pub(crate) use read_batch::{Found, Wanted, find};
+pub(crate) use read_batch::{Found, Wanted, find, find_unlocked};
 pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
 pub(crate) use seals::{NewSeal, SealRow, SealState, insert_seals, seal_states, seals};
 pub(crate) use write_batch::{Additions, write_additions};
 
-/// An account and what is known of its member, locked until the transaction ends.
-pub(crate) struct Locked {
+/// An account and what is known of its member, as a batch holds it.
+#[derive(Default)]
+pub(crate) struct Held {
     pub(crate) account: Account,
     pub(crate) facts: Facts,
 }
 
 /// A remembered answer.
-#[derive(Clone)]
 pub(crate) struct StoredAnswer {
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) kind: AnswerKind,
     pub(crate) answer: Vec<u8>,
+}
+
+impl StoredAnswer {
+    fn read(fingerprint: Vec<u8>, kind: i64, answer: Vec<u8>) -> Result<Arc<StoredAnswer>, Error> {
+        Ok(Arc::new(StoredAnswer { fingerprint, kind: AnswerKind::read(kind)?, answer: codec::unpack(answer)? }))
+    }
 }
 
 /// What a remembered answer is. The numbers are stored.
@@ -67,10 +74,13 @@ impl AnswerKind {
 /// A remembered answer to be written.
 pub(crate) struct NewAnswer {
     pub(crate) operation: Uuid,
-    pub(crate) stored: StoredAnswer,
+    pub(crate) stored: Arc<StoredAnswer>,
     pub(crate) recorded_at: Timestamp,
     pub(crate) forget_at: Option<Timestamp>,
 }
+
+/// A purchase to be written: its key, whose it is, and what it is.
+pub(crate) type NewPurchase = (Uuid, Option<AccountId>, Arc<Purchase>);
 
 /// A return to be written.
 pub(crate) struct NewReturn {
@@ -95,7 +105,7 @@ type AccountState = (Uuid, i64, Vec<u8>, Option<i64>, Option<Vec<u8>>);
 /// it fails with `Conflict`. What is known of the members is left to [`find`].
 ///
 /// Locking and reading are one statement here because `FOR UPDATE` itself returns the newest version of a row it waited for.
-pub(crate) async fn lock_accounts(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Locked>, Error> {
+pub(crate) async fn lock_accounts(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<AccountId, Held>, Error> {
     // SQLite's one writer holds everything already.
     let rows: Vec<(Uuid, i64, Vec<u8>)> = match tx.engine() {
         Engine::Postgres => {
@@ -103,26 +113,26 @@ pub(crate) async fn lock_accounts(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<
         }
         Engine::Sqlite => by_keys!(tx, keys, "SELECT account_id, version, state FROM accounts WHERE account_id", "")?,
     };
-    let empty = |id: &Uuid| (AccountId(*id), Locked { account: Account::default(), facts: Facts::default() });
-    let mut accounts: HashMap<AccountId, Locked> = keys.iter().map(empty).collect();
+    let empty = |id: &Uuid| (AccountId(*id), Held::default());
+    let mut accounts: HashMap<AccountId, Held> = keys.iter().map(empty).collect();
     for (id, version, state) in rows {
-        accounts.insert(AccountId(id), Locked { account: codec::decode_account(version, &state)?, facts: Facts::default() });
+        accounts.insert(AccountId(id), Held { account: codec::decode_account(version, &state)?, facts: Facts::default() });
     }
     Ok(accounts)
 }
 
 /// Remembered answers by operation.
-pub(crate) async fn operations(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<HashMap<Uuid, StoredAnswer>, Error> {
+pub(crate) async fn operations(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<HashMap<Uuid, Arc<StoredAnswer>>, Error> {
     let rows: Vec<AnswerRow> =
         by_keys!(tx, keys, "SELECT operation_id, fingerprint, kind, answer, forget_at FROM operations WHERE operation_id", "")?;
     let live = rows.into_iter().filter(|row| row.4.is_none_or(|at| at.0 > now));
-    live.map(|(id, fingerprint, kind, answer, _)| Ok((id, StoredAnswer { fingerprint, kind: AnswerKind::read(kind)?, answer }))).collect()
+    live.map(|(id, fingerprint, kind, answer, _)| Ok((id, StoredAnswer::read(fingerprint, kind, answer)?))).collect()
 }
 
 /// Purchases by key.
-pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Purchase>, Error> {
+pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Arc<Purchase>>, Error> {
     let rows: Vec<(Uuid, Vec<u8>)> = by_keys!(tx, keys, "SELECT purchase_key, details FROM purchases WHERE purchase_key", "")?;
-    rows.into_iter().map(|(key, details)| Ok((key, codec::decode_purchase(&details)?))).collect()
+    rows.into_iter().map(|(key, details)| Ok((key, Arc::new(codec::decode_purchase(&details)?)))).collect()
 }
 
 /// A table of keys that guard against doing something twice.
@@ -257,15 +267,28 @@ pub(crate) async fn insert_operations(tx: &mut Tx, answers: &[NewAnswer]) -> Res
             .push_bind(row.operation)
             .push_bind(&row.stored.fingerprint)
             .push_bind(row.stored.kind as i64)
-            .push_bind(&row.stored.answer)
+            .push_bind(codec::pack(&row.stored.answer))
             .push_bind(DbTime(row.recorded_at))
             .push_bind(row.forget_at.map(DbTime))
     );
     all_written(written, answers.len())
 }
 
+/// Makes room for answers where refusals are due to be forgotten.
+pub(crate) async fn forget(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<(), Error> {
+    for key in keys {
+        on_engine!(tx, |conn| sqlx::query("DELETE FROM operations WHERE operation_id = $1 AND forget_at <= $2")
+            .bind(key)
+            .bind(DbTime(now))
+            .execute(conn)
+            .await?
+            .rows_affected());
+    }
+    Ok(())
+}
+
 /// Records purchases. One that another process has recorded meanwhile makes the batch run again, and is found then.
-pub(crate) async fn insert_purchases(tx: &mut Tx, purchases: &[(Uuid, Option<AccountId>, Purchase)]) -> Result<(), Error> {
+pub(crate) async fn insert_purchases(tx: &mut Tx, purchases: &[NewPurchase]) -> Result<(), Error> {
     let written = insert_rows!(
         tx,
         purchases,

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kernel::{ProgramId, Timestamp, Uuid};
 use persistence::{DbTime, Error, Tx, on_engine};
 
 use super::codec::{self, StoredEntry};
-use super::{AccountState, Locked, StoredAnswer};
+use super::{AccountState, Held, StoredAnswer};
 use crate::domain::{Account, AccountId, Entry, EntryKind, Facts, Purchase, Stamp};
 
 /// A row of `entries`.
@@ -47,13 +48,13 @@ impl AccountRow {
     }
 }
 
-pub(super) fn locked_from_row(row: AccountState) -> Result<Locked, Error> {
+pub(super) fn locked_from_row(row: AccountState) -> Result<Held, Error> {
     let (_, version, state, fact_version, facts) = row;
     let facts = match (fact_version, facts) {
         (Some(version), Some(details)) => codec::decode_facts(version, &details)?,
         _ => Facts::default(),
     };
-    Ok(Locked { account: codec::decode_account(version, &state)?, facts })
+    Ok(Held { account: codec::decode_account(version, &state)?, facts })
 }
 
 /// The entry of a row.
@@ -97,7 +98,7 @@ fn kind(number: i64) -> Result<EntryKind, Error> {
 }
 
 /// An account with its member's facts, without locking it; empty when it does not exist.
-pub(crate) async fn read_account(tx: &mut Tx, id: AccountId) -> Result<Locked, Error> {
+pub(crate) async fn read_account(tx: &mut Tx, id: AccountId) -> Result<Held, Error> {
     let row: Option<AccountState> = on_engine!(tx, |conn| {
         sqlx::query_as(
         "SELECT a.account_id, a.version, a.state, f.version, f.details FROM accounts a LEFT JOIN facts f USING (account_id) WHERE a.account_id = $1",
@@ -108,7 +109,7 @@ pub(crate) async fn read_account(tx: &mut Tx, id: AccountId) -> Result<Locked, E
     })?;
     match row {
         Some(row) => locked_from_row(row),
-        None => Ok(Locked { account: Account::default(), facts: read_facts(tx, id).await? }),
+        None => Ok(Held { account: Account::default(), facts: read_facts(tx, id).await? }),
     }
 }
 
@@ -304,7 +305,7 @@ pub(crate) async fn purchase(tx: &mut Tx, key: Uuid) -> Result<Option<Purchase>,
 }
 
 /// A remembered answer by its operation.
-pub(crate) async fn read_operation(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<Option<StoredAnswer>, Error> {
+pub(crate) async fn read_operation(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<Option<Arc<StoredAnswer>>, Error> {
     Ok(super::operations(tx, &[id], now).await?.remove(&id))
 }
 

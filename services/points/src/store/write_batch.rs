@@ -1,44 +1,62 @@
 //! All that a batch adds to the ledger: on PostgreSQL in one statement, on SQLite, which has no round trips, in several.
 
+use std::sync::{Arc, LazyLock};
+
 use kernel::{MemberId, ProgramId, Uuid};
 use persistence::{Connection, DbTime, Error, NewEvent, NumberedEvents, Tx, numbering_ctes};
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
 use super::codec::{self, StoredEntry};
 use super::redemptions::insert_redemptions;
 use super::{
-    NewAnswer, NewRedemption, all_written, insert_entries, insert_operations, insert_purchases, write_accounts, write_reservation,
+    NewAnswer, NewPurchase, NewRedemption, insert_entries, insert_operations, insert_purchases, write_accounts, write_reservation,
 };
-use crate::domain::{Account, AccountId, ClosedReservation, Entry, MAIN_WALLET, Purchase};
+use crate::domain::{Account, AccountId, ClosedReservation, Entry, MAIN_WALLET};
 
 /// An account with what names it.
 pub(crate) type OwnedAccount<'a> = (AccountId, ProgramId, MemberId, &'a Account);
 
 /// What a batch adds. Keys are sorted, so that two processes never wait for each other in a circle.
 pub(crate) struct Additions<'a> {
-    /// In key order. They were locked, or are not there yet.
+    /// In key order. Each has new entries.
     pub(crate) accounts: Vec<OwnedAccount<'a>>,
     pub(crate) entries: &'a [(AccountId, Entry)],
     /// In key order.
     pub(crate) answers: &'a [NewAnswer],
     /// In key order.
-    pub(crate) purchases: &'a [(Uuid, Option<AccountId>, Purchase)],
+    pub(crate) purchases: &'a [NewPurchase],
     /// Each once, in key order.
     pub(crate) reservations: Vec<(Uuid, AccountId, Option<ClosedReservation>)>,
     pub(crate) redemptions: &'a [NewRedemption],
     pub(crate) events: Vec<NewEvent>,
 }
 
+impl Additions<'_> {
+    fn is_empty(&self) -> bool {
+        let Additions { accounts, entries, answers, purchases, reservations, redemptions, events } = self;
+        let rows = [accounts.len(), entries.len(), answers.len(), purchases.len(), reservations.len(), redemptions.len(), events.len()];
+        rows == [0; 7]
+    }
+}
+
 /// Writes it all. Nothing that follows in the transaction may wait for another: on PostgreSQL the heads of the feed are locked from
-/// here on, see [`numbering_ctes!`]. `Conflict` when another process has meanwhile opened one of the accounts or
+/// here on, see [`numbering_ctes`]. `Conflict` when another process has meanwhile changed one of the accounts or
 /// taken one of the keys: the batch is run again, and finds that.
 pub(crate) async fn write_additions(tx: &mut Tx, additions: Additions<'_>) -> Result<(), Error> {
+    if additions.is_empty() {
+        return Ok(());
+    }
     match tx.connection() {
-        Connection::Postgres(conn) => {
-            write_at_once(conn, additions).await?;
-            tx.mark_events_written();
-            Ok(())
-        }
+        Connection::Postgres(conn) => match write_at_once(conn, additions).await.map_err(Error::from) {
+            Ok(()) => {
+                tx.mark_events_written();
+                Ok(())
+            }
+            Err(Error::Unique { .. }) => Err(Error::Conflict),
+            Err(error) => Err(error),
+        },
         Connection::Sqlite(_) => {
             let Additions { accounts, entries, answers, purchases, reservations, redemptions, events } = additions;
             write_accounts(tx, &accounts).await?;
@@ -54,82 +72,139 @@ pub(crate) async fn write_additions(tx: &mut Tx, additions: Additions<'_>) -> Re
     }
 }
 
+/// A table that a batch adds rows to.
+struct Part {
+    table: &'static str,
+    /// Columns with their types.
+    columns: &'static str,
+    conflict: &'static str,
+}
+
 /// Each part waits for the one before it, so that locks are taken in one order: accounts, keys of requests, of purchases, heads of the
-/// feed. An account that another process has opened meanwhile shows in its entries: their versions are taken.
-const WRITE: &str = concat!(
-    "WITH accounts_written AS (
-         INSERT INTO accounts (account_id, program, member, version, active, pending, reserved, deficit, next_due_at, state)
-         SELECT * FROM unnest($8::UUID[], $9::TEXT[], $10::UUID[], $11::BIGINT[], $12::BIGINT[], $13::BIGINT[], $14::BIGINT[], $15::BIGINT[],
-                              $16::TIMESTAMPTZ[], $17::BYTEA[])
-         ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, active = excluded.active, pending = excluded.pending,
-             reserved = excluded.reserved, deficit = excluded.deficit, next_due_at = excluded.next_due_at, state = excluded.state
-         RETURNING 1),
-     operations_written AS (
-         INSERT INTO operations (operation_id, fingerprint, kind, answer, recorded_at, forget_at)
-         SELECT * FROM unnest($18::UUID[], $19::BYTEA[], $20::BIGINT[], $21::BYTEA[], $22::TIMESTAMPTZ[], $23::TIMESTAMPTZ[])
-          WHERE (SELECT count(*) FROM accounts_written) >= 0
-         ON CONFLICT (operation_id) DO UPDATE SET fingerprint = excluded.fingerprint, kind = excluded.kind, answer = excluded.answer,
-             recorded_at = excluded.recorded_at, forget_at = excluded.forget_at
-          WHERE operations.forget_at <= excluded.recorded_at
-         RETURNING 1),
-     purchases_written AS (
-         INSERT INTO purchases (purchase_key, account_id, operation, net, remaining_net, due_points, returns, occurred_at, recorded_at, details)
-         SELECT * FROM unnest($24::UUID[], $25::UUID[], $26::UUID[], $27::BIGINT[], $28::BIGINT[], $29::BIGINT[], $30::BIGINT[],
-                              $31::TIMESTAMPTZ[], $32::TIMESTAMPTZ[], $33::BYTEA[])
-          WHERE (SELECT count(*) FROM operations_written) >= 0
-         ON CONFLICT (purchase_key) DO NOTHING
-         RETURNING 1),
-     entries_written AS (
-         INSERT INTO entries (account_id, version, kind, wallet, points, active_after, pending_after, reserved_after, deficit_after, operation,
-             occurred_at, effective_at, recorded_at, details)
-         SELECT * FROM unnest($34::UUID[], $35::BIGINT[], $36::BIGINT[], $37::TEXT[], $38::BIGINT[], $39::BIGINT[], $40::BIGINT[],
-                              $41::BIGINT[], $42::BIGINT[], $43::UUID[], $44::TIMESTAMPTZ[], $45::TIMESTAMPTZ[], $46::TIMESTAMPTZ[], $47::BYTEA[])
-          WHERE (SELECT count(*) FROM purchases_written) >= 0
-         ON CONFLICT (account_id, version) DO NOTHING
-         RETURNING 1),
-     reservations_written AS (
-         INSERT INTO reservations (reservation_id, account_id, state)
-         SELECT * FROM unnest($48::UUID[], $49::UUID[], $50::BIGINT[])
-          WHERE (SELECT count(*) FROM entries_written) >= 0
-         ON CONFLICT (reservation_id) DO UPDATE SET account_id = excluded.account_id, state = excluded.state
-         RETURNING 1),
-     redemptions_written AS (
-         INSERT INTO redemptions (redemption, account_id, version, refunded)
-         SELECT * FROM unnest($51::UUID[], $52::UUID[], $53::BIGINT[], $54::BIGINT[])
-          WHERE (SELECT count(*) FROM reservations_written) >= 0
-         RETURNING 1), ",
-    numbering_ctes!("(SELECT count(*) FROM redemptions_written) >= 0"),
-    " SELECT (SELECT count(*) FROM accounts_written), (SELECT count(*) FROM operations_written), (SELECT count(*) FROM purchases_written),
-             (SELECT count(*) FROM entries_written)"
-);
+/// feed. An account that another process has changed meanwhile shows in its entries: their versions are taken. No other table is searched
+/// for a key before it is inserted, which would cost an index search and a record of the log for each row: a key that is taken fails it all.
+const PARTS: [Part; 6] = [
+    Part {
+        table: "accounts",
+        columns: "account_id UUID, program TEXT, member UUID, version BIGINT, active BIGINT, pending BIGINT, reserved BIGINT,
+                  deficit BIGINT, next_due_at TIMESTAMPTZ, state BYTEA",
+        conflict: "ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, active = excluded.active, pending = excluded.pending,
+                   reserved = excluded.reserved, deficit = excluded.deficit, next_due_at = excluded.next_due_at, state = excluded.state",
+    },
+    Part {
+        table: "operations",
+        columns: "operation_id UUID, fingerprint BYTEA, kind BIGINT, answer BYTEA, recorded_at TIMESTAMPTZ, forget_at TIMESTAMPTZ",
+        conflict: "",
+    },
+    Part {
+        table: "purchases",
+        columns: "purchase_key UUID, account_id UUID, operation UUID, net BIGINT, remaining_net BIGINT, due_points BIGINT, returns BIGINT,
+                  occurred_at TIMESTAMPTZ, recorded_at TIMESTAMPTZ, details BYTEA",
+        conflict: "",
+    },
+    Part {
+        table: "entries",
+        columns: "account_id UUID, version BIGINT, kind BIGINT, wallet TEXT, points BIGINT, active_after BIGINT, pending_after BIGINT,
+                  reserved_after BIGINT, deficit_after BIGINT, operation UUID, occurred_at TIMESTAMPTZ, effective_at TIMESTAMPTZ,
+                  recorded_at TIMESTAMPTZ, details BYTEA",
+        conflict: "",
+    },
+    Part {
+        table: "reservations",
+        columns: "reservation_id UUID, account_id UUID, state BIGINT",
+        conflict: "ON CONFLICT (reservation_id) DO UPDATE SET account_id = excluded.account_id, state = excluded.state",
+    },
+    Part { table: "redemptions", columns: "redemption UUID, account_id UUID, version BIGINT, refunded BIGINT", conflict: "" },
+];
 
-async fn write_at_once(conn: &mut PgConnection, additions: Additions<'_>) -> Result<(), Error> {
+/// The statement for each set of parts: bit 0 for the first. What begins a statement is paid for by every part of it, also by an empty one.
+static WRITES: LazyLock<[Arc<str>; 1 << PARTS.len()]> = LazyLock::new(|| std::array::from_fn(|parts| statement(parts).into()));
+
+fn statement(parts: usize) -> String {
+    let (mut sql, mut fence, mut parameter) = ("WITH ".to_owned(), "TRUE".to_owned(), 7);
+    for (_, Part { table, columns, conflict }) in PARTS.iter().enumerate().filter(|(bit, _)| parts & 1 << bit != 0) {
+        let (names, values): (Vec<&str>, Vec<String>) = columns
+            .split(',')
+            .filter_map(|column| column.trim().split_once(' '))
+            .map(|(name, kind)| {
+                parameter += 1;
+                (name, format!("unnest(${parameter}::{kind}[])"))
+            })
+            .unzip();
+        let (names, values) = (names.join(", "), values.join(", "));
+        sql += &format!("{table}_written AS (INSERT INTO {table} ({names}) SELECT {values} WHERE {fence} {conflict} RETURNING 1), ");
+        fence = format!("(SELECT count(*) FROM {table}_written) >= 0");
+    }
+    sql + &numbering_ctes(&fence) + " SELECT 1"
+}
+
+type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
+
+async fn write_at_once(conn: &mut PgConnection, additions: Additions<'_>) -> Result<(), sqlx::Error> {
     let Additions { accounts, entries, answers, purchases, reservations, redemptions, events } = additions;
+    let rows = [accounts.len(), answers.len(), purchases.len(), entries.len(), reservations.len(), redemptions.len()];
+    let parts = rows.iter().enumerate().filter(|(_, rows)| **rows > 0).map(|(bit, _)| 1 << bit).sum::<usize>();
     let NumberedEvents { partitions, counts, partition, place, id, at, payload } = NumberedEvents::of(events);
-    let mut query = sqlx::query_as(WRITE);
+    let mut query = sqlx::query(AssertSqlSafe(WRITES[parts].clone()));
     query = query.bind(partitions).bind(counts).bind(partition).bind(place).bind(id).bind(at).bind(payload);
+    if !accounts.is_empty() {
+        query = bind_accounts(query, &accounts);
+    }
+    if !answers.is_empty() {
+        query = bind_answers(query, answers);
+    }
+    if !purchases.is_empty() {
+        query = bind_purchases(query, purchases);
+    }
+    if !entries.is_empty() {
+        query = bind_entries(query, entries);
+    }
+    if !reservations.is_empty() {
+        query = query
+            .bind(column(&reservations, |row| row.0))
+            .bind(column(&reservations, |row| row.1.0))
+            .bind(column(&reservations, |row| super::reservation_state(row.2)));
+    }
+    if !redemptions.is_empty() {
+        query = query
+            .bind(column(redemptions, |row| row.operation))
+            .bind(column(redemptions, |row| row.account.0))
+            .bind(column(redemptions, |row| row.version))
+            .bind(column(redemptions, |row| row.refunded));
+    }
+    // To its end, which is the commit where statements stand for themselves.
+    query.execute(persistence::Traced(conn)).await?;
+    Ok(())
+}
 
+fn bind_accounts<'q>(query: PgQuery<'q>, accounts: &'q [OwnedAccount<'_>]) -> PgQuery<'q> {
     let figures =
         |account: &Account| account.wallet(MAIN_WALLET).map_or([0; 4], |main| [main.active, main.pending, main.reserved, main.deficit]);
-    query = query
-        .bind(column(&accounts, |row| row.0.0))
-        .bind(column(&accounts, |row| row.1.as_str()))
-        .bind(column(&accounts, |row| row.2.0))
-        .bind(column(&accounts, |row| row.3.version))
-        .bind(column(&accounts, |row| figures(row.3)[0]))
-        .bind(column(&accounts, |row| figures(row.3)[1]))
-        .bind(column(&accounts, |row| figures(row.3)[2]))
-        .bind(column(&accounts, |row| figures(row.3)[3]))
-        .bind(column(&accounts, |row| row.3.next_due().map(DbTime)))
-        .bind(column(&accounts, |row| codec::encode_state(row.3)));
-    query = query
+    query
+        .bind(column(accounts, |row| row.0.0))
+        .bind(column(accounts, |row| row.1.as_str()))
+        .bind(column(accounts, |row| row.2.0))
+        .bind(column(accounts, |row| row.3.version))
+        .bind(column(accounts, |row| figures(row.3)[0]))
+        .bind(column(accounts, |row| figures(row.3)[1]))
+        .bind(column(accounts, |row| figures(row.3)[2]))
+        .bind(column(accounts, |row| figures(row.3)[3]))
+        .bind(column(accounts, |row| row.3.next_due().map(DbTime)))
+        .bind(column(accounts, |row| codec::encode_state(row.3)))
+}
+
+fn bind_answers<'q>(query: PgQuery<'q>, answers: &'q [NewAnswer]) -> PgQuery<'q> {
+    query
         .bind(column(answers, |row| row.operation))
         .bind(column(answers, |row| &row.stored.fingerprint[..]))
         .bind(column(answers, |row| row.stored.kind as i64))
-        .bind(column(answers, |row| &row.stored.answer[..]))
+        .bind(column(answers, |row| codec::pack(&row.stored.answer)))
         .bind(column(answers, |row| DbTime(row.recorded_at)))
-        .bind(column(answers, |row| row.forget_at.map(DbTime)));
-    query = query
+        .bind(column(answers, |row| row.forget_at.map(DbTime)))
+}
+
+fn bind_purchases<'q>(query: PgQuery<'q>, purchases: &'q [NewPurchase]) -> PgQuery<'q> {
+    query
         .bind(column(purchases, |row| row.0))
         .bind(column(purchases, |row| row.1.map(|account| account.0)))
         .bind(column(purchases, |row| row.2.operation))
@@ -139,8 +214,11 @@ async fn write_at_once(conn: &mut PgConnection, additions: Additions<'_>) -> Res
         .bind(column(purchases, |row| row.2.returns))
         .bind(column(purchases, |row| DbTime(row.2.occurred_at)))
         .bind(column(purchases, |row| DbTime(row.2.recorded_at)))
-        .bind(column(purchases, |row| codec::encode_purchase(&row.2)));
-    query = query
+        .bind(column(purchases, |row| codec::encode_purchase(&row.2)))
+}
+
+fn bind_entries<'q>(query: PgQuery<'q>, entries: &'q [(AccountId, Entry)]) -> PgQuery<'q> {
+    query
         .bind(column(entries, |row| row.0.0))
         .bind(column(entries, |row| row.1.version))
         .bind(column(entries, |row| row.1.kind as i64))
@@ -154,21 +232,7 @@ async fn write_at_once(conn: &mut PgConnection, additions: Additions<'_>) -> Res
         .bind(column(entries, |row| DbTime(row.1.stamp.occurred_at)))
         .bind(column(entries, |row| DbTime(row.1.effective_at)))
         .bind(column(entries, |row| DbTime(row.1.recorded_at)))
-        .bind(column(entries, |row| prost::Message::encode_to_vec(&StoredEntry::of(&row.1))));
-    query = query
-        .bind(column(&reservations, |row| row.0))
-        .bind(column(&reservations, |row| row.1.0))
-        .bind(column(&reservations, |row| super::reservation_state(row.2)));
-    query = query
-        .bind(column(redemptions, |row| row.operation))
-        .bind(column(redemptions, |row| row.account.0))
-        .bind(column(redemptions, |row| row.version))
-        .bind(column(redemptions, |row| row.refunded));
-
-    let written: (i64, i64, i64, i64) = query.fetch_one(persistence::Traced(conn)).await?;
-    let wanted = [accounts.len(), answers.len(), purchases.len(), entries.len()];
-    let written = [written.0, written.1, written.2, written.3];
-    written.into_iter().zip(wanted).try_for_each(|(written, wanted)| all_written(written.unsigned_abs(), wanted))
+        .bind(column(entries, |row| prost::Message::encode_to_vec(&StoredEntry::of(&row.1))))
 }
 
 fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {

@@ -1,6 +1,7 @@
 //! What commands did, on its way into what will be written.
 
 use std::collections::hash_map::Entry as MapEntry;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::Uuid;
@@ -32,6 +33,7 @@ impl Batch<'_> {
     /// Takes what a command did into what will be written, and makes its answer.
     pub(super) fn keep(&mut self, job: &Job, stamp: &Stamp, done: Executed<'_>) -> Result<Reply, Error> {
         let Executed { key, target, request, outcome, due, entries, others } = done;
+        self.unseen |= job.account.is_some() && entries.is_empty();
         self.keep_outcome(job, stamp, target, request, &outcome, &entries);
         let held = job.account.and_then(|(id, _)| self.accounts.get(&id)).map(|held| &held.account);
         let member = job.account.map(|(_, member)| member);
@@ -71,15 +73,17 @@ impl Batch<'_> {
         let account = job.account.map(|(id, _)| id);
         match (outcome, target, account) {
             (Outcome::Awarded { purchase, .. }, Target::Purchase(key), _) => {
-                self.purchases.insert(key, (**purchase).clone());
+                let purchase = Arc::new((**purchase).clone());
                 let owner = purchase.member.map(|member| AccountId::of(&job.program.id, member));
-                self.new_purchases.push((key, owner, (**purchase).clone()));
+                self.purchases.insert(key, purchase.clone());
+                self.new_purchases.push((key, owner, purchase));
             }
             (Outcome::Returned(returned), Target::Purchase(key), _) => {
-                self.purchases.insert(key, returned.purchase.clone());
+                let purchase = Arc::new(returned.purchase.clone());
+                self.purchases.insert(key, purchase.clone());
                 let new = NewReturn {
                     purchase_key: key,
-                    number: returned.purchase.returns,
+                    number: purchase.returns,
                     operation: stamp.operation,
                     returned_net: returned.summary.returned,
                     due_delta: returned.summary.due_delta,
@@ -89,8 +93,8 @@ impl Batch<'_> {
                 };
                 self.new_returns.push(new);
                 match self.new_purchases.iter_mut().find(|(recorded, _, _)| *recorded == key) {
-                    Some((_, _, purchase)) => *purchase = returned.purchase.clone(),
-                    None => _ = self.returned.insert(key, returned.purchase.clone()),
+                    Some((_, _, recorded)) => *recorded = purchase,
+                    None => _ = self.returned.insert(key, purchase),
                 }
                 self.keep_refunds(&returned.restored);
             }
@@ -154,8 +158,8 @@ impl Batch<'_> {
     }
 
     pub(super) fn remember(&mut self, key: &RequestKey, kind: AnswerKind, answer: Vec<u8>) {
-        let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind, answer };
         if let MapEntry::Vacant(free) = self.answers.entry(key.id()) {
+            let stored = Arc::new(StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind, answer });
             free.insert(stored.clone());
             let forget_at = (kind == AnswerKind::Refusal).then(|| self.now + REFUSAL_MEMORY);
             self.new_answers.push(NewAnswer { operation: key.id(), stored, recorded_at: self.now, forget_at });

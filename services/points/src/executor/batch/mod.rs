@@ -1,6 +1,7 @@
 mod keep;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use kernel::{Context, MemberId, ProgramId, Timestamp, Uuid};
 use persistence::{Error, NewEvent, RequestKey, Tx};
@@ -18,17 +19,19 @@ use crate::domain::{
 use crate::error::{self, StoredRefusal};
 use crate::event;
 use crate::message;
-use crate::store::{self, Additions, AnswerKind, Found, Locked, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
+use crate::store::{self, Additions, AnswerKind, Found, Held, NewActivity, NewAnswer, NewPurchase, NewRedemption, NewReturn, StoredAnswer};
 
 /// What a batch has read, and what it is going to write. Commands see what those before them in the batch have done.
 pub(super) struct Batch<'a> {
     context: &'a Context,
     clock: &'a ClockConfig,
     now: Timestamp,
-    accounts: HashMap<AccountId, Locked>,
-    owners: BTreeMap<AccountId, (ProgramId, MemberId)>,
-    answers: HashMap<Uuid, StoredAnswer>,
-    purchases: HashMap<Uuid, Purchase>,
+    accounts: HashMap<AccountId, Held>,
+    owners: Owners,
+    answers: HashMap<Uuid, Arc<StoredAnswer>>,
+    /// Requests whose refusals make room.
+    forgotten: Vec<Uuid>,
+    purchases: HashMap<Uuid, Arc<Purchase>>,
     ended: HashMap<Uuid, (AccountId, ClosedReservation)>,
     rewards: HashMap<Uuid, (AccountId, RewardState)>,
     redemptions: HashMap<Uuid, Redemption>,
@@ -37,9 +40,9 @@ pub(super) struct Batch<'a> {
     changed: HashSet<AccountId>,
     entries: Vec<(AccountId, Entry)>,
     new_answers: Vec<NewAnswer>,
-    new_purchases: Vec<(Uuid, Option<AccountId>, Purchase)>,
+    new_purchases: Vec<NewPurchase>,
     /// Purchases of before that have gone back in this batch, as they are now.
-    returned: BTreeMap<Uuid, Purchase>,
+    returned: BTreeMap<Uuid, Arc<Purchase>>,
     new_returns: Vec<NewReturn>,
     /// As they stand last: open, or how they ended.
     reservations: BTreeMap<Uuid, (AccountId, Option<ClosedReservation>)>,
@@ -48,6 +51,16 @@ pub(super) struct Batch<'a> {
     refunded: BTreeMap<Uuid, i64>,
     new_activities: Vec<NewActivity>,
     events: Vec<NewEvent>,
+    /// Something was done that left no entry in its account.
+    unseen: bool,
+}
+
+/// Whose accounts are whose, in key order.
+type Owners = BTreeMap<AccountId, (ProgramId, MemberId)>;
+
+fn owners(jobs: &[Job]) -> Owners {
+    let accounts = |job: &Job| job.account.into_iter().chain(job.other);
+    jobs.iter().flat_map(|job| accounts(job).map(|(id, member)| (id, (job.program.id.clone(), member)))).collect()
 }
 
 impl<'a> Batch<'a> {
@@ -59,45 +72,62 @@ impl<'a> Batch<'a> {
         clock: &'a ClockConfig,
         now: Timestamp,
     ) -> Result<Batch<'a>, Error> {
-        let owners: BTreeMap<AccountId, (ProgramId, MemberId)> = jobs
-            .iter()
-            .flat_map(|job| job.account.into_iter().chain(job.other).map(|(id, member)| (id, (job.program.id.clone(), member))))
-            .collect();
+        let owners = owners(jobs);
         let keys = Keys::of(jobs, &owners);
-        let mut accounts = match &keys.find.accounts[..] {
+        let accounts = match &keys.find.accounts[..] {
             [] => HashMap::new(),
             ids => store::lock_accounts(tx, ids).await?,
         };
         if !keys.strangers.is_empty() {
             store::lock_purchases(tx, &keys.strangers).await?;
         }
-        let Found { facts, mut answers, purchases, ended } = store::find(tx, &keys.find, now).await?;
-        for (id, facts) in facts {
-            if let Some(held) = accounts.get_mut(&id) {
-                held.facts = facts;
-            }
+        let found = store::find(tx, &keys.find, accounts, now).await?;
+        let mut batch = Batch::of(owners, found, context, clock, now);
+        if !keys.activities.is_empty() {
+            batch.activities = store::activities(tx, &keys.activities).await?;
         }
-        let activities = if keys.activities.is_empty() { HashMap::new() } else { store::activities(tx, &keys.activities).await? };
-        // What is recorded already is answered with the answer of its day.
-        let first: Vec<Uuid> = activities.values().filter(|id| !answers.contains_key(id)).copied().collect();
-        if !first.is_empty() {
-            answers.extend(store::operations(tx, &first, now).await?);
+        let redeemed = keys.redemptions(&batch.purchases);
+        if !redeemed.is_empty() {
+            batch.redemptions = store::redemptions(tx, &redeemed).await?;
         }
-        let redeemed = keys.redemptions(&purchases);
-        let redemptions = if redeemed.is_empty() { HashMap::new() } else { store::redemptions(tx, &redeemed).await? };
-        let rewards = if keys.rewards.is_empty() { HashMap::new() } else { store::rewards(tx, &keys.rewards).await? };
-        Ok(Batch {
+        if !keys.rewards.is_empty() {
+            batch.rewards = store::rewards(tx, &keys.rewards).await?;
+        }
+        batch.recall(tx).await?;
+        Ok(batch)
+    }
+
+    /// Reads everything as it was at one moment, and locks nothing: for jobs that each rest on one account.
+    pub(super) async fn load_unlocked(
+        tx: &mut Tx,
+        jobs: &[Job],
+        context: &'a Context,
+        clock: &'a ClockConfig,
+        now: Timestamp,
+    ) -> Result<Batch<'a>, Error> {
+        let owners = owners(jobs);
+        let keys = Keys::of(jobs, &owners);
+        let found = store::find_unlocked(tx, &keys.find, now).await?;
+        let mut batch = Batch::of(owners, found, context, clock, now);
+        batch.recall(tx).await?;
+        Ok(batch)
+    }
+
+    fn of(owners: Owners, found: Found, context: &'a Context, clock: &'a ClockConfig, now: Timestamp) -> Batch<'a> {
+        let Found { accounts, answers, forgotten, purchases, ended } = found;
+        Batch {
             context,
             clock,
             now,
             accounts,
             owners,
             answers,
+            forgotten,
             purchases,
             ended,
-            rewards,
-            redemptions,
-            activities,
+            rewards: HashMap::new(),
+            redemptions: HashMap::new(),
+            activities: HashMap::new(),
             changed: HashSet::new(),
             entries: Vec::new(),
             new_answers: Vec::new(),
@@ -110,7 +140,23 @@ impl<'a> Batch<'a> {
             refunded: BTreeMap::new(),
             new_activities: Vec::new(),
             events: Vec::new(),
-        })
+            unseen: false,
+        }
+    }
+
+    /// What is recorded already is answered with the answer of its day.
+    async fn recall(&mut self, tx: &mut Tx) -> Result<(), Error> {
+        let recorded = self.activities.values().copied().chain(self.purchases.values().map(|purchase| purchase.operation));
+        let first: Vec<Uuid> = recorded.filter(|id| !self.answers.contains_key(id)).collect();
+        if !first.is_empty() {
+            self.answers.extend(store::operations(tx, &first, self.now).await?);
+        }
+        Ok(())
+    }
+
+    /// Whether one statement writes everything, and fails when anything has changed that the jobs have rested on.
+    pub(super) fn needs_no_lock(&self) -> bool {
+        !self.unseen && self.forgotten.is_empty()
     }
 
     /// Carries out one job. The lookup of its keys precedes every business check.
@@ -127,7 +173,7 @@ impl<'a> Batch<'a> {
             let reply = replay(key, &stored, command, exists)?;
             // The request id that was answered is bound from now on, like the one that came first.
             if let Reply::Done { .. } = reply {
-                self.remember(key, stored.kind, stored.answer);
+                self.remember(key, stored.kind, stored.answer.clone());
             }
             return Ok(reply);
         }
@@ -191,7 +237,7 @@ impl<'a> Batch<'a> {
         stamp: &Stamp,
         known: &Known,
     ) -> Result<Applied, Error> {
-        let mut stranger = Locked { account: Account::default(), facts: Default::default() };
+        let mut stranger = Held { account: Account::default(), facts: Default::default() };
         let (id, held) = match account {
             Some((id, _)) => (id, self.accounts.get_mut(&id).ok_or_else(not_locked)?),
             None => (AccountId(Uuid::nil()), &mut stranger),
@@ -256,6 +302,7 @@ impl<'a> Batch<'a> {
 
     /// Writes everything in one go. Keys are written sorted, so that two processes never wait for each other in a circle.
     pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), Error> {
+        store::forget(tx, &self.forgotten, self.now).await?;
         for (key, (account, state)) in &self.written_rewards {
             store::write_reward(tx, *key, *account, state).await?;
         }
@@ -316,7 +363,7 @@ impl<'a> Batch<'a> {
             Target::Account | Target::Activity(_) => {}
             Target::Purchase(key) => {
                 let presented = job.presented.or(job.account.map(|(_, member)| member));
-                known.purchase = self.purchases.get(key).filter(|purchase| purchase.member == presented).cloned();
+                known.purchase = self.purchases.get(key).filter(|purchase| purchase.member == presented).map(|found| (**found).clone());
                 let spent = match (command, &known.purchase) {
                     (Command::Award(award), _) => &award.purchase.redemptions[..],
                     (_, Some(purchase)) => &purchase.input.redemptions,

@@ -1,6 +1,7 @@
 //! The stored form of what the domain keeps inside a row: protobuf, so that fields can be added.
 
 mod account;
+mod answer;
 mod entry;
 mod facts;
 mod purchase;
@@ -15,6 +16,7 @@ use rust_decimal::Decimal;
 use crate::domain::{AccountId, Expiry, Gate, LotKey, Opening};
 
 pub(super) use account::{decode_account, encode_state};
+pub(super) use answer::{pack, unpack};
 pub(super) use entry::StoredEntry;
 pub(super) use facts::{decode_facts, encode_facts};
 pub(super) use purchase::{decode_purchase, decode_reward, encode_purchase, encode_reward_lot};
