@@ -17,7 +17,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     shell::run(&mut cargo([
         "build",
-        "--release",
+        "--profile",
+        "dist",
         "--package",
         "regulars",
         "--package",
@@ -28,8 +29,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "bench",
     ]))?;
     let programs = postgres::programs()?;
-    let mut bench = command(target("release/bench"), &options.rest);
-    bench.env("BENCH_PROGRAMS", programs).env("BENCH_REGULARS", target("release/regulars"));
+    let mut bench = command(target("dist/bench"), &options.rest);
+    bench.env("BENCH_PROGRAMS", programs).env("BENCH_REGULARS", target("dist/regulars"));
     if options.rest.iter().any(|argument| argument == "--help" || argument == "-h") {
         return shell::run(&mut bench);
     }

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
+use hyper_util::rt::TokioIo;
 use proto::common::{CalendarPeriod, Role, calendar_period};
 use proto::directory::directory_service_client::DirectoryServiceClient;
 use proto::directory::{CreateApiKeyRequest, CreateProgramRequest};
 use proto::points::points_service_client::PointsServiceClient;
 use proto::points::terms::{ExpiryRounding, PointRounding, ReturnPolicy};
 use proto::points::{CreateProgramVersionRequest, Terms};
-use rpc::Credential;
+use rpc::{Credential, Gather};
+use tokio::net::TcpStream;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::calls::{PROGRAM, PROGRAM_OF_DAYS};
 
@@ -118,7 +120,13 @@ impl Suite {
     }
 
     async fn channel(&self) -> anyhow::Result<Channel> {
-        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.tcp_nodelay(true).connect().await?)
+        let connect = tower::service_fn(async |to: Uri| {
+            let socket = TcpStream::connect((to.host().unwrap_or_default(), to.port_u16().unwrap_or_default())).await?;
+            socket.set_nodelay(true)?;
+            // As the suite does: what the callers of a connection ask at once goes out at once.
+            Ok::<_, std::io::Error>(TokioIo::new(Gather::new(socket)))
+        });
+        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.connect_with_connector(connect).await?)
     }
 
     /// A client on a connection of its own.
