@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Entry, EntryKind, Expiry, Lot, LotChange, LotKey, Merged, Pool, Source};
+use super::{Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -53,9 +53,9 @@ pub struct Wallet {
     pub lots: Vec<Lot>,
     /// Points owed: taken back after they had been spent.
     pub deficit: i64,
-    /// Points that should have been taken back and were given up because they had been spent, by the moment of that. When what was
-    /// spent before comes back, they are taken after all.
-    pub given_up: Vec<(Timestamp, i64)>,
+    /// Points that should have been taken back and were given up because they had been spent, oldest first. When what was spent
+    /// before comes back, they are taken after all.
+    pub given_up: Vec<GivenUp>,
     /// Σ spendable lots less what of them is reserved. Kept beside the lots so that reading it is one step.
     pub active: i64,
     /// Σ lots that are not spendable yet.
@@ -196,15 +196,6 @@ impl Wallet {
         self.sliding_until = self.sliding_until.max(Some(until));
     }
 
-    fn change_given_up(&mut self, moment: Timestamp, points: i64) {
-        match self.given_up.iter_mut().find(|(at, _)| *at == moment) {
-            Some((_, given_up)) => *given_up += points,
-            None => self.given_up.push((moment, points)),
-        }
-        assert!(self.given_up.iter().all(|(_, points)| *points >= 0), "no more is taken after all than was given up");
-        self.given_up.retain(|(_, points)| *points > 0);
-    }
-
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
         let index = match self.lots.binary_search_by(|lot| lot.key.cmp(key)) {
             Ok(index) => index,
@@ -268,8 +259,8 @@ impl Account {
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
-        for (moment, points) in &entry.given_up {
-            wallet.change_given_up(*moment, *points);
+        for change in &entry.given_up {
+            wallet.change_given_up(change);
         }
         if let Some(until) = entry.sliding_until {
             wallet.slide(until, entry);
@@ -309,8 +300,8 @@ impl Account {
                 return Some("takes more out of a lot than is in it".to_owned());
             }
         }
-        let given_up = |moment: Timestamp| wallet.given_up.iter().filter(|(at, _)| *at == moment).map(|(_, points)| points).sum::<i64>();
-        if entry.given_up.iter().any(|(moment, points)| given_up(*moment) + points < 0) {
+        let given_up = |change: &GivenUp| wallet.given_up.iter().find(|known| known.is_like(change)).map_or(0, |known| known.points);
+        if entry.given_up.iter().any(|change| given_up(change).checked_add(change.points).is_none_or(|points| points < 0)) {
             return Some("takes more after all than was given up".to_owned());
         }
         if let (Source::Reservation { id, stays_open: true, .. }, true) = (&entry.source, entry.kind != EntryKind::Reserve) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, LotKey, PoolChange, PurchaseId, Reservation};
+use super::{AccountId, GivenUp, LotKey, PoolChange, PurchaseId, Reservation};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -270,8 +270,8 @@ pub struct Entry {
     pub lots: Vec<LotChange>,
     /// Change of the deficit.
     pub deficit_delta: i64,
-    /// Points that should have been taken back and were given up, by the moment of that; negative where such were taken after all.
-    pub given_up: Vec<(Timestamp, i64)>,
+    /// Points that should have been taken back and were given up; negative where such were taken after all, or went to other books.
+    pub given_up: Vec<GivenUp>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.

@@ -5,7 +5,7 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Expiry, Facts, FrozenFacts, Known, LotChange, LotKey,
+    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Expiry, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey,
     MAIN_WALLET, MemberStatus, Outcome, Purchase, Refusal, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
 };
 
@@ -18,6 +18,8 @@ pub struct Ledger<'a> {
     pub(super) facts: &'a Facts,
     pub(super) stamp: &'a Stamp,
     pub(super) entries: Vec<Entry>,
+    /// Another account has entries up to here that come before what is posted in this one.
+    pub(super) comes_after: Timestamp,
 }
 
 /// What an entry needs besides what the books know.
@@ -26,7 +28,7 @@ pub(super) struct Posting {
     pub(super) wallet: Arc<str>,
     pub(super) lots: Vec<LotChange>,
     pub(super) deficit: i64,
-    pub(super) given_up: Vec<(Timestamp, i64)>,
+    pub(super) given_up: Vec<GivenUp>,
     pub(super) source: Source,
     pub(super) program_version: i64,
     pub(super) effective_at: Timestamp,
@@ -36,7 +38,7 @@ pub(super) struct Posting {
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
     pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
-        Ledger { id, account, versions, facts, stamp, entries: Vec::new() }
+        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
@@ -224,7 +226,7 @@ impl<'a> Ledger<'a> {
 
     /// When the next entry is recorded.
     pub(super) fn recorded_at(&self) -> Timestamp {
-        self.stamp.now.max(self.account.recorded_at + Duration::from_micros(1))
+        self.stamp.now.max(self.account.recorded_at.max(self.comes_after) + Duration::from_micros(1))
     }
 
     /// Writes an entry and takes it into the account.

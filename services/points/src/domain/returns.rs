@@ -1,7 +1,7 @@
 use super::ledger::Posting;
 use super::{
-    AccountId, EntryKind, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal, Restored,
-    ReturnPolicy, Source,
+    AccountId, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal,
+    Restored, ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -155,10 +155,19 @@ impl Ledger<'_> {
         taken.forgiven = left - taken.deficit;
         // By the terms what is not pending stays with the member; what was spent does not, if it comes back.
         let is_spent = policy != ReturnPolicy::OnlyPending && taken.forgiven > 0;
-        let given_up = if is_spent { vec![(self.recorded_at(), taken.forgiven)] } else { Vec::new() };
+        let given_up = if is_spent { vec![self.given_up(taken.forgiven)] } else { Vec::new() };
         let posting = self.posting(kind, MAIN_WALLET, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
         taken
+    }
+
+    /// Points that are given up with the next entry, in the name of who is named.
+    fn given_up(&self, points: i64) -> GivenUp {
+        let named = self.stamp.presented.and_then(|member| self.account.merged_account(member));
+        let others = self.account.merged.iter().flat_map(|merged| &merged.identities).map(|(account, _)| *account);
+        let others: Vec<AccountId> = others.filter(|account| Some(*account) != named).collect();
+        let of = if named.is_none() && others.is_empty() { Vec::new() } else { named.into_iter().chain([self.id]).chain(others).collect() };
+        GivenUp { at: self.recorded_at(), of, points }
     }
 
     /// The lot that the points of a purchase are in now: the one they went to, opened if its time has come, also when the account

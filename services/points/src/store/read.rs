@@ -70,7 +70,7 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         deficit_after: row.deficit_after,
         lots: details.lots()?,
         deficit_delta: details.deficit_delta,
-        given_up: details.given_up(),
+        given_up: details.given_up()?,
         source: details.source()?,
         sliding_until: details.slides_until(),
         remind_at: details.reminds_at(),

@@ -214,7 +214,7 @@ impl StoredWallet {
             reminded_to: self.reminded_to.map(time),
             remind_at: self.remind_at.map(time),
             sliding_lapsed_at: self.sliding_lapsed_at.map(time),
-            given_up: given_up(&self.given_up),
+            given_up: given_up(&self.given_up)?,
         })
     }
 }

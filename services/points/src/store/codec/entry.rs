@@ -4,7 +4,7 @@ use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredReservation};
 use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Entry, LotChange, PoolChange, PurchaseId, Source};
+use crate::domain::{AccountId, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -275,7 +275,7 @@ impl StoredEntry {
         self.sliding_until.map(time)
     }
 
-    pub(in crate::store) fn given_up(&self) -> Vec<(Timestamp, i64)> {
+    pub(in crate::store) fn given_up(&self) -> Result<Vec<GivenUp>, Error> {
         given_up(&self.given_up)
     }
 

@@ -20,8 +20,8 @@ struct Book {
     /// Until when sliding points live, and when they lapsed last before.
     until: Option<Timestamp>,
     lapsed_at: Option<Timestamp>,
-    /// Step by step, what was given up.
-    given_up: Vec<(u32, i64)>,
+    /// Step by step, what was given up, and whose accounts were one then, first his in whose name it was.
+    given_up: Vec<(u32, i64, Vec<usize>)>,
     merged: Vec<Merging>,
 }
 
