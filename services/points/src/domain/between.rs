@@ -8,7 +8,7 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    AccountId, Command, Entry, EntryKind, GivenUp, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool, Refusal,
+    AccountId, Command, Entry, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool, Refusal,
     Reservation, Source, Transfer, Wallet,
 };
 
@@ -22,12 +22,19 @@ pub struct Side<'a> {
 
 /// Carries out a command between two accounts: the outcome and what was posted in the books of each, in the order of the arguments.
 ///
-/// `first` is who gives in a transfer, the survivor of a merge, and the account that lets the other go; `second` the other side.
-pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_>) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
+/// `first` is who gives in a transfer, the survivor of a merge, the account that lets the other go, and the buyer whose goods go back;
+/// `second` the other side, for a return the account that holds what points paid.
+pub fn apply_between(
+    command: &Command,
+    known: &Known,
+    mut first: Side<'_>,
+    mut second: Side<'_>,
+) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
     let is_pool = |side: &Side<'_>| side.books.account.pool.is_some();
     let outcome = match command {
         Command::RedeemFromPool(request) => pool::redeem(request, &mut first, &mut second),
         Command::LeavePool(request) => pool::leave(request, &mut first, &mut second),
+        Command::Return(request) if !is_pool(&first) => first.books.take_back(request, known, Some(&mut second.books)),
         Command::Transfer(transfer) if !is_pool(&first) => move_points(transfer, &mut first, &mut second),
         Command::Merge(merge) if !is_pool(&first) && !is_pool(&second) => take_in(merge, &mut first, &mut second),
         Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),

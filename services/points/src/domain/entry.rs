@@ -121,6 +121,13 @@ pub enum Source {
     },
     /// A caller's reference: an order number.
     Reference(String),
+    /// The same, where a member spends from a pool.
+    Pooled {
+        /// Who.
+        spender: MemberId,
+        /// The caller's reference.
+        reference: String,
+    },
     /// A reward of another service.
     Reward {
         /// Its key.
@@ -288,4 +295,14 @@ pub struct Entry {
     pub effective_at: Timestamp,
     /// When it was recorded: strictly ascending in an account.
     pub recorded_at: Timestamp,
+}
+
+impl Entry {
+    /// Who spent the points, where they were in a pool or in the account of who had taken his in.
+    pub fn spender(&self) -> Option<MemberId> {
+        match self.source {
+            Source::Pooled { spender, .. } => Some(spender),
+            _ => self.stamp.presented,
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl<'a> Ledger<'a> {
             Command::Capture(capture) => self.capture(capture, known),
             Command::Release(release) => self.release(release, known),
             Command::Refund(refund) => self.refund(refund, known),
-            Command::Return(request) => self.take_back(request, known),
+            Command::Return(request) => self.take_back(request, known, None),
             Command::Adjust(adjust) => self.adjust(adjust),
             Command::SetExpiry(change) => self.set_expiry(change),
             Command::Forgive(forgive) => self.forgive(forgive),
@@ -188,6 +188,11 @@ impl<'a> Ledger<'a> {
     pub(super) fn check_room(&self, wallet: &str, points: i64) -> Result<(), Refusal> {
         let held = self.account.wallet(wallet).map_or(0, |wallet| wallet.active + wallet.pending + wallet.reserved);
         held.checked_add(points).map(|_| ()).ok_or(Refusal::Overflow)
+    }
+
+    /// Whether an account is this one, or was taken in.
+    pub(super) fn holds(&self, account: AccountId) -> bool {
+        account == self.id || self.account.has_merged(account)
     }
 
     pub(super) fn admit(&self) -> Result<(), Refusal> {

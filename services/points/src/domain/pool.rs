@@ -187,7 +187,7 @@ pub(super) fn redeem(request: &RedeemFromPool, pool: &mut Side<'_>, spender: &mu
         return Err(Refusal::InsufficientPoints { missing: (redeem.points - active).max(1) });
     }
     let lots = pool.books.spend_where(&redeem.wallet, actual, may_spend, |points| (-points, 0));
-    let source = Source::Reference(redeem.reference.clone());
+    let source = Source::Pooled { spender: *member, reference: redeem.reference.clone() };
     pool.books.post(Posting { lots, ..pool.books.posting(EntryKind::Redeem, &redeem.wallet, source) });
     Ok(Outcome::Redeemed { requested: redeem.points, actual })
 }

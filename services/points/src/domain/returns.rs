@@ -65,7 +65,10 @@ impl Ledger<'_> {
     /// Works out anew what the rest of the purchase deserves, under the version and facts of its day, and takes back the
     /// difference; what points paid of it is given back before, so that it can be taken. What is left alone decides, never the way
     /// there.
-    pub(super) fn take_back(&mut self, request: &Return, known: &Known) -> Result<Outcome, Refusal> {
+    ///
+    /// `other` are the books that hold what points paid, where that is not all in these: a pool's, or those of who had taken this
+    /// account in when they were spent.
+    pub(super) fn take_back(&mut self, request: &Return, known: &Known, other: Option<&mut Ledger<'_>>) -> Result<Outcome, Refusal> {
         let before = known.purchase.as_ref().ok_or(Refusal::PurchaseNotFound)?;
         let version = self.versions.number(before.facts.version).ok_or(Refusal::PurchaseNotFound)?;
         let mut after = before.clone();
@@ -78,7 +81,7 @@ impl Ledger<'_> {
         after.due = if before.member.is_some() { explanation.points() } else { 0 };
         after.returns += 1;
         let due_delta = after.due - before.due;
-        let restored = self.give_back_paid(&mut after, request.give_back, known)?;
+        let restored = self.give_back_paid(&mut after, request.give_back, known, other)?;
         let mut taken = Taken::default();
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
@@ -92,7 +95,13 @@ impl Ledger<'_> {
 
     /// Gives back what points paid of the goods that went back. By default it is what the rest of the purchase does not keep, so that
     /// slices come to the same as the whole.
-    fn give_back_paid(&mut self, purchase: &mut Purchase, wanted: Option<i64>, known: &Known) -> Result<Restored, Refusal> {
+    fn give_back_paid(
+        &mut self,
+        purchase: &mut Purchase,
+        wanted: Option<i64>,
+        known: &Known,
+        mut other: Option<&mut Ledger<'_>>,
+    ) -> Result<Restored, Refusal> {
         let left: i64 = known.redemptions.iter().map(|redemption| redemption.left()).sum();
         let deserved = (purchase.redeemed - purchase.redeemed_kept() - purchase.given_back).clamp(0, left);
         let points = wanted.unwrap_or(deserved);
@@ -100,6 +109,7 @@ impl Ledger<'_> {
             return Err(Refusal::ExceedsRedemption { left });
         }
         self.check_room(MAIN_WALLET, points)?;
+        other.iter().try_for_each(|books| books.check_room(MAIN_WALLET, points))?;
         purchase.given_back += points;
         let mut restored = Restored::default();
         let mut rest = points;
@@ -108,7 +118,10 @@ impl Ledger<'_> {
             rest -= part;
             if part > 0 {
                 let source = Source::Redemption { operation: redemption.operation, purchase: Some(purchase.input.id.clone()) };
-                self.give_back(redemption, part, source, &mut restored)?;
+                match &mut other {
+                    Some(other) if !self.holds(redemption.account) => other.give_back(redemption, part, source, &mut restored)?,
+                    _ => self.give_back(redemption, part, source, &mut restored)?,
+                }
             }
         }
         Ok(restored)

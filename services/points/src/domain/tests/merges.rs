@@ -13,7 +13,7 @@ fn days(count: i32) -> Period {
 
 /// Two members, the first with 100 points, the second with 60.
 fn two(terms: Terms) -> Town {
-    let mut town = Town::new(2, terms);
+    let mut town = Town::new(3, terms);
     town.run(0, award("a", 10_000)).unwrap();
     town.run(1, award("b", 6_000)).unwrap();
     town
@@ -293,6 +293,29 @@ fn what_was_forgiven_at_many_times_is_kept_in_a_list_with_an_end() {
         assert_eq!(town.balances(0).0, 0);
     }
     assert_eq!(town.benches[0].account.wallets[0].given_up, []);
+}
+
+/// What was spent while two were one is in the survivor's books, and goes back there when they are two again.
+#[test]
+fn what_paid_while_two_were_one_goes_back_where_it_came_from() {
+    for wait in [false, true] {
+        let mut town = two(terms());
+        town.merge(0, 1).unwrap();
+        town.run(1, redeem(80)).unwrap();
+        let spent = town.last_operation(1);
+        town.run(1, refunds::paid("c", 4_000, Vec::new(), vec![spent])).unwrap();
+        town.unmerge(0, 1).unwrap();
+        let before = (town.balances(0).0, town.balances(1).0);
+        if wait {
+            town.merge(2, 0).unwrap();
+        }
+        let survivor = town.home(0);
+        let half = town.goods_go_back(1, 0, "c", 2_000).unwrap();
+        assert_eq!((half.restored.points, half.summary.due_delta), (40, -20));
+        town.goods_go_back(1, 0, "c", 0).unwrap();
+        assert_eq!((town.balances(survivor).0, town.balances(1).0), (before.0 + 80, before.1 - 40));
+        assert_eq!(town.goods_go_back(1, 0, "c", 0).unwrap_err(), Refusal::NothingToReturn);
+    }
 }
 
 proptest! {
