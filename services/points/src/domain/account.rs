@@ -68,6 +68,8 @@ pub struct Wallet {
     pub sliding_lapsed_at: Option<Timestamp>,
     /// Expiries up to this moment have been announced.
     pub reminded_to: Option<Timestamp>,
+    /// Of them those that points have been moved to since, and that are to be announced all the same.
+    pub remind_again: Vec<Timestamp>,
     /// When the next expiry is to be announced.
     pub remind_at: Option<Timestamp>,
 }
@@ -107,6 +109,7 @@ impl Wallet {
             sliding_until: None,
             sliding_lapsed_at: None,
             reminded_to: None,
+            remind_again: Vec::new(),
             remind_at: None,
         }
     }
@@ -164,7 +167,8 @@ impl Wallet {
     /// The next expiry that has not been announced, and how many points lapse then.
     pub fn next_reminder(&self) -> Option<(Timestamp, i64)> {
         let lapses = self.spendable().filter_map(|(key, points)| Some((key.lapses_at(self.sliding_until)?, points)));
-        let mut ahead = lapses.filter(|(at, _)| self.reminded_to.is_none_or(|to| *at > to)).peekable();
+        let is_open = |at: &Timestamp| self.reminded_to.is_none_or(|to| *at > to) || self.remind_again.contains(at);
+        let mut ahead = lapses.filter(|(at, _)| is_open(at)).peekable();
         let (next, _) = *ahead.peek()?;
         Some((next, ahead.take_while(|(at, _)| *at == next).map(|(_, points)| points).sum()))
     }
@@ -194,6 +198,25 @@ impl Wallet {
             self.sliding_lapsed_at = Some(lapsed_at);
         }
         self.sliding_until = self.sliding_until.max(Some(until));
+    }
+
+    /// Notes what was announced, and what points a change of expiry has moved to a moment that had been.
+    fn evolve_reminders(&mut self, entry: &Entry) {
+        if let Source::Reminder { expires_at, .. } = entry.source {
+            self.reminded_to = self.reminded_to.max(Some(expires_at));
+            self.remind_again.retain(|at| *at != expires_at);
+        }
+        if let (Source::Expiry { .. }, Some(reminded_to)) = (&entry.source, self.reminded_to) {
+            let moved_to =
+                entry.lots.iter().filter(|change| change.points > 0).filter_map(|change| change.key.lapses_at(self.sliding_until));
+            self.remind_again.extend(moved_to.filter(|at| *at <= reminded_to));
+            self.remind_again.sort_unstable();
+            self.remind_again.dedup();
+        }
+        if !self.remind_again.is_empty() {
+            let lapses: Vec<Timestamp> = self.lots.iter().filter_map(|lot| lot.key.lapses_at(self.sliding_until)).collect();
+            self.remind_again.retain(|at| lapses.contains(at));
+        }
     }
 
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
@@ -265,9 +288,7 @@ impl Account {
         if let Some(until) = entry.sliding_until {
             wallet.slide(until, entry);
         }
-        if let Source::Reminder { expires_at, .. } = entry.source {
-            wallet.reminded_to = Some(expires_at);
-        }
+        wallet.evolve_reminders(entry);
         wallet.remind_at = entry.remind_at;
         match (&entry.source, &mut self.pool) {
             (Source::Pool { member, account, change }, pool) => pool.get_or_insert_default().evolve(*member, *account, *change),

@@ -67,6 +67,8 @@ struct StoredWallet {
     sliding_lapsed_at: Option<i64>,
     #[prost(message, repeated, tag = "8")]
     given_up: Vec<StoredGivenUp>,
+    #[prost(int64, repeated, tag = "9")]
+    remind_again: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -143,6 +145,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         deficit: wallet.deficit,
         sliding_until: wallet.sliding_until.map(Timestamp::as_micros),
         reminded_to: wallet.reminded_to.map(Timestamp::as_micros),
+        remind_again: wallet.remind_again.iter().map(|at| at.as_micros()).collect(),
         remind_at: wallet.remind_at.map(Timestamp::as_micros),
         sliding_lapsed_at: wallet.sliding_lapsed_at.map(Timestamp::as_micros),
         given_up: stored_given_up(&wallet.given_up),
@@ -212,6 +215,7 @@ impl StoredWallet {
             lots,
             sliding_until: self.sliding_until.map(time),
             reminded_to: self.reminded_to.map(time),
+            remind_again: self.remind_again.into_iter().map(time).collect(),
             remind_at: self.remind_at.map(time),
             sliding_lapsed_at: self.sliding_lapsed_at.map(time),
             given_up: given_up(&self.given_up)?,
