@@ -264,13 +264,21 @@ pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid,)>, Error> {
     .await)?)
 }
 
-/// Accounts of any program in which something has fallen due, the longest waiting first.
-pub(crate) async fn due_accounts(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(String, Uuid)>, Error> {
-    Ok(on_engine!(tx, |conn| sqlx::query_as("SELECT program, member FROM accounts WHERE next_due_at <= $1 ORDER BY next_due_at LIMIT $2")
-        .bind(DbTime(now))
-        .bind(limit)
-        .fetch_all(conn)
-        .await)?)
+/// A row of the accounts in which something has fallen due: when, its key, program and member.
+pub(crate) type DueRow = (DbTime, Uuid, String, Uuid);
+
+/// Accounts of any program in which something has fallen due, the longest waiting first, after one of them.
+pub(crate) async fn due_accounts(tx: &mut Tx, now: Timestamp, after: (DbTime, Uuid), limit: i64) -> Result<Vec<DueRow>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT next_due_at, account_id, program, member FROM accounts WHERE next_due_at <= $1 AND (next_due_at, account_id) > ($2, $3)
+          ORDER BY next_due_at, account_id LIMIT $4",
+    )
+    .bind(DbTime(now))
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
 }
 
 /// Accounts of a program in which something has fallen due.
