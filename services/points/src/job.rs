@@ -56,7 +56,7 @@ pub(crate) fn start_counting(host: &Host, database: &Database) {
         async move {
             let mut tx = database.read().await?;
             for (program, points) in store::outstanding(&mut tx).await? {
-                telemetry::metrics().points_outstanding(&program, points);
+                telemetry::metrics().points_outstanding(&program, i64::try_from(points).unwrap_or(i64::MAX));
             }
             Ok::<(), Error>(())
         }

@@ -305,8 +305,8 @@ impl Account {
     pub fn cannot_evolve(&self, entry: &Entry) -> Option<String> {
         let empty = Wallet::new(&entry.wallet);
         let wallet = self.wallet(&entry.wallet).unwrap_or(&empty);
-        if wallet.deficit + entry.deficit_delta < 0 {
-            return Some("repays more than is owed".to_owned());
+        if wallet.deficit.checked_add(entry.deficit_delta).is_none_or(|deficit| deficit < 0) {
+            return Some("repays more than is owed, or owes more than can be counted".to_owned());
         }
         let mut lots: Vec<(&LotKey, i64, i64)> = wallet.lots.iter().map(|lot| (&lot.key, lot.points, lot.reserved)).collect();
         for change in &entry.lots {
@@ -315,11 +315,13 @@ impl Account {
                 lots.len() - 1
             });
             let (_, points, reserved) = &mut lots[index];
-            *points += change.points;
-            *reserved += change.reserved;
+            (*points, *reserved) = (points.saturating_add(change.points), reserved.saturating_add(change.reserved));
             if !(0 <= *reserved && *reserved <= *points) {
                 return Some("takes more out of a lot than is in it".to_owned());
             }
+        }
+        if lots.iter().map(|(_, points, _)| i128::from(*points)).sum::<i128>() > i128::from(i64::MAX) {
+            return Some("has more points than can be counted".to_owned());
         }
         let given_up = |change: &GivenUp| wallet.given_up.iter().find(|known| known.is_like(change)).map_or(0, |known| known.points);
         if entry.given_up.iter().any(|change| given_up(change).checked_add(change.points).is_none_or(|points| points < 0)) {

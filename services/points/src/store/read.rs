@@ -254,11 +254,15 @@ pub(crate) async fn accounts_page(tx: &mut Tx, after: Uuid, limit: i64) -> Resul
     .await)?)
 }
 
-/// Accounts that have entries and no row.
-pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid,)>, Error> {
+/// Accounts that have entries or seals and no row, with what they have.
+pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid, String)>, Error> {
     Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT DISTINCT account_id FROM entries WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = entries.account_id)
-          ORDER BY account_id",
+        "SELECT DISTINCT account_id, 'entries' AS what FROM entries
+          WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = entries.account_id)
+          UNION ALL
+         SELECT DISTINCT account_id, 'seals' FROM seals
+          WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = seals.account_id)
+          ORDER BY account_id, what",
     )
     .fetch_all(conn)
     .await)?)
@@ -293,13 +297,17 @@ pub(crate) async fn due_in_program(tx: &mut Tx, program: &ProgramId, now: Timest
     .await)?)
 }
 
-/// Per program the points of main wallets that members can still spend: active, pending and reserved.
-pub(crate) async fn outstanding(tx: &mut Tx) -> Result<Vec<(String, i64)>, Error> {
-    Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT program, CAST(SUM(active + pending + reserved) AS BIGINT) FROM accounts GROUP BY program",
+/// Per program the points of main wallets that members can still spend: active, pending and reserved. A wallet counts to the end of an
+/// `i64` and a program beyond, so that the halves of the numbers are added each by itself.
+pub(crate) async fn outstanding(tx: &mut Tx) -> Result<Vec<(String, i128)>, Error> {
+    let rows: Vec<(String, i64, i64)> = on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT program, CAST(SUM((active + pending + reserved) >> 32) AS BIGINT),
+                CAST(SUM((active + pending + reserved) & 4294967295) AS BIGINT)
+           FROM accounts GROUP BY program",
     )
     .fetch_all(conn)
-    .await)?)
+    .await)?;
+    Ok(rows.into_iter().map(|(program, high, low)| (program, (i128::from(high) << 32) + i128::from(low))).collect())
 }
 
 /// A purchase by its key.

@@ -206,6 +206,10 @@ impl StoredWallet {
     fn wallet(self) -> Result<Wallet, Error> {
         let lots = self.lots.iter().map(|lot| Ok(Lot { key: lot.key.key()?, points: lot.points, reserved: lot.reserved }));
         let lots = lots.collect::<Result<Vec<_>, Error>>()?;
+        let beyond = |points: fn(&Lot) -> i64| lots.iter().map(points).try_fold(0, i64::checked_add).is_none();
+        if beyond(|lot| lot.points) || beyond(|lot| lot.reserved) {
+            return Err(corrupt("points of a wallet"));
+        }
         Ok(Wallet {
             name: self.name.into(),
             deficit: self.deficit,
