@@ -146,12 +146,12 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     Ok(Outcome::Merged)
 }
 
-/// What is left of an account's lots goes back to it, and what is left of its debt, and what was given up in its name. What was spent
-/// or is held meanwhile stays with the survivor; what one side's points repaid for the other when they came together is undone.
+/// What is left of an account's lots goes back to it, and what is left of its debt, and what was given up of points that it had
+/// earned. What was spent or is held meanwhile stays with the survivor, and what was given up of points that were earned meanwhile; what one side's points repaid for the other when they came together is undone.
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));
-    let Merged { identities, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
+    let Merged { identities, at: _, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|(id, _)| *id == origin));
     other.books.comes_after = survivor.books.account.recorded_at;
     let mut returned = 0;

@@ -13,7 +13,7 @@ pub(super) const GIVEN_UP_MAX: usize = 48;
 pub struct GivenUp {
     /// When, as it was recorded.
     pub at: Timestamp,
-    /// The accounts that were one then, first that in whose name they were given up; empty when there was only this one.
+    /// The accounts that were one then, first that in which they were earned; empty when there was only this one.
     pub of: Vec<AccountId>,
     /// How many.
     pub points: i64,

@@ -148,7 +148,8 @@ impl<'a> Ledger<'a> {
                 let policy = (ReturnPolicy::Unlimited, version.deficit_cap(self.facts, self.stamp.now));
                 let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
                 let lot = state.lot.map(|lot| lot.moved(owner, self.id));
-                self.claw_back(EntryKind::RewardRevoked, state.granted, lot.as_ref(), policy, source, version.number);
+                // When it was granted is not known: it counts as before any merge.
+                self.claw_back(EntryKind::RewardRevoked, state.granted, (lot, Timestamp::MIN), policy, source, version.number);
                 (0, None)
             }
             _ => (state.granted, state.lot),

@@ -1,3 +1,5 @@
+use kernel::Timestamp;
+
 use super::ledger::Posting;
 use super::{
     AccountId, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal,
@@ -86,7 +88,8 @@ impl Ledger<'_> {
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
-            taken = self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before).as_ref(), policy, source, version.number);
+            let own = (self.lot_now(before), before.recorded_at);
+            taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
@@ -133,7 +136,7 @@ impl Ledger<'_> {
         &mut self,
         kind: EntryKind,
         points: i64,
-        own: Option<&LotKey>,
+        (own, earned_at): (Option<LotKey>, Timestamp),
         (policy, cap): (ReturnPolicy, Option<i64>),
         source: Source,
         program_version: i64,
@@ -144,7 +147,7 @@ impl Ledger<'_> {
         let (mut deficit, mut reserved) = (0, 0);
         if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
-            let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
+            let is_own = |key: &LotKey| own.as_ref().is_some_and(|own| own == key || own.waits_like(key));
             let own_lots = wallet.in_order().filter(|lot| is_own(&lot.key));
             let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
             let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
@@ -168,15 +171,16 @@ impl Ledger<'_> {
         taken.forgiven = left - taken.deficit;
         // By the terms what is not pending stays with the member; what was spent does not, if it comes back.
         let is_spent = policy != ReturnPolicy::OnlyPending && taken.forgiven > 0;
-        let given_up = if is_spent { vec![self.given_up(taken.forgiven)] } else { Vec::new() };
+        let given_up = if is_spent { vec![self.given_up(taken.forgiven, earned_at)] } else { Vec::new() };
         let posting = self.posting(kind, MAIN_WALLET, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
         taken
     }
 
-    /// Points that are given up with the next entry, in the name of who is named.
-    fn given_up(&self, points: i64) -> GivenUp {
-        let named = self.stamp.presented.and_then(|member| self.account.merged_account(member));
+    /// Points that are given up with the next entry: those of an account that was taken in since they were earned may have been spent in
+    /// it before that.
+    fn given_up(&self, points: i64, earned_at: Timestamp) -> GivenUp {
+        let named = self.stamp.presented.and_then(|member| self.account.merged_since(member, earned_at));
         let others = self.account.merged.iter().flat_map(|merged| &merged.identities).map(|(account, _)| *account);
         let others: Vec<AccountId> = others.filter(|account| Some(*account) != named).collect();
         let of = if named.is_none() && others.is_empty() { Vec::new() } else { named.into_iter().chain([self.id]).chain(others).collect() };

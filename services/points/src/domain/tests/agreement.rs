@@ -217,7 +217,7 @@ impl Story {
         match self.run(who, remaining(&purchase.input.id.0, keep)) {
             Ok(Outcome::Returned(returned)) => {
                 let home = self.town.home(who);
-                let forgiven = self.model.take_back(home, who, lot.as_ref(), due);
+                let forgiven = self.model.take_back(home, who, lot.as_ref(), due, purchase.recorded_at);
                 prop_assert_eq!(returned.summary.taken.forgiven, forgiven);
             }
             _ => prop_assert!(keep >= purchase.remaining_net),
@@ -245,7 +245,7 @@ impl Story {
                 let policy = self.model.terms.return_policy;
                 self.model.terms.return_policy = ReturnPolicy::Unlimited;
                 let lot = before.and_then(|state| state.lot);
-                self.model.take_back(home, 0, lot.as_ref(), granted);
+                self.model.take_back(home, 0, lot.as_ref(), granted, Timestamp::MIN);
                 self.model.terms.return_policy = policy;
             }
             _ => {}

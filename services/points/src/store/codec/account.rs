@@ -101,6 +101,8 @@ struct StoredMerged {
     repaid: Vec<StoredRepaid>,
     #[prost(message, repeated, tag = "5")]
     apart: Vec<StoredApart>,
+    #[prost(int64, tag = "6")]
+    at: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -257,7 +259,7 @@ impl StoredReservation {
 
 impl StoredMerged {
     fn of(merged: &Merged) -> StoredMerged {
-        let Merged { identities, purchases, deficits, repaid, apart } = merged;
+        let Merged { identities, at, purchases, deficits, repaid, apart } = merged;
         let repaid = repaid.iter().map(|(wallet, key, points)| StoredRepaid { wallet: wallet.to_string(), lot: lot(key, *points, 0) });
         let apart = apart.iter().map(|Apart { wallet, survivor, other }| StoredApart {
             wallet: wallet.to_string(),
@@ -266,6 +268,7 @@ impl StoredMerged {
         });
         StoredMerged {
             identities: identities.iter().map(StoredIdentity::of).collect(),
+            at: at.as_micros(),
             purchases: *purchases,
             deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
             repaid: repaid.collect(),
@@ -276,6 +279,7 @@ impl StoredMerged {
     fn merged(self) -> Result<Merged, Error> {
         Ok(Merged {
             identities: self.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
+            at: time(self.at),
             purchases: self.purchases,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
             repaid: self

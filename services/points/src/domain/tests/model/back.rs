@@ -30,13 +30,16 @@ impl Model {
         true
     }
 
-    /// Takes points of a credit back, its own first.
-    pub(in super::super) fn take_back(&mut self, me: usize, owner: usize, lot: Option<&LotKey>, points: i64) -> i64 {
+    /// Takes points of a credit of some day back, its own first.
+    pub(in super::super) fn take_back(&mut self, me: usize, owner: usize, lot: Option<&LotKey>, points: i64, day: Timestamp) -> i64 {
         let policy = self.terms.return_policy;
         let mut missing = 0;
         let mut one = self.group(me);
-        one.retain(|member| *member != owner);
-        one.insert(0, owner);
+        let merging = self.books[me].merged.iter().find(|merging| self.group(merging.other).contains(&owner));
+        if merging.is_some_and(|merging| day <= merging.at) {
+            one.retain(|member| *member != owner);
+            one.insert(0, owner);
+        }
         let book = &mut self.books[me];
         for _ in 0..points {
             let is_open = |point: &Point| point.opening == Opening::Open;
@@ -160,7 +163,7 @@ impl Model {
         book.holds.extend(holds);
         book.deficit += deficit;
         let repaid = book.repay(survivor);
-        book.merged.push(Merging { other, deficit, repaid, until: untils });
+        book.merged.push(Merging { other, at: now, deficit, repaid, until: untils });
     }
 
     /// What is free of the other's goes back, and what one repaid for the other is undone.
