@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
-use persistence::{Database, DbTime, Error, Executor};
+use persistence::{Database, DbTime, Error, Executor, SubmitError};
 use rpc::{Host, status};
 use tokio::time::Instant;
 use tonic::Status;
@@ -88,8 +88,10 @@ async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, pro
             }
             jobs.extend(known[&name].as_ref().map(|program| settling(program, MemberId(member))));
         }
-        if let Err(error) = submit(executor, jobs, Instant::now() + PATIENCE).await {
-            failed = Some(error);
+        match submit(executor, jobs, Instant::now() + PATIENCE).await {
+            // One that cannot be settled is told of at the end; a ledger that does not answer at all is left in peace.
+            Err(error @ JobError::Ledger(SubmitError::Failed(_) | SubmitError::Internal)) => failed = Some(error),
+            done => _ = done?,
         }
         if is_last {
             break;

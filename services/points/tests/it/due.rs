@@ -161,6 +161,7 @@ async fn two_servers_settle_nothing_twice(engine: TestEngine) {
 async fn accounts_of_programs_that_are_gone_keep_nobody_waiting(engine: TestEngine) {
     let suite = Suite::with_terms(engine, short_lived()).await;
     suite.award(1, "p1", 10_000).await;
+    suite.award(2, "p2", 10_000).await;
     let mut tx = suite.points().await.begin().await.unwrap();
     for number in 0..600_u128 {
         let (account, program) = (uuid::Uuid::from_u128(number), if number % 2 == 0 { "gone" } else { "No Program" });
@@ -177,6 +178,15 @@ async fn accounts_of_programs_that_are_gone_keep_nobody_waiting(engine: TestEngi
         .map(|done| done.rows_affected()));
         assert_eq!(written.unwrap(), 1);
     }
+    // Nor does one that cannot be read.
+    let garbage = on_engine!(tx, |conn| sqlx::query("UPDATE accounts SET next_due_at = $1, state = $2 WHERE account_id = $3")
+        .bind(DbTime(START - DAY))
+        .bind(vec![0xff_u8])
+        .bind(super::suite::account(2))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()));
+    assert_eq!(garbage.unwrap(), 1);
     tx.commit().await.unwrap();
     suite.clock.advance(DAY);
     testkit::eventually(async || suite.story(1).await == ["AWARD 100", "ACTIVATE 0"]).await;
