@@ -90,12 +90,14 @@ pub(super) struct Sayings {
     has_merged: bool,
 }
 
-/// What an entry is about, and says something of.
-fn said_by(program: &ProgramId, entry: &Entry) -> Option<Row> {
-    match natural_key(program, entry)? {
-        Target::Redemption(key) => Some(Row::Redemption(key)),
-        Target::Reward(key) => Some(Row::Reward(key)),
-        _ => None,
+impl Row {
+    /// The row that an entry about something says something of.
+    fn of(target: Target) -> Option<Row> {
+        match target {
+            Target::Redemption(key) => Some(Row::Redemption(key)),
+            Target::Reward(key) => Some(Row::Reward(key)),
+            _ => None,
+        }
     }
 }
 
@@ -125,7 +127,8 @@ pub(super) async fn check_page(
     let (mut purchases, mut redemptions, mut rewards) = (Vec::new(), Vec::new(), Vec::new());
     for entry in page.iter().filter(|entry| !entry.stamp.operation.is_nil()) {
         guards.entry(Guard::Operation).or_default().push((entry.version, entry.stamp.operation));
-        match natural_key(program, entry) {
+        let target = natural_key(program, entry);
+        match target {
             Some(Target::Purchase(key)) => purchases.push((entry, key)),
             Some(Target::Redemption(key)) => redemptions.push((entry, key)),
             Some(Target::Reward(key)) => rewards.push((entry, key)),
@@ -133,7 +136,7 @@ pub(super) async fn check_page(
             Some(Target::Activity(key)) => guards.entry(Guard::Activity).or_default().push((entry.version, key)),
             Some(Target::Account) | None => {}
         }
-        if let Some(row) = said_by(program, entry) {
+        if let Some(row) = target.and_then(Row::of) {
             sayings.by_row.entry(row).or_default().take(account, entry);
         }
         sayings.has_merged |= matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. });
@@ -308,7 +311,7 @@ impl Suspect {
                     if let Source::Merge { member, .. } | Source::Unmerge { member, .. } = entry.source {
                         open.push(AccountId::of(program, member));
                     }
-                    if said_by(program, &entry) == Some(row) {
+                    if natural_key(program, &entry).and_then(Row::of) == Some(row) {
                         said.take(account, &entry);
                     }
                 }

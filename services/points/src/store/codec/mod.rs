@@ -161,3 +161,14 @@ fn decimal(text: &str) -> Result<Decimal, Error> {
 pub(super) fn shared(text: String) -> Arc<str> {
     text.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_given_up_before_accounts_were_named_are_of_this_one() {
+        let stored = StoredGivenUp::decode(&[0x08, 5, 0x10, 6][..]).unwrap();
+        assert_eq!(given_up(&[stored]).unwrap(), [GivenUp { at: Timestamp::from_micros(5), of: Vec::new(), points: 3 }]);
+    }
+}
