@@ -58,6 +58,7 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::NothingPending => "NOTHING_PENDING",
         Refusal::RedemptionNotFound => "REDEMPTION_NOT_FOUND",
         Refusal::ExceedsRedemption { .. } => "EXCEEDS_REDEMPTION",
+        Refusal::RedemptionsApart => "REDEMPTIONS_APART",
         Refusal::NothingToExtend => "NOTHING_TO_EXTEND",
         Refusal::ExpiryNotAhead => "EXPIRY_NOT_AHEAD",
         Refusal::ExceedsDeficit { .. } => "EXCEEDS_DEFICIT",

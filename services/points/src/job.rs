@@ -1,11 +1,12 @@
 //! The clock's work: what has fallen due is settled in bounded batches, through the same executor as everything else.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use kernel::{MemberId, ProgramId, Timestamp};
-use persistence::{Database, Error, Executor};
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
+use persistence::{Database, DbTime, Error, Executor, SubmitError};
 use rpc::{Host, status};
 use tokio::time::Instant;
 use tonic::Status;
@@ -55,33 +56,48 @@ pub(crate) fn start_counting(host: &Host, database: &Database) {
         async move {
             let mut tx = database.read().await?;
             for (program, points) in store::outstanding(&mut tx).await? {
-                telemetry::metrics().points_outstanding(&program, points);
+                telemetry::metrics().points_outstanding(&program, i64::try_from(points).unwrap_or(i64::MAX));
             }
             Ok::<(), Error>(())
         }
     });
 }
 
+/// Goes through all that is due, a page at a time, and on from page to page: what stays due, because its program is gone or it cannot
+/// be settled, keeps nobody behind it waiting.
 async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, programs: &Programs, now: Timestamp) -> Result<(), JobError> {
+    let mut after = (DbTime(Timestamp::MIN), Uuid::nil());
+    let mut known: HashMap<String, Option<Arc<Program>>> = HashMap::new();
+    let mut failed = None;
     loop {
         let mut tx = database.begin().await?;
         store::forget_refusals(&mut tx, now, ACCOUNTS_MAX).await?;
-        let due = store::due_accounts(&mut tx, now, ACCOUNTS_MAX).await?;
+        let due = store::due_accounts(&mut tx, now, after, ACCOUNTS_MAX).await?;
         tx.commit().await?;
+        let Some((at, account, _, _)) = due.last() else { break };
+        after = (*at, *account);
+        let is_last = i64::try_from(due.len()).is_ok_and(|found| found < ACCOUNTS_MAX);
         let mut jobs = Vec::with_capacity(due.len());
-        for (program, member) in &due {
-            let id = ProgramId::parse(program).map_err(|_| Error::Corrupt("program of an account".to_owned()))?;
-            if let Some(program) = programs.get(&id).await? {
-                jobs.push(settling(&program, MemberId(*member)));
+        for (_, _, name, member) in due {
+            if !known.contains_key(&name) {
+                let program = match ProgramId::parse(&name) {
+                    Ok(id) => programs.get(&id).await?,
+                    Err(_) => None,
+                };
+                known.insert(name.clone(), program);
             }
+            jobs.extend(known[&name].as_ref().map(|program| settling(program, MemberId(member))));
         }
-        // Accounts whose program is gone stay due; they must not keep the clock busy.
-        let stuck = jobs.is_empty();
-        submit(executor, jobs, Instant::now() + PATIENCE).await?;
-        if stuck || i64::try_from(due.len()).is_ok_and(|found| found < ACCOUNTS_MAX) {
-            return Ok(());
+        match submit(executor, jobs, Instant::now() + PATIENCE).await {
+            // One that cannot be settled is told of at the end; a ledger that does not answer at all is left in peace.
+            Err(error @ JobError::Ledger(SubmitError::Failed(_) | SubmitError::Internal)) => failed = Some(error),
+            done => _ = done?,
+        }
+        if is_last {
+            break;
         }
     }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Settles one program's due accounts, at most `limit`.

@@ -9,7 +9,7 @@ use persistence::{Database, Error, Keyring, Purpose, Tx};
 use rpc::Host;
 
 use crate::domain::AccountId;
-use crate::store::{self, EntryRow, NewSeal, SealRow, SealState};
+use crate::store::{self, EntryRow, NewSeal, SealCount, SealRow, SealState};
 
 /// How often it goes on, and how many accounts it looks at then: a million in four hours.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -46,7 +46,8 @@ async fn seal_some(database: &Database, keyring: &Keyring, after: Uuid, now: Tim
     drop(tx);
     if !seals.is_empty() {
         let mut tx = database.begin().await?;
-        store::insert_seals(&mut tx, &seals).await?;
+        let written = store::insert_seals(&mut tx, &seals).await?;
+        count(&mut tx, keyring, written).await?;
         tx.commit().await?;
     }
     Ok(next.unwrap_or(Uuid::nil()))
@@ -67,6 +68,38 @@ async fn seal(tx: &mut Tx, keyring: &Keyring, state: SealState, now: Timestamp) 
     Ok(Some(NewSeal { account, seal, sealed_at: now }))
 }
 
+/// Counts seals that were written. A count that is not what was signed stays as it is, and nothing is sealed any more: else the next
+/// seal would sign what somebody has made of it.
+async fn count(tx: &mut Tx, keyring: &Keyring, written: u64) -> Result<(), Error> {
+    let corrupt = || Error::Corrupt("the count of seals".to_owned());
+    let before = store::lock_seal_count(tx).await?.filter(|count| is_signed(keyring, count)).ok_or_else(corrupt)?;
+    let seals = i64::try_from(written).ok().and_then(|written| before.seals.checked_add(written)).ok_or_else(corrupt)?;
+    let key_version = keyring.versions().next().expect("a keyring has a key");
+    let hash = hash_of_count(keyring, key_version, seals).expect("it is the current key").to_vec();
+    store::write_seal_count(tx, &SealCount { seals, key_version: i64::from(key_version), hash }).await
+}
+
+/// Whether a count is what was signed, or that of the beginning.
+fn is_signed(keyring: &Keyring, count: &SealCount) -> bool {
+    let SealCount { seals, key_version, hash } = count;
+    let derived = u8::try_from(*key_version).ok().and_then(|key| hash_of_count(keyring, key, *seals));
+    (*seals == 0 && *key_version == 0) || derived.is_some_and(|derived| derived[..] == hash[..])
+}
+
+fn hash_of_count(keyring: &Keyring, key_version: u8, seals: i64) -> Option<[u8; 32]> {
+    keyring.hash_at(key_version, Purpose::Seal, "count", &seals.to_be_bytes())
+}
+
+/// How many seals there are, or what is wrong with that: the newest of an account are followed by none that would miss them.
+pub(crate) async fn check_count(tx: &mut Tx, keyring: &Keyring) -> Result<Result<u64, String>, Error> {
+    let Some((count, there)) = store::seal_count(tx).await? else { return Ok(Err("their count is not there".to_owned())) };
+    Ok(match u64::try_from(there) {
+        _ if !is_signed(keyring, &count) => Err("their count is not the one that was signed".to_owned()),
+        Ok(seals) if count.seals == there => Ok(seals),
+        _ => Err(format!("{} were made, and {there} are there", count.seals)),
+    })
+}
+
 /// The seal over the seal before and the entries since; `None` when the key is gone.
 fn hash(keyring: &Keyring, key_version: u8, account: AccountId, bytes: &[u8]) -> Option<[u8; 32]> {
     keyring.hash_at(key_version, Purpose::Seal, &account.0.to_string(), bytes)
@@ -77,13 +110,15 @@ pub(crate) struct Chain<'a> {
     keyring: &'a Keyring,
     account: AccountId,
     seals: std::iter::Peekable<std::vec::IntoIter<SealRow>>,
+    /// Where the seal before ends.
+    sealed: i64,
     bytes: Vec<u8>,
 }
 
 impl<'a> Chain<'a> {
     /// The chain of an account from its seals, oldest first.
     pub(crate) fn new(keyring: &'a Keyring, account: AccountId, seals: Vec<SealRow>) -> Chain<'a> {
-        Chain { keyring, account, seals: seals.into_iter().peekable(), bytes: Vec::new() }
+        Chain { keyring, account, seals: seals.into_iter().peekable(), sealed: 0, bytes: Vec::new() }
     }
 
     /// Takes the next entry; what is wrong with a seal that ends here.
@@ -93,11 +128,18 @@ impl<'a> Chain<'a> {
         if row.version < seal.version {
             return None;
         }
-        let SealRow { version, key_version, hash: sealed, .. } = self.seals.next()?;
+        let SealRow { after_version, version, key_version, hash: sealed } = self.seals.next()?;
         let entries = std::mem::replace(&mut self.bytes, sealed.clone());
+        if after_version != std::mem::replace(&mut self.sealed, version) {
+            return Some(format!("the seal at version {version} does not follow the one before it"));
+        }
         let Some(derived) = u8::try_from(key_version).ok().and_then(|key| hash(self.keyring, key, self.account, &entries)) else {
             return Some(format!("the key of the seal at version {version}, number {key_version}, is not there"));
         };
         (derived[..] != sealed[..]).then(|| format!("the entries up to version {version} are not those that were sealed"))
+    }
+    /// What is wrong with the seals that ended at none of the entries.
+    pub(crate) fn left(self) -> impl Iterator<Item = String> {
+        self.seals.map(|seal| format!("the seal at version {} does not follow the one before it", seal.version))
     }
 }

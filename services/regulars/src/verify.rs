@@ -33,7 +33,9 @@ struct Shown<'a> {
     accounts: u64,
     entries: u64,
     /// Sum of the points of all entries, by program.
-    points: BTreeMap<&'a str, i64>,
+    points: BTreeMap<&'a str, i128>,
+    /// Seals over the entries; fewer than a run before told of are a finding.
+    seals: u64,
     differences: Vec<ShownDifference<'a>>,
     seconds: f64,
 }
@@ -71,25 +73,27 @@ pub(crate) async fn ledger(config: &Config, progress: &mut Progress) -> anyhow::
 }
 
 fn shown(report: &Report, seconds: f64) -> Shown<'_> {
-    let Report { accounts, entries, points, differences } = report;
+    let Report { accounts, entries, points, seals, differences } = report;
     Shown {
         clean: differences.is_empty(),
         accounts: *accounts,
         entries: *entries,
         points: points.iter().map(|(program, points)| (program.as_str(), *points)).collect(),
+        seals: *seals,
         differences: differences.iter().map(|found| ShownDifference { member: &found.member, what: &found.what }).collect(),
         seconds,
     }
 }
 
 fn told(report: &Report, seconds: f64) -> String {
-    let Report { accounts, entries, points, differences } = report;
-    let count = |number: &u64| grouped(i64::try_from(*number).unwrap_or(i64::MAX));
+    let Report { accounts, entries, points, seals, differences } = report;
+    let count = |number: &u64| grouped(*number);
     let mut text = format!("{} accounts with {} entries derived anew in {seconds:.1} s\n", count(accounts), count(entries));
     let points: BTreeMap<_, _> = points.iter().collect();
     for (program, points) in points {
         text.push_str(&format!("  programs/{program}: {} points outstanding\n", grouped(*points)));
     }
+    text.push_str(&format!("  {} seals over the entries\n", count(seals)));
     for difference in differences.iter().take(SHOWN_MAX) {
         text.push_str(&format!("DIFFERENT {}: {}\n", difference.member, difference.what));
     }
@@ -150,7 +154,8 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_and_a_clean_ledger_too() {
-        let mut report = Report { accounts: 2357, entries: 6911, points: [("tea".to_owned(), 239_444)].into(), differences: Vec::new() };
+        let mut report =
+            Report { accounts: 2357, entries: 6911, points: [("tea".to_owned(), 239_444)].into(), seals: 71, differences: Vec::new() };
         let text = told(&report, 1.0);
         assert!(text.contains("239,444") && text.ends_with("clean: every balance is what its entries say\n"), "{text}");
         assert!(shown(&report, 1.0).clean);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Entry, EntryKind, Expiry, Lot, LotChange, LotKey, Merged, Pool, Source};
+use super::{Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -53,9 +53,9 @@ pub struct Wallet {
     pub lots: Vec<Lot>,
     /// Points owed: taken back after they had been spent.
     pub deficit: i64,
-    /// Points that should have been taken back and were given up because they had been spent, by the moment of that. When what was
-    /// spent before comes back, they are taken after all.
-    pub given_up: Vec<(Timestamp, i64)>,
+    /// Points that should have been taken back and were given up because they had been spent, oldest first. When what was spent
+    /// before comes back, they are taken after all.
+    pub given_up: Vec<GivenUp>,
     /// Σ spendable lots less what of them is reserved. Kept beside the lots so that reading it is one step.
     pub active: i64,
     /// Σ lots that are not spendable yet.
@@ -68,6 +68,8 @@ pub struct Wallet {
     pub sliding_lapsed_at: Option<Timestamp>,
     /// Expiries up to this moment have been announced.
     pub reminded_to: Option<Timestamp>,
+    /// Of them those that points have been moved to since, and that are to be announced all the same.
+    pub remind_again: Vec<Timestamp>,
     /// When the next expiry is to be announced.
     pub remind_at: Option<Timestamp>,
 }
@@ -107,6 +109,7 @@ impl Wallet {
             sliding_until: None,
             sliding_lapsed_at: None,
             reminded_to: None,
+            remind_again: Vec::new(),
             remind_at: None,
         }
     }
@@ -164,7 +167,8 @@ impl Wallet {
     /// The next expiry that has not been announced, and how many points lapse then.
     pub fn next_reminder(&self) -> Option<(Timestamp, i64)> {
         let lapses = self.spendable().filter_map(|(key, points)| Some((key.lapses_at(self.sliding_until)?, points)));
-        let mut ahead = lapses.filter(|(at, _)| self.reminded_to.is_none_or(|to| *at > to)).peekable();
+        let is_open = |at: &Timestamp| self.reminded_to.is_none_or(|to| *at > to) || self.remind_again.contains(at);
+        let mut ahead = lapses.filter(|(at, _)| is_open(at)).peekable();
         let (next, _) = *ahead.peek()?;
         Some((next, ahead.take_while(|(at, _)| *at == next).map(|(_, points)| points).sum()))
     }
@@ -196,13 +200,23 @@ impl Wallet {
         self.sliding_until = self.sliding_until.max(Some(until));
     }
 
-    fn change_given_up(&mut self, moment: Timestamp, points: i64) {
-        match self.given_up.iter_mut().find(|(at, _)| *at == moment) {
-            Some((_, given_up)) => *given_up += points,
-            None => self.given_up.push((moment, points)),
+    /// Notes what was announced, and what points a change of expiry has moved to a moment that had been.
+    fn evolve_reminders(&mut self, entry: &Entry) {
+        if let Source::Reminder { expires_at, .. } = entry.source {
+            self.reminded_to = self.reminded_to.max(Some(expires_at));
+            self.remind_again.retain(|at| *at != expires_at);
         }
-        assert!(self.given_up.iter().all(|(_, points)| *points >= 0), "no more is taken after all than was given up");
-        self.given_up.retain(|(_, points)| *points > 0);
+        if let (Source::Expiry { .. }, Some(reminded_to)) = (&entry.source, self.reminded_to) {
+            let moved_to =
+                entry.lots.iter().filter(|change| change.points > 0).filter_map(|change| change.key.lapses_at(self.sliding_until));
+            self.remind_again.extend(moved_to.filter(|at| *at <= reminded_to));
+            self.remind_again.sort_unstable();
+            self.remind_again.dedup();
+        }
+        if !self.remind_again.is_empty() {
+            let lapses: Vec<Timestamp> = self.lots.iter().filter_map(|lot| lot.key.lapses_at(self.sliding_until)).collect();
+            self.remind_again.retain(|at| lapses.contains(at));
+        }
     }
 
     fn change_lot(&mut self, LotChange { key, points, reserved }: &LotChange) {
@@ -268,15 +282,13 @@ impl Account {
         }
         wallet.deficit += entry.deficit_delta;
         assert!(wallet.deficit >= 0, "a deficit is never negative");
-        for (moment, points) in &entry.given_up {
-            wallet.change_given_up(*moment, *points);
+        for change in &entry.given_up {
+            wallet.change_given_up(change);
         }
         if let Some(until) = entry.sliding_until {
             wallet.slide(until, entry);
         }
-        if let Source::Reminder { expires_at, .. } = entry.source {
-            wallet.reminded_to = Some(expires_at);
-        }
+        wallet.evolve_reminders(entry);
         wallet.remind_at = entry.remind_at;
         match (&entry.source, &mut self.pool) {
             (Source::Pool { member, account, change }, pool) => pool.get_or_insert_default().evolve(*member, *account, *change),
@@ -293,8 +305,8 @@ impl Account {
     pub fn cannot_evolve(&self, entry: &Entry) -> Option<String> {
         let empty = Wallet::new(&entry.wallet);
         let wallet = self.wallet(&entry.wallet).unwrap_or(&empty);
-        if wallet.deficit + entry.deficit_delta < 0 {
-            return Some("repays more than is owed".to_owned());
+        if wallet.deficit.checked_add(entry.deficit_delta).is_none_or(|deficit| deficit < 0) {
+            return Some("repays more than is owed, or owes more than can be counted".to_owned());
         }
         let mut lots: Vec<(&LotKey, i64, i64)> = wallet.lots.iter().map(|lot| (&lot.key, lot.points, lot.reserved)).collect();
         for change in &entry.lots {
@@ -303,14 +315,16 @@ impl Account {
                 lots.len() - 1
             });
             let (_, points, reserved) = &mut lots[index];
-            *points += change.points;
-            *reserved += change.reserved;
+            (*points, *reserved) = (points.saturating_add(change.points), reserved.saturating_add(change.reserved));
             if !(0 <= *reserved && *reserved <= *points) {
                 return Some("takes more out of a lot than is in it".to_owned());
             }
         }
-        let given_up = |moment: Timestamp| wallet.given_up.iter().filter(|(at, _)| *at == moment).map(|(_, points)| points).sum::<i64>();
-        if entry.given_up.iter().any(|(moment, points)| given_up(*moment) + points < 0) {
+        if lots.iter().map(|(_, points, _)| i128::from(*points)).sum::<i128>() > i128::from(i64::MAX) {
+            return Some("has more points than can be counted".to_owned());
+        }
+        let given_up = |change: &GivenUp| wallet.given_up.iter().find(|known| known.is_like(change)).map_or(0, |known| known.points);
+        if entry.given_up.iter().any(|change| given_up(change).checked_add(change.points).is_none_or(|points| points < 0)) {
             return Some("takes more after all than was given up".to_owned());
         }
         if let (Source::Reservation { id, stays_open: true, .. }, true) = (&entry.source, entry.kind != EntryKind::Reserve) {

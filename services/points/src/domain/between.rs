@@ -8,8 +8,8 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    AccountId, Command, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool, Refusal, Reservation,
-    Source, Transfer, Wallet,
+    AccountId, Command, Entry, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool, Refusal,
+    Reservation, Source, Transfer, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -22,12 +22,19 @@ pub struct Side<'a> {
 
 /// Carries out a command between two accounts: the outcome and what was posted in the books of each, in the order of the arguments.
 ///
-/// `first` is who gives in a transfer, the survivor of a merge, and the account that lets the other go; `second` the other side.
-pub fn apply_between(command: &Command, mut first: Side<'_>, mut second: Side<'_>) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
+/// `first` is who gives in a transfer, the survivor of a merge, the account that lets the other go, and the buyer whose goods go back;
+/// `second` the other side, for a return the account that holds what points paid.
+pub fn apply_between(
+    command: &Command,
+    known: &Known,
+    mut first: Side<'_>,
+    mut second: Side<'_>,
+) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
     let is_pool = |side: &Side<'_>| side.books.account.pool.is_some();
     let outcome = match command {
         Command::RedeemFromPool(request) => pool::redeem(request, &mut first, &mut second),
         Command::LeavePool(request) => pool::leave(request, &mut first, &mut second),
+        Command::Return(request) if !is_pool(&first) => first.books.take_back(request, known, Some(&mut second.books)),
         Command::Transfer(transfer) if !is_pool(&first) => move_points(transfer, &mut first, &mut second),
         Command::Merge(merge) if !is_pool(&first) && !is_pool(&second) => take_in(merge, &mut first, &mut second),
         Command::Unmerge(merge) => let_go(merge, &mut first, &mut second),
@@ -59,8 +66,8 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
     let out = from.books.spend(wallet, *points, |points| (-points, 0));
     let arrives = |key: &LotKey| LotKey { origin: giver.map(|(account, _)| account), ..key.given(sliding_until) };
-    from.member = giver.map_or(from.member, |(_, member)| member);
-    hand_over(from, to, wallet, out, arrives, reason);
+    let named = giver.map_or(from.member, |(_, member)| member);
+    hand_over(from, named, to, wallet, out, arrives, reason);
     Ok(Outcome::Transferred { points: *points })
 }
 
@@ -71,9 +78,10 @@ fn bringing(pool: &Pool, from: &Side<'_>) -> Option<(AccountId, MemberId)> {
     Some((known.account, known.member))
 }
 
-/// Takes lots out of one account and puts what the other does not owe into that.
+/// Takes lots out of one account and puts what the other does not owe into that, in the name of who gives them.
 pub(super) fn hand_over(
     from: &mut Side<'_>,
+    giver: MemberId,
     to: &mut Side<'_>,
     wallet: &Arc<str>,
     out: Vec<LotChange>,
@@ -93,7 +101,7 @@ pub(super) fn hand_over(
     }
     let source = |member: MemberId| Source::Transfer { member, reason: reason.to_owned() };
     from.books.post(Posting { lots: out, ..from.books.posting(EntryKind::TransferOut, wallet, source(to.member)) });
-    let posting = to.books.posting(EntryKind::TransferIn, wallet, source(from.member));
+    let posting = to.books.posting(EntryKind::TransferIn, wallet, source(giver));
     to.books.post(Posting { lots: arriving, deficit: -repaid, ..posting });
 }
 
@@ -111,6 +119,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     for wallet in &wallets {
         survivor.books.check_room(&wallet.name, wallet.active + wallet.pending + wallet.reserved)?;
     }
+    // What is given up from now on may have been spent by either before.
+    survivor.books.comes_after = other.books.account.recorded_at;
     for wallet in wallets {
         let held = other.books.account.reservations.iter().filter(|held| held.wallet == wallet.name);
         let reservations = held.map(|held| moved_reservation(held, from, to)).collect();
@@ -124,23 +134,26 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
         let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
-        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, ..posting });
+        let given_up = wallet.given_up.iter().map(GivenUp::gone).collect();
+        other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up, ..posting });
         let repaying = source(other.member, Vec::new());
         let posting = survivor.books.posting(EntryKind::MergeIn, &wallet.name, source(other.member, reservations));
         let sliding_until = wallet.sliding_until;
-        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, sliding_until, ..posting });
+        let given_up = wallet.given_up.iter().map(|known| known.moved(from)).collect();
+        survivor.books.post(Posting { lots: arriving.collect(), deficit: wallet.deficit, given_up, sliding_until, ..posting });
         repay(&mut survivor.books, &wallet.name, repaying);
     }
     Ok(Outcome::Merged)
 }
 
-/// What is left of an account's lots goes back to it, and what is left of its debt. What was spent or is held meanwhile stays with
-/// the survivor; what one side's points repaid for the other when they came together is undone.
+/// What is left of an account's lots goes back to it, and what is left of its debt, and what was given up of points that it had
+/// earned. What was spent or is held meanwhile stays with the survivor, and what was given up of points that were earned meanwhile; what one side's points repaid for the other when they came together is undone.
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));
-    let Merged { identities, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
+    let Merged { identities, at: _, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|(id, _)| *id == origin));
+    other.books.comes_after = survivor.books.account.recorded_at;
     let mut returned = 0;
     for wallet in wallets_of(&survivor.books) {
         let free: Vec<(&LotKey, i64)> =
@@ -149,7 +162,9 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         let (of_other, of_survivor): (Vec<_>, Vec<_>) = repaid.partition(|(key, _)| came_with(key));
         let brought: i64 = deficits.iter().filter(|(name, _)| *name == wallet.name).map(|(_, deficit)| deficit).sum();
         let deficit = (brought - sum(&of_survivor)).min(wallet.deficit);
-        if free.is_empty() && brought == 0 && of_other.is_empty() && &*wallet.name != MAIN_WALLET {
+        let in_his_name = |known: &&GivenUp| known.of.first().is_some_and(|named| identities.iter().any(|(id, _)| id == named));
+        let given_up: Vec<&GivenUp> = wallet.given_up.iter().filter(in_his_name).collect();
+        if free.is_empty() && brought == 0 && of_other.is_empty() && given_up.is_empty() && &*wallet.name != MAIN_WALLET {
             continue;
         }
         returned += sum(&free) + sum(&of_other);
@@ -160,11 +175,13 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         let lots = out.chain(of_survivor.iter().map(|(key, points)| change((*key).clone(), *points))).collect();
         let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
         let sliding_until = apart.and_then(|apart| apart.survivor);
-        survivor.books.post(Posting { lots, deficit: sum(&of_other) - deficit, sliding_until, ..posting });
+        let gone = given_up.iter().map(|known| known.gone()).collect();
+        survivor.books.post(Posting { lots, deficit: sum(&of_other) - deficit, given_up: gone, sliding_until, ..posting });
         let lots = free.iter().chain(&of_other).map(|(key, points)| change(key.moved(from, to), *points)).collect();
         let posting = other.books.posting(EntryKind::UnmergeIn, &wallet.name, source(survivor.member));
         let sliding_until = apart.and_then(|apart| apart.other);
-        other.books.post(Posting { lots, deficit: sum(&of_survivor) + deficit, sliding_until, ..posting });
+        let given_up = given_up.iter().map(|known| known.back_in(to)).collect();
+        other.books.post(Posting { lots, deficit: sum(&of_survivor) + deficit, given_up, sliding_until, ..posting });
         repay(&mut survivor.books, &wallet.name, source(other.member));
         repay(&mut other.books, &wallet.name, source(survivor.member));
     }

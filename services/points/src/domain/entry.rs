@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, LotKey, PoolChange, PurchaseId, Reservation};
+use super::{AccountId, GivenUp, LotKey, PoolChange, PurchaseId, Reservation};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +121,13 @@ pub enum Source {
     },
     /// A caller's reference: an order number.
     Reference(String),
+    /// The same, where a member spends from a pool.
+    Pooled {
+        /// Who.
+        spender: MemberId,
+        /// The caller's reference.
+        reference: String,
+    },
     /// A reward of another service.
     Reward {
         /// Its key.
@@ -270,8 +277,8 @@ pub struct Entry {
     pub lots: Vec<LotChange>,
     /// Change of the deficit.
     pub deficit_delta: i64,
-    /// Points that should have been taken back and were given up, by the moment of that; negative where such were taken after all.
-    pub given_up: Vec<(Timestamp, i64)>,
+    /// Points that should have been taken back and were given up; negative where such were taken after all, or went to other books.
+    pub given_up: Vec<GivenUp>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.
@@ -288,4 +295,14 @@ pub struct Entry {
     pub effective_at: Timestamp,
     /// When it was recorded: strictly ascending in an account.
     pub recorded_at: Timestamp,
+}
+
+impl Entry {
+    /// Who spent the points, where they were in a pool or in the account of who had taken his in.
+    pub fn spender(&self) -> Option<MemberId> {
+        match self.source {
+            Source::Pooled { spender, .. } => Some(spender),
+            _ => self.stamp.presented,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use kernel::{Timestamp, Uuid};
+use kernel::{MemberId, Timestamp, Uuid};
 use rust_decimal::Decimal;
 
 use super::{AccountId, LotKey};
@@ -85,6 +85,8 @@ pub struct Redemption {
     pub wallet: Arc<str>,
     /// The lots that they came from, in the order in which they were taken.
     pub lots: Vec<(LotKey, i64)>,
+    /// Who spent them, where they were in a pool or in the account of who had taken his in.
+    pub spender: Option<MemberId>,
     /// When they were spent, as it was recorded.
     pub spent_at: Timestamp,
     /// Points that have been given back.

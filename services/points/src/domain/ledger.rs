@@ -5,7 +5,7 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Expiry, Facts, FrozenFacts, Known, LotChange, LotKey,
+    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Expiry, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey,
     MAIN_WALLET, MemberStatus, Outcome, Purchase, Refusal, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
 };
 
@@ -18,6 +18,8 @@ pub struct Ledger<'a> {
     pub(super) facts: &'a Facts,
     pub(super) stamp: &'a Stamp,
     pub(super) entries: Vec<Entry>,
+    /// Another account has entries up to here that come before what is posted in this one.
+    pub(super) comes_after: Timestamp,
 }
 
 /// What an entry needs besides what the books know.
@@ -26,7 +28,7 @@ pub(super) struct Posting {
     pub(super) wallet: Arc<str>,
     pub(super) lots: Vec<LotChange>,
     pub(super) deficit: i64,
-    pub(super) given_up: Vec<(Timestamp, i64)>,
+    pub(super) given_up: Vec<GivenUp>,
     pub(super) source: Source,
     pub(super) program_version: i64,
     pub(super) effective_at: Timestamp,
@@ -36,7 +38,7 @@ pub(super) struct Posting {
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
     pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
-        Ledger { id, account, versions, facts, stamp, entries: Vec::new() }
+        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
@@ -56,7 +58,7 @@ impl<'a> Ledger<'a> {
             Command::Capture(capture) => self.capture(capture, known),
             Command::Release(release) => self.release(release, known),
             Command::Refund(refund) => self.refund(refund, known),
-            Command::Return(request) => self.take_back(request, known),
+            Command::Return(request) => self.take_back(request, known, None),
             Command::Adjust(adjust) => self.adjust(adjust),
             Command::SetExpiry(change) => self.set_expiry(change),
             Command::Forgive(forgive) => self.forgive(forgive),
@@ -146,7 +148,8 @@ impl<'a> Ledger<'a> {
                 let policy = (ReturnPolicy::Unlimited, version.deficit_cap(self.facts, self.stamp.now));
                 let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
                 let lot = state.lot.map(|lot| lot.moved(owner, self.id));
-                self.claw_back(EntryKind::RewardRevoked, state.granted, lot.as_ref(), policy, source, version.number);
+                // When it was granted is not known: it counts as before any merge.
+                self.claw_back(EntryKind::RewardRevoked, state.granted, (lot, Timestamp::MIN), policy, source, version.number);
                 (0, None)
             }
             _ => (state.granted, state.lot),
@@ -188,6 +191,11 @@ impl<'a> Ledger<'a> {
         held.checked_add(points).map(|_| ()).ok_or(Refusal::Overflow)
     }
 
+    /// Whether an account is this one, or was taken in.
+    pub(super) fn holds(&self, account: AccountId) -> bool {
+        account == self.id || self.account.has_merged(account)
+    }
+
     pub(super) fn admit(&self) -> Result<(), Refusal> {
         match self.facts.status {
             MemberStatus::Active => Ok(()),
@@ -224,7 +232,7 @@ impl<'a> Ledger<'a> {
 
     /// When the next entry is recorded.
     pub(super) fn recorded_at(&self) -> Timestamp {
-        self.stamp.now.max(self.account.recorded_at + Duration::from_micros(1))
+        self.stamp.now.max(self.account.recorded_at.max(self.comes_after) + Duration::from_micros(1))
     }
 
     /// Writes an entry and takes it into the account.

@@ -9,6 +9,8 @@ use super::{Account, AccountId, Entry, EntryKind, LotKey, MAIN_WALLET, Source};
 pub struct Merged {
     /// The account with its member, and before it those that it had taken in itself.
     pub identities: Vec<(AccountId, MemberId)>,
+    /// When, as it was recorded.
+    pub at: Timestamp,
     /// Its purchases, with those made in its name since.
     pub purchases: i64,
     /// What it owed, per wallet.
@@ -42,6 +44,12 @@ impl Account {
         identities.find(|(_, named)| *named == member).map(|(id, _)| *id)
     }
 
+    /// The account of a member that this one took in since he earned something.
+    pub(super) fn merged_since(&self, member: MemberId, earned_at: Timestamp) -> Option<AccountId> {
+        let of = |merged: &&Merged| earned_at <= merged.at && merged.names(Some(member));
+        self.merged.iter().find(of).and_then(|_| self.merged_account(member))
+    }
+
     /// `slid_until` is what the wallet's `sliding_until` was before.
     pub(super) fn evolve_identity(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
         let is_main = &*entry.wallet == MAIN_WALLET;
@@ -62,6 +70,7 @@ impl Account {
                         self.purchases += purchases;
                         self.merged.push(Merged {
                             identities: identities.clone(),
+                            at: entry.recorded_at,
                             purchases: *purchases,
                             deficits: deficit.into_iter().collect(),
                             repaid: Vec::new(),

@@ -8,6 +8,7 @@ mod between;
 mod command;
 mod correction;
 mod entry;
+mod given_up;
 mod known;
 mod ledger;
 mod lot;
@@ -29,6 +30,7 @@ pub use command::{
     Transfer,
 };
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
+pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};

@@ -5,7 +5,7 @@ use kernel::{MemberId, Timestamp};
 
 use super::between::Side;
 use super::ledger::Posting;
-use super::{AccountId, Entry, EntryKind, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Redeem, Refusal, Source};
+use super::{AccountId, Entry, EntryKind, GivenUp, Ledger, LotChange, LotKey, MAIN_WALLET, Outcome, Redeem, Refusal, Source};
 
 /// The most members that a pool has, those who are invited included.
 const MEMBERS_MAX: usize = 20;
@@ -153,20 +153,14 @@ impl Ledger<'_> {
         Ok(Outcome::PoolChanged)
     }
 
-    /// Takes of what has come back from a pool what was given up since he first brought anything there: out of reach in a pool, it was
+    /// Takes of what has come back from a pool what was given up since `by` first brought anything there: out of reach in a pool, it was
     /// counted as spent.
-    fn take_after_all(&mut self, wallet: &str, returned: i64, brought_at: Option<Timestamp>) {
+    fn take_after_all(&mut self, wallet: &str, returned: i64, by: AccountId, brought_at: Option<Timestamp>) {
         let Some(brought_at) = brought_at else { return };
-        let held = self.account.wallet(wallet);
-        let mut left = returned.min(self.account.active(wallet));
-        let mut given_up = Vec::new();
-        for (moment, points) in held.iter().flat_map(|wallet| &wallet.given_up).filter(|(moment, _)| *moment >= brought_at) {
-            let part = left.min(*points);
-            left -= part;
-            given_up.push((*moment, -part));
-        }
-        given_up.retain(|(_, points)| *points < 0);
-        let taken: i64 = -given_up.iter().map(|(_, points)| points).sum::<i64>();
+        let held = self.account.wallet(wallet).into_iter().flat_map(|wallet| &wallet.given_up);
+        let since = held.filter(|known| known.at >= brought_at && known.is_of(by, self.id));
+        let given_up = GivenUp::take(since, returned.min(self.account.active(wallet)));
+        let taken = -GivenUp::sum(given_up.iter());
         if taken > 0 {
             let lots = self.spend(wallet, taken, |points| (-points, 0));
             self.post(Posting { lots, given_up, ..self.posting(EntryKind::Clawback, wallet, Source::Due) });
@@ -193,7 +187,7 @@ pub(super) fn redeem(request: &RedeemFromPool, pool: &mut Side<'_>, spender: &mu
         return Err(Refusal::InsufficientPoints { missing: (redeem.points - active).max(1) });
     }
     let lots = pool.books.spend_where(&redeem.wallet, actual, may_spend, |points| (-points, 0));
-    let source = Source::Reference(redeem.reference.clone());
+    let source = Source::Pooled { spender: *member, reference: redeem.reference.clone() };
     pool.books.post(Posting { lots, ..pool.books.posting(EntryKind::Redeem, &redeem.wallet, source) });
     Ok(Outcome::Redeemed { requested: redeem.points, actual })
 }
@@ -224,8 +218,8 @@ pub(super) fn leave(request: &LeavePool, pool: &mut Side<'_>, leaver: &mut Side<
         // Who was merged into the leaver meanwhile keeps what was his.
         let origin = (request.account != leaver.books.id).then_some(request.account);
         let arrives = |key: &LotKey| LotKey { origin, ..key.given(wallet.sliding_until) };
-        super::between::hand_over(pool, leaver, &wallet.name, out, arrives, "left the pool");
-        leaver.books.take_after_all(&wallet.name, taken, brought_at);
+        super::between::hand_over(pool, pool.member, leaver, &wallet.name, out, arrives, "left the pool");
+        leaver.books.take_after_all(&wallet.name, taken, request.account, brought_at);
     }
     for (member, account) in invited {
         pool.books.post_change(member, account, PoolChange::Left);

@@ -66,6 +66,12 @@ pub enum Refusal {
         /// Points that have not been given back.
         left: i64,
     },
+    /// Points that paid for a purchase are in more than one other account.
+    #[error(
+        "the points that paid for it are in several other accounts: give them back with RefundRedemption, and return it with \
+         give_back_points 0"
+    )]
+    RedemptionsApart,
     /// No lot is meant.
     #[error("there are no such points")]
     NothingToExtend,

@@ -1,7 +1,9 @@
+use kernel::Timestamp;
+
 use super::ledger::Posting;
 use super::{
-    AccountId, EntryKind, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal, Restored,
-    ReturnPolicy, Source,
+    AccountId, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal,
+    Restored, ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -65,7 +67,10 @@ impl Ledger<'_> {
     /// Works out anew what the rest of the purchase deserves, under the version and facts of its day, and takes back the
     /// difference; what points paid of it is given back before, so that it can be taken. What is left alone decides, never the way
     /// there.
-    pub(super) fn take_back(&mut self, request: &Return, known: &Known) -> Result<Outcome, Refusal> {
+    ///
+    /// `other` are the books that hold what points paid, where that is not all in these: a pool's, or those of who had taken this
+    /// account in when they were spent.
+    pub(super) fn take_back(&mut self, request: &Return, known: &Known, other: Option<&mut Ledger<'_>>) -> Result<Outcome, Refusal> {
         let before = known.purchase.as_ref().ok_or(Refusal::PurchaseNotFound)?;
         let version = self.versions.number(before.facts.version).ok_or(Refusal::PurchaseNotFound)?;
         let mut after = before.clone();
@@ -78,12 +83,13 @@ impl Ledger<'_> {
         after.due = if before.member.is_some() { explanation.points() } else { 0 };
         after.returns += 1;
         let due_delta = after.due - before.due;
-        let restored = self.give_back_paid(&mut after, request.give_back, known)?;
+        let restored = self.give_back_paid(&mut after, request.give_back, known, other)?;
         let mut taken = Taken::default();
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
-            taken = self.claw_back(EntryKind::Clawback, -due_delta, self.lot_now(before).as_ref(), policy, source, version.number);
+            let own = (self.lot_now(before), before.recorded_at);
+            taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
@@ -92,7 +98,13 @@ impl Ledger<'_> {
 
     /// Gives back what points paid of the goods that went back. By default it is what the rest of the purchase does not keep, so that
     /// slices come to the same as the whole.
-    fn give_back_paid(&mut self, purchase: &mut Purchase, wanted: Option<i64>, known: &Known) -> Result<Restored, Refusal> {
+    fn give_back_paid(
+        &mut self,
+        purchase: &mut Purchase,
+        wanted: Option<i64>,
+        known: &Known,
+        mut other: Option<&mut Ledger<'_>>,
+    ) -> Result<Restored, Refusal> {
         let left: i64 = known.redemptions.iter().map(|redemption| redemption.left()).sum();
         let deserved = (purchase.redeemed - purchase.redeemed_kept() - purchase.given_back).clamp(0, left);
         let points = wanted.unwrap_or(deserved);
@@ -100,6 +112,7 @@ impl Ledger<'_> {
             return Err(Refusal::ExceedsRedemption { left });
         }
         self.check_room(MAIN_WALLET, points)?;
+        other.iter().try_for_each(|books| books.check_room(MAIN_WALLET, points))?;
         purchase.given_back += points;
         let mut restored = Restored::default();
         let mut rest = points;
@@ -108,7 +121,10 @@ impl Ledger<'_> {
             rest -= part;
             if part > 0 {
                 let source = Source::Redemption { operation: redemption.operation, purchase: Some(purchase.input.id.clone()) };
-                self.give_back(redemption, part, source, &mut restored)?;
+                match &mut other {
+                    Some(other) if !self.holds(redemption.account) => other.give_back(redemption, part, source, &mut restored)?,
+                    _ => self.give_back(redemption, part, source, &mut restored)?,
+                }
             }
         }
         Ok(restored)
@@ -120,7 +136,7 @@ impl Ledger<'_> {
         &mut self,
         kind: EntryKind,
         points: i64,
-        own: Option<&LotKey>,
+        (own, earned_at): (Option<LotKey>, Timestamp),
         (policy, cap): (ReturnPolicy, Option<i64>),
         source: Source,
         program_version: i64,
@@ -131,7 +147,7 @@ impl Ledger<'_> {
         let (mut deficit, mut reserved) = (0, 0);
         if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
-            let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
+            let is_own = |key: &LotKey| own.as_ref().is_some_and(|own| own == key || own.waits_like(key));
             let own_lots = wallet.in_order().filter(|lot| is_own(&lot.key));
             let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
             let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
@@ -155,10 +171,20 @@ impl Ledger<'_> {
         taken.forgiven = left - taken.deficit;
         // By the terms what is not pending stays with the member; what was spent does not, if it comes back.
         let is_spent = policy != ReturnPolicy::OnlyPending && taken.forgiven > 0;
-        let given_up = if is_spent { vec![(self.recorded_at(), taken.forgiven)] } else { Vec::new() };
+        let given_up = if is_spent { vec![self.given_up(taken.forgiven, earned_at)] } else { Vec::new() };
         let posting = self.posting(kind, MAIN_WALLET, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
         taken
+    }
+
+    /// Points that are given up with the next entry: those of an account that was taken in since they were earned may have been spent in
+    /// it before that.
+    fn given_up(&self, points: i64, earned_at: Timestamp) -> GivenUp {
+        let named = self.stamp.presented.and_then(|member| self.account.merged_since(member, earned_at));
+        let others = self.account.merged.iter().flat_map(|merged| &merged.identities).map(|(account, _)| *account);
+        let others: Vec<AccountId> = others.filter(|account| Some(*account) != named).collect();
+        let of = if named.is_none() && others.is_empty() { Vec::new() } else { named.into_iter().chain([self.id]).chain(others).collect() };
+        GivenUp { at: self.recorded_at(), of, points }
     }
 
     /// The lot that the points of a purchase are in now: the one they went to, opened if its time has come, also when the account

@@ -1,7 +1,7 @@
 use super::ledger::Posting;
 use super::{
-    Capture, ClosedReservation, EntryKind, Expiry, Known, Ledger, LotChange, LotKey, MemberStatus, Outcome, Redeem, Redemption, Refund,
-    Refusal, Release, Reservation, Reserve, Restored, Source,
+    Capture, ClosedReservation, EntryKind, Expiry, GivenUp, Known, Ledger, LotChange, LotKey, MemberStatus, Outcome, Redeem, Redemption,
+    Refund, Refusal, Release, Reservation, Reserve, Restored, Source,
 };
 use kernel::{Timestamp, Uuid};
 
@@ -99,10 +99,10 @@ impl Ledger<'_> {
         assert_eq!(left, 0, "no more is given back than was taken");
         // What was given up since because it had been spent is taken after all: else buying, spending, returning the goods and then
         // what the points had bought would gain them.
-        let is_own = redemption.account == self.id;
-        let given_up = self.account.wallet(&wallet).filter(|_| is_own).map_or(&[][..], |wallet| &wallet.given_up);
-        let mut given_up: Vec<_> = given_up.iter().copied().filter(|(moment, _)| *moment > redemption.spent_at).collect();
-        let revived = self.revive(&wallet, &parts, &mut given_up, self.stamp.now);
+        let claims = |known: &&GivenUp| known.at > redemption.spent_at && known.is_of(redemption.account, self.id);
+        let given_up = || self.account.wallet(&wallet).into_iter().flat_map(|wallet| &wallet.given_up).filter(claims);
+        let revived = self.revive(&wallet, &parts, GivenUp::sum(given_up()), self.stamp.now);
+        let given_up = GivenUp::take(given_up(), revived.taken);
         let lots = revived.lots.into_iter().map(|(key, points)| LotChange { key, points, reserved: 0 }).collect();
         self.post(Posting { lots, deficit: -revived.repaid, given_up, ..self.posting(EntryKind::Refund, &wallet, source) });
         restored.points += points;
@@ -158,7 +158,7 @@ impl Ledger<'_> {
     pub(super) fn release_reservation(&mut self, reservation: &Reservation, ended_at: Timestamp) {
         let held = reservation.lots.iter();
         let mut lots: Vec<LotChange> = held.map(|(key, held)| LotChange { key: key.clone(), points: -held, reserved: -held }).collect();
-        let revived = self.revive(&reservation.wallet, &reservation.lots, &mut Vec::new(), ended_at);
+        let revived = self.revive(&reservation.wallet, &reservation.lots, 0, ended_at);
         for (key, points) in revived.lots {
             match lots.iter_mut().find(|lot| lot.key == key) {
                 Some(lot) => lot.points += points,
@@ -183,15 +183,14 @@ impl Ledger<'_> {
         self.post(Posting { lots, ..self.posting(EntryKind::Capture, &reservation.wallet, reservation.source(!is_all)) });
     }
 
-    /// Where points go that come back or come free. Alive they first make up for what was `given_up`, which is left with what is taken
-    /// of it now; then they repay the deficit, else points that a return could not reach while they were held could be spent; then
+    /// Where points go that come back or come free. Alive they first make up for so many points that were `given_up`; then they repay the deficit, else points that a return could not reach while they were held could be spent; then
     /// they are in the lots they came from, with the old expiry. What comes back to a lot that has lapsed meanwhile lives on for the
     /// grace that the terms give, or lapses.
-    fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], given_up: &mut Vec<(Timestamp, i64)>, at: Timestamp) -> Revived {
+    fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], given_up: i64, at: Timestamp) -> Revived {
         let version = self.versions.at(at);
         let sliding_until = self.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
         let mut owed = self.account.deficit(wallet);
-        let mut missing: i64 = given_up.iter().map(|(_, points)| points).sum();
+        let mut missing = given_up;
         let mut revived = Revived { lots: Vec::new(), taken: 0, repaid: 0, lapsed: 0 };
         for (key, points) in parts {
             let has_lapsed = key.lapses_at(sliding_until).is_some_and(|moment| moment <= at);
@@ -213,12 +212,6 @@ impl Ledger<'_> {
                 revived.lots.push((key, points - taken - repays));
             }
         }
-        let mut left = revived.taken;
-        for (_, points) in given_up.iter_mut() {
-            let part = left.min(*points);
-            (left, *points) = (left - part, -part);
-        }
-        given_up.retain(|(_, points)| *points < 0);
         revived
     }
 

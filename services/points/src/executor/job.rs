@@ -149,6 +149,8 @@ pub(crate) enum Reply {
     Settled(Settled),
     /// Nothing was done: an account has been merged into that of this member.
     Moved(Side, MemberId),
+    /// Nothing was done: it gives back points of this redemption, which are in another account.
+    Elsewhere(Uuid),
     /// Nothing was done: what it is about was earned under terms that this process has not seen yet.
     Outdated,
 }

@@ -317,6 +317,7 @@ fn about(program: &ProgramId, member_name: &str, source: &Source) -> About {
             about.reason = reference.to_string();
         }
         Source::Reference(reference) => about.reason = reference.clone(),
+        Source::Pooled { spender, reference } => (about.counterpart, about.reason) = (spender.name(program), reference.clone()),
         Source::Reward { key, reason } => about.reason = format!("{reason} ({key})"),
         Source::Correction { reason, approver } | Source::Expiry { reason, approver } => {
             (about.reason, about.approver) = (reason.clone(), approver.clone());

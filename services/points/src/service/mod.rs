@@ -10,7 +10,7 @@ mod reads;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-use kernel::{Context, MemberId, ProgramId, Timestamp};
+use kernel::{Context, MemberId, ProgramId, Timestamp, Uuid};
 use persistence::{Database, Executor, Keyring, RequestKey, SubmitError};
 use prost::{Message, Name};
 use proto::check::Checked;
@@ -24,6 +24,7 @@ use crate::domain::{AccountId, Command};
 use crate::error;
 use crate::executor::{Done, Job, LedgerHandler, Origin, Reply, Target, Work};
 use crate::program::{Program, Programs};
+use crate::store;
 
 /// How often a command is sent again because an account was merged, or terms were made, while it was on its way.
 const ATTEMPTS_MAX: usize = 16;
@@ -105,6 +106,7 @@ impl Rpcs {
                     let (survivor, _) = self.surviving(&job.program.id, to).await?;
                     job = job.moved(side, survivor);
                 }
+                Ok(Reply::Elsewhere(redemption)) => job.other = self.redeemed_from(&job.program.id, redemption).await?,
                 Ok(Reply::Outdated) => {
                     self.programs.forget(&job.program.id);
                     job.program = self.program(&job.program.id).await?;
@@ -114,6 +116,15 @@ impl Rpcs {
             }
         }
         Err(status::internal())
+    }
+}
+
+impl Rpcs {
+    /// The account that a redemption took points from.
+    async fn redeemed_from(&self, program: &ProgramId, redemption: Uuid) -> Result<Option<(AccountId, MemberId)>, Status> {
+        let mut tx = self.database.read().await.map_err(status::from_store)?;
+        let owner = store::redemption_owner(&mut tx, program, redemption).await.map_err(status::from_store)?;
+        Ok(owner.map(|member| (AccountId::of(program, member), member)))
     }
 }
 

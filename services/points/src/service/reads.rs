@@ -51,7 +51,10 @@ impl Rpcs {
         let id = member.map_or(AccountId(Uuid::nil()), |member| AccountId::of(&program.id, member));
         Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
         let mut redemptions = self.stored_redemptions(&parsed.command).await?;
-        redemptions.retain(|redemption| redemption.account == id || held.account.has_merged(redemption.account));
+        let own = |account: AccountId| account == id || held.account.has_merged(account);
+        redemptions.retain(|redemption| {
+            own(redemption.account) || redemption.spender.is_some_and(|spender| own(AccountId::of(&program.id, spender)))
+        });
         let known = Known { redemptions, ..Known::default() };
         let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
         let (outcome, _) = done.map_err(|refusal| error::refused(&refusal))?;

@@ -1,6 +1,7 @@
 //! The ledger's SQL. Reads by lists of keys and writes of many rows, because a batch is one transaction.
 
 mod bulk;
+mod checks;
 mod codec;
 mod programs;
 mod read;
@@ -19,6 +20,7 @@ use crate::domain::{Account, AccountId, ClosedReservation, Entry, Facts, MAIN_WA
 use bulk::{by_keys, insert_rows};
 use codec::StoredEntry;
 
+pub(crate) use checks::{purchase_rows, redemption_rows, returns, reward_rows};
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
@@ -26,7 +28,9 @@ pub(crate) use read::{
 };
 pub(crate) use read_batch::{Found, Wanted, find, find_unlocked};
 pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
-pub(crate) use seals::{NewSeal, SealRow, SealState, insert_seals, seal_states, seals};
+pub(crate) use seals::{
+    NewSeal, SealCount, SealRow, SealState, insert_seals, lock_seal_count, seal_count, seal_states, seals, write_seal_count,
+};
 pub(crate) use write_batch::{Additions, write_additions};
 
 /// An account and what is known of its member, as a batch holds it.
@@ -139,22 +143,16 @@ pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Guard {
     Operation,
-    Purchase,
-    Reward,
     Reservation,
     Activity,
-    Redemption,
 }
 
 /// Which of these keys there are.
 pub(crate) async fn existing_keys(tx: &mut Tx, guard: Guard, keys: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
     let rows: Vec<(Uuid,)> = match guard {
         Guard::Operation => by_keys!(tx, keys, "SELECT operation_id FROM operations WHERE operation_id", ""),
-        Guard::Purchase => by_keys!(tx, keys, "SELECT purchase_key FROM purchases WHERE purchase_key", ""),
-        Guard::Reward => by_keys!(tx, keys, "SELECT reward_key FROM rewards WHERE reward_key", ""),
         Guard::Reservation => by_keys!(tx, keys, "SELECT reservation_id FROM reservations WHERE reservation_id", ""),
         Guard::Activity => by_keys!(tx, keys, "SELECT activity_key FROM activities WHERE activity_key", ""),
-        Guard::Redemption => by_keys!(tx, keys, "SELECT redemption FROM redemptions WHERE redemption", ""),
     }?;
     Ok(rows.into_iter().map(|(key,)| key).collect())
 }

@@ -71,7 +71,7 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         deficit_after: row.deficit_after,
         lots: details.lots()?,
         deficit_delta: details.deficit_delta,
-        given_up: details.given_up(),
+        given_up: details.given_up()?,
         source: details.source()?,
         sliding_until: details.slides_until(),
         remind_at: details.reminds_at(),
@@ -255,23 +255,35 @@ pub(crate) async fn accounts_page(tx: &mut Tx, after: Uuid, limit: i64) -> Resul
     .await)?)
 }
 
-/// Accounts that have entries and no row.
-pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid,)>, Error> {
+/// Accounts that have entries or seals and no row, with what they have.
+pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid, String)>, Error> {
     Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT DISTINCT account_id FROM entries WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = entries.account_id)
-          ORDER BY account_id",
+        "SELECT DISTINCT account_id, 'entries' AS what FROM entries
+          WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = entries.account_id)
+          UNION ALL
+         SELECT DISTINCT account_id, 'seals' FROM seals
+          WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = seals.account_id)
+          ORDER BY account_id, what",
     )
     .fetch_all(conn)
     .await)?)
 }
 
-/// Accounts of any program in which something has fallen due, the longest waiting first.
-pub(crate) async fn due_accounts(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(String, Uuid)>, Error> {
-    Ok(on_engine!(tx, |conn| sqlx::query_as("SELECT program, member FROM accounts WHERE next_due_at <= $1 ORDER BY next_due_at LIMIT $2")
-        .bind(DbTime(now))
-        .bind(limit)
-        .fetch_all(conn)
-        .await)?)
+/// A row of the accounts in which something has fallen due: when, its key, program and member.
+pub(crate) type DueRow = (DbTime, Uuid, String, Uuid);
+
+/// Accounts of any program in which something has fallen due, the longest waiting first, after one of them.
+pub(crate) async fn due_accounts(tx: &mut Tx, now: Timestamp, after: (DbTime, Uuid), limit: i64) -> Result<Vec<DueRow>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT next_due_at, account_id, program, member FROM accounts WHERE next_due_at <= $1 AND (next_due_at, account_id) > ($2, $3)
+          ORDER BY next_due_at, account_id LIMIT $4",
+    )
+    .bind(DbTime(now))
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .fetch_all(conn)
+    .await)?)
 }
 
 /// Accounts of a program in which something has fallen due.
@@ -286,13 +298,17 @@ pub(crate) async fn due_in_program(tx: &mut Tx, program: &ProgramId, now: Timest
     .await)?)
 }
 
-/// Per program the points of main wallets that members can still spend: active, pending and reserved.
-pub(crate) async fn outstanding(tx: &mut Tx) -> Result<Vec<(String, i64)>, Error> {
-    Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT program, CAST(SUM(active + pending + reserved) AS BIGINT) FROM accounts GROUP BY program",
+/// Per program the points of main wallets that members can still spend: active, pending and reserved. A wallet counts to the end of an
+/// `i64` and a program beyond, so that the halves of the numbers are added each by itself.
+pub(crate) async fn outstanding(tx: &mut Tx) -> Result<Vec<(String, i128)>, Error> {
+    let rows: Vec<(String, i64, i64)> = on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT program, CAST(SUM((active + pending + reserved) >> 32) AS BIGINT),
+                CAST(SUM((active + pending + reserved) & 4294967295) AS BIGINT)
+           FROM accounts GROUP BY program",
     )
     .fetch_all(conn)
-    .await)?)
+    .await)?;
+    Ok(rows.into_iter().map(|(program, high, low)| (program, (i128::from(high) << 32) + i128::from(low))).collect())
 }
 
 /// A purchase by its key.

@@ -38,9 +38,10 @@ pub(crate) async fn redemptions(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uu
         ""
     )?;
     let redemption = |(operation, account, refunded, wallet, spent_at, details): RedemptionRow| {
-        let lots = StoredEntry::read(&details)?.lots()?.into_iter().map(|change| (change.key, -change.points)).collect();
-        let wallet = codec::shared(wallet);
-        Ok((operation, Redemption { operation, account: AccountId(account), wallet, lots, spent_at: spent_at.0, refunded }))
+        let entry = StoredEntry::read(&details)?;
+        let lots = entry.lots()?.into_iter().map(|change| (change.key, -change.points)).collect();
+        let (wallet, spender) = (codec::shared(wallet), entry.spender()?);
+        Ok((operation, Redemption { operation, account: AccountId(account), wallet, lots, spender, spent_at: spent_at.0, refunded }))
     };
     rows.into_iter().map(redemption).collect()
 }

@@ -65,9 +65,9 @@ pub(crate) async fn seals(tx: &mut Tx, account: AccountId) -> Result<Vec<SealRow
     .await)?)
 }
 
-/// Writes seals; one that another process has written meanwhile after the same entry stands.
-pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[NewSeal]) -> Result<(), Error> {
-    insert_rows!(
+/// Writes seals; one that another process has written meanwhile after the same entry stands. Answers how many were written.
+pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[NewSeal]) -> Result<u64, Error> {
+    Ok(insert_rows!(
         tx,
         seals,
         "seals (account_id, after_version, version, key_version, hash, sealed_at)",
@@ -79,8 +79,44 @@ pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[NewSeal]) -> Result<(), E
             .push_bind(row.seal.key_version)
             .push_bind(&row.seal.hash)
             .push_bind(DbTime(row.sealed_at))
-    );
+    ))
+}
+
+/// How many seals were made, as it was signed.
+#[derive(sqlx::FromRow)]
+pub(crate) struct SealCount {
+    pub(crate) seals: i64,
+    pub(crate) key_version: i64,
+    pub(crate) hash: Vec<u8>,
+}
+
+/// The count of seals, locked until the transaction ends.
+pub(crate) async fn lock_seal_count(tx: &mut Tx) -> Result<Option<SealCount>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as("UPDATE seal_count SET seals = seals WHERE place = 1 RETURNING seals, key_version, hash")
+        .fetch_optional(conn)
+        .await)?)
+}
+
+/// Writes the count of seals, which is locked.
+pub(crate) async fn write_seal_count(tx: &mut Tx, count: &SealCount) -> Result<(), Error> {
+    on_engine!(tx, |conn| sqlx::query("UPDATE seal_count SET seals = $1, key_version = $2, hash = $3 WHERE place = 1")
+        .bind(count.seals)
+        .bind(count.key_version)
+        .bind(&count.hash)
+        .execute(conn)
+        .await?
+        .rows_affected());
     Ok(())
+}
+
+/// The count of seals, and how many there are at the same moment.
+pub(crate) async fn seal_count(tx: &mut Tx) -> Result<Option<(SealCount, i64)>, Error> {
+    let row: Option<(i64, i64, Vec<u8>, i64)> = on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT seals, key_version, hash, (SELECT COUNT(*) FROM seals) FROM seal_count WHERE place = 1"
+    )
+    .fetch_optional(conn)
+    .await)?;
+    Ok(row.map(|(seals, key_version, hash, there)| (SealCount { seals, key_version, hash }, there)))
 }
 
 impl EntryRow {

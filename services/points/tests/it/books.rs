@@ -2,6 +2,7 @@
 
 use persistence::{Engine, on_engine};
 use proto::common::Role;
+use proto::points as pb;
 use sqlx::AssertSqlSafe;
 use testkit::TestEngine;
 use tonic::Code;
@@ -20,6 +21,12 @@ testkit::on_each_engine!(
     a_wrong_due_time_is_found,
     what_was_sealed_cannot_be_changed_unseen,
     books_cannot_be_turned_back_unseen,
+    what_purchases_redemptions_and_rewards_say_is_compared,
+    what_was_given_back_in_two_accounts_is_added_up,
+    the_newest_seals_cannot_go_unseen,
+    seals_of_nobody_are_found,
+    a_seal_that_follows_none_is_found,
+    more_points_than_a_number_holds_are_counted,
 );
 
 /// Members 1 to 3 with some entries each.
@@ -56,13 +63,16 @@ async fn found(suite: &Suite) -> Vec<String> {
 
 /// What each statement damages is told with these words.
 async fn each(engine: TestEngine, damages: &[(&str, &str)]) {
-    let suite = books(engine).await;
+    each_in(&books(engine).await, damages).await;
+}
+
+async fn each_in(suite: &Suite, damages: &[(&str, &str)]) {
     for (sql, words) in damages {
         let [before, after] = sql.split('|').collect::<Vec<_>>()[..] else { panic!("damage and repair: {sql}") };
-        damage(&suite, before).await;
-        let found = found(&suite).await;
+        damage(suite, before).await;
+        let found = found(suite).await;
         assert!(found.iter().any(|what| what.contains(words)), "{before}: {found:?}");
-        damage(&suite, after).await;
+        damage(suite, after).await;
         suite.verified().await;
     }
 }
@@ -249,4 +259,161 @@ async fn books_cannot_be_turned_back_unseen(engine: TestEngine) {
     )
     .await;
     assert_eq!(found(&suite).await, ["the entries up to version 5 were sealed, and some are not there"]);
+}
+
+async fn what_purchases_redemptions_and_rewards_say_is_compared(engine: TestEngine) {
+    let suite = books(engine).await;
+    let mut service = suite.client(Role::Service).await;
+    let spent = suite.platform().redeem(redeem(2, 40)).await.unwrap().into_inner().name;
+    suite.platform().refund_redemption(refund(&spent, Some(15))).await.unwrap();
+    suite.platform().return_purchase(down_to("p2", 6_000)).await.unwrap();
+    suite.platform().return_purchase(down_to("p2", 5_000)).await.unwrap();
+    service.ensure_reward(ensure(2, "r1", 8, true, 1)).await.unwrap();
+    service.ensure_reward(ensure(2, "r2", 9, true, 1)).await.unwrap();
+    service.ensure_reward(ensure(2, "r2", 9, false, 2)).await.unwrap();
+    suite.verified().await;
+    each_in(
+        &suite,
+        &[
+            (
+                "UPDATE redemptions SET refunded = 16 WHERE account_id = $1 AND refunded = 15|\
+                 UPDATE redemptions SET refunded = 15 WHERE account_id = $1 AND refunded = 16",
+                "15 points of its redemption were given back, the redemption says 16",
+            ),
+            (
+                "UPDATE redemptions SET refunded = 5 WHERE account_id = $1 AND refunded = 0|\
+                 UPDATE redemptions SET refunded = 0 WHERE account_id = $1 AND refunded = 5",
+                "entry 2: 0 points of its redemption were given back, the redemption says 5",
+            ),
+            (
+                "UPDATE redemptions SET version = 9 WHERE account_id = $1 AND version = 2|\
+                 UPDATE redemptions SET version = 2 WHERE account_id = $1 AND version = 9",
+                "entry 2: its redemption names entry 9",
+            ),
+            (
+                "UPDATE purchases SET due_points = 51 WHERE account_id = $1 AND returns = 2|\
+                 UPDATE purchases SET due_points = 50 WHERE account_id = $1 AND returns = 2",
+                "entry 1: its purchase and the returns of it say that it earned 101 points",
+            ),
+            (
+                "UPDATE purchases SET due_points = 51 WHERE account_id = $1 AND returns = 0|\
+                 UPDATE purchases SET due_points = 50 WHERE account_id = $1 AND returns = 0",
+                "entry 4: the details of its purchase do not say what its columns say",
+            ),
+            (
+                "UPDATE purchases SET remaining_net = 6000 WHERE account_id = $1 AND returns = 2|\
+                 UPDATE purchases SET remaining_net = 5000 WHERE account_id = $1 AND returns = 2",
+                "entry 1: its purchase has a net of 10000, what is left and its returns come to 11000",
+            ),
+            (
+                "UPDATE purchases SET returns = 3 WHERE account_id = $1 AND returns = 2|\
+                 UPDATE purchases SET returns = 2 WHERE account_id = $1 AND returns = 3",
+                "entry 1: its purchase counts 3 returns, and 2 are there",
+            ),
+            (
+                "UPDATE purchase_returns SET due_points_delta = -11 WHERE number = 2
+                    AND purchase_key IN (SELECT purchase_key FROM purchases WHERE account_id = $1)|\
+                 UPDATE purchase_returns SET due_points_delta = -10 WHERE number = 2
+                    AND purchase_key IN (SELECT purchase_key FROM purchases WHERE account_id = $1)",
+                "earned 101 points",
+            ),
+            (
+                "UPDATE rewards SET granted = 9 WHERE account_id = $1 AND granted = 8|\
+                 UPDATE rewards SET granted = 8 WHERE account_id = $1 AND granted = 9",
+                "8 points of its reward are granted, the reward says 9",
+            ),
+            (
+                "UPDATE rewards SET granted = 9 WHERE account_id = $1 AND granted = 0|\
+                 UPDATE rewards SET granted = 0 WHERE account_id = $1 AND granted = 9",
+                "0 points of its reward are granted, the reward says 9",
+            ),
+        ],
+    )
+    .await;
+}
+
+async fn what_was_given_back_in_two_accounts_is_added_up(engine: TestEngine) {
+    let suite = books(engine).await;
+    let mut platform = suite.platform();
+    let mut service = suite.client(Role::Service).await;
+    let spent = platform.redeem(redeem(2, 40)).await.unwrap().into_inner().name;
+    platform.refund_redemption(refund(&spent, Some(15))).await.unwrap();
+    service.ensure_reward(ensure(2, "r1", 8, true, 1)).await.unwrap();
+    suite.client(Role::Support).await.merge_accounts(merge(1, 2)).await.unwrap();
+    platform.refund_redemption(refund(&spent, Some(10))).await.unwrap();
+    service.ensure_reward(ensure(2, "r1", 8, false, 2)).await.unwrap();
+    service.ensure_reward(ensure(2, "r1", 5, true, 3)).await.unwrap();
+    suite.verified().await;
+    for (before, after, words) in [
+        ("UPDATE redemptions SET refunded = 24", "UPDATE redemptions SET refunded = 25", "25 points of its redemption"),
+        // As much as each of the accounts says by itself.
+        ("UPDATE redemptions SET refunded = 15", "UPDATE redemptions SET refunded = 25", "25 points of its redemption"),
+        ("UPDATE redemptions SET refunded = 10", "UPDATE redemptions SET refunded = 25", "25 points of its redemption"),
+        ("UPDATE rewards SET granted = 8", "UPDATE rewards SET granted = 5", "5 points of its reward are granted, the reward says 8"),
+    ] {
+        let row = if before.contains("rewards") { "" } else { " AND refunded > 0" };
+        damage(&suite, &format!("{before} WHERE account_id = $1{row}")).await;
+        let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
+        let [difference] = &report.differences[..] else { panic!("{report:?}") };
+        assert!(difference.what.contains(words), "{difference:?}");
+        damage(&suite, &format!("{after} WHERE account_id = $1{row}")).await;
+        suite.verified().await;
+    }
+}
+
+/// What is wrong with all seals together.
+async fn seals_found(suite: &Suite) -> String {
+    let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
+    let [difference] = &report.differences[..] else { panic!("{report:?}") };
+    assert_eq!(difference.member, "seals");
+    difference.what.clone()
+}
+
+async fn the_newest_seals_cannot_go_unseen(engine: TestEngine) {
+    let suite = sealed_books(engine).await;
+    assert_eq!(suite.verified().await.seals, 3);
+    damage(&suite, "DELETE FROM seals WHERE account_id = $1").await;
+    assert_eq!(seals_found(&suite).await, "3 were made, and 2 are there");
+    // Nor can whoever does it make a count of his own, or begin a new one.
+    damage(&suite, "UPDATE seal_count SET seals = 2 WHERE $1 = $1").await;
+    assert_eq!(seals_found(&suite).await, "their count is not the one that was signed");
+    damage(&suite, "UPDATE seal_count SET seals = 0, key_version = 0 WHERE $1 = $1").await;
+    assert_eq!(seals_found(&suite).await, "0 were made, and 2 are there");
+    damage(&suite, "DELETE FROM seal_count WHERE $1 = $1").await;
+    assert_eq!(seals_found(&suite).await, "their count is not there");
+}
+
+async fn seals_of_nobody_are_found(engine: TestEngine) {
+    let suite = sealed_books(engine).await;
+    // In the place of a seal that has gone.
+    damage(
+        &suite,
+        "UPDATE seals SET account_id = (SELECT operation FROM entries WHERE account_id = $1 AND version = 1) WHERE account_id = $1",
+    )
+    .await;
+    let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
+    let [difference] = &report.differences[..] else { panic!("{report:?}") };
+    assert_eq!(difference.what, "there are seals and no account");
+}
+
+async fn a_seal_that_follows_none_is_found(engine: TestEngine) {
+    let suite = sealed_books(engine).await;
+    damage(&suite, "UPDATE seals SET after_version = 2 WHERE account_id = $1").await;
+    assert_eq!(found(&suite).await, ["the seal at version 4 does not follow the one before it"]);
+}
+
+/// A member's points are a number that the engines can add; those of all members may be more.
+async fn more_points_than_a_number_holds_are_counted(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, pb::Terms { points_per_unit: "1000000".to_owned(), ..terms() }).await;
+    for owner in 1..=2 {
+        for number in 0..8 {
+            suite.award(owner, &format!("p{owner}-{number}"), 100_000_000_000_000).await;
+        }
+    }
+    let all = suite.verified().await.points["tea"];
+    assert_eq!(all, 16 * 1_000_000_000_000 * 1_000_000);
+    assert!(all > i128::from(i64::MAX));
+    // Nor does a forged one end the verification.
+    damage(&suite, &format!("UPDATE entries SET points = {} WHERE account_id = $1 AND version = 8", i64::MAX)).await;
+    assert!(found(&suite).await[0].contains("its lots and deficit say"));
 }

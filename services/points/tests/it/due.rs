@@ -1,5 +1,6 @@
 //! What falls due: activations, ends of reservations, expiries.
 
+use persistence::{DbTime, on_engine};
 use proto::common::Role;
 use proto::points as pb;
 use rpc::wire::timestamp;
@@ -15,6 +16,7 @@ testkit::on_each_engine!(
     settling_tells_what_it_did,
     settling_goes_in_bounded_batches,
     two_servers_settle_nothing_twice,
+    accounts_of_programs_that_are_gone_keep_nobody_waiting,
 );
 
 fn short_lived() -> pb::Terms {
@@ -153,4 +155,39 @@ async fn two_servers_settle_nothing_twice(engine: TestEngine) {
     assert_eq!(suite.verified().await.points["tea"], 0);
     replica.stop().await;
     suite.stop().await;
+}
+
+/// More of them than the clock takes at a time have been due for longer than anybody else.
+async fn accounts_of_programs_that_are_gone_keep_nobody_waiting(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, short_lived()).await;
+    suite.award(1, "p1", 10_000).await;
+    suite.award(2, "p2", 10_000).await;
+    let mut tx = suite.points().await.begin().await.unwrap();
+    for number in 0..600_u128 {
+        let (account, program) = (uuid::Uuid::from_u128(number), if number % 2 == 0 { "gone" } else { "No Program" });
+        let written = on_engine!(tx, |conn| sqlx::query(
+            "INSERT INTO accounts (account_id, program, member, version, active, pending, reserved, deficit, next_due_at, state)
+             SELECT $1, $2, member, version, active, pending, reserved, deficit, $3, state FROM accounts WHERE account_id = $4",
+        )
+        .bind(account)
+        .bind(program)
+        .bind(DbTime(START - DAY))
+        .bind(super::suite::account(1))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()));
+        assert_eq!(written.unwrap(), 1);
+    }
+    // Nor does one that cannot be read.
+    let garbage = on_engine!(tx, |conn| sqlx::query("UPDATE accounts SET next_due_at = $1, state = $2 WHERE account_id = $3")
+        .bind(DbTime(START - DAY))
+        .bind(vec![0xff_u8])
+        .bind(super::suite::account(2))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()));
+    assert_eq!(garbage.unwrap(), 1);
+    tx.commit().await.unwrap();
+    suite.clock.advance(DAY);
+    testkit::eventually(async || suite.story(1).await == ["AWARD 100", "ACTIVATE 0"]).await;
 }

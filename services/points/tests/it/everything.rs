@@ -192,7 +192,7 @@ async fn everything_at_once_leaves_clean_books(engine: TestEngine) {
         told.insert(member(owner), entries.iter().map(|entry| (entry.version, entry.points)).collect());
     }
     let all: i64 = told.values().flatten().map(|(_, points)| points).sum();
-    assert_eq!(report.points["tea"], all);
+    assert_eq!(report.points["tea"], i128::from(all));
     let entries: usize = told.values().map(Vec::len).sum();
     assert_eq!(postings(&suite, entries).await, told);
     replica.stop().await;

@@ -23,6 +23,7 @@ testkit::on_each_engine!(
     a_merge_beside_a_busy_member_loses_nothing,
     merges_both_ways_end_one_way,
     what_was_earned_in_his_name_goes_back,
+    what_was_forgiven_is_taken_after_all_once_it_is_refunded,
 );
 
 fn lasting() -> pb::Terms {
@@ -322,5 +323,40 @@ async fn what_was_earned_in_his_name_goes_back(engine: TestEngine) {
     assert_eq!((&since.member, &since.entries[0].presented_member), (&member(1), &member(2)));
     support.unmerge_accounts(unmerge(1, 2)).await.unwrap();
     assert_eq!((suite.figures(1).await, suite.figures(2).await), ((200, 0, 0, 0), (30, 0, 0, 0)));
+    suite.verified().await;
+}
+
+async fn what_was_forgiven_is_taken_after_all_once_it_is_refunded(engine: TestEngine) {
+    let policy = pb::terms::ReturnPolicy::WithinBalance.into();
+    let suite = Suite::with_terms(engine, pb::Terms { return_policy: policy, ..terms() }).await;
+    let mut platform = suite.platform();
+    let mut support = suite.client(Role::Support).await;
+    // Forgiven before the merge, after it, and before a merge of merges and its end.
+    for (owner, survivor) in [(2, 1), (4, 3), (6, 5)] {
+        let id = format!("p{owner}");
+        suite.award(owner, &id, 10_000).await;
+        let spent = platform.redeem(redeem(owner, 100)).await.unwrap().into_inner().name;
+        let goods_go_back = async || {
+            let returned = suite.platform().return_purchase(down_to(&id, 0)).await.unwrap().into_inner();
+            assert_eq!(returned.r#return.unwrap().forgiven, 100);
+        };
+        if owner != 4 {
+            goods_go_back().await;
+        }
+        support.merge_accounts(merge(survivor, owner)).await.unwrap();
+        if owner == 4 {
+            goods_go_back().await;
+        }
+        if owner == 6 {
+            support.merge_accounts(merge(7, 5)).await.unwrap();
+            support.unmerge_accounts(unmerge(7, 5)).await.unwrap();
+            support.unmerge_accounts(unmerge(5, 6)).await.unwrap();
+        }
+        let operation = platform.refund_redemption(refund(&spent, None)).await.unwrap().into_inner();
+        let told = operation.refund.clone().unwrap();
+        assert_eq!((told.points, told.repaid_points, operation.actual_points), (100, 100, 0), "member {owner}");
+        suite.stands(&operation).await;
+        assert_eq!((suite.figures(owner).await, suite.figures(survivor).await), ((0, 0, 0, 0), (0, 0, 0, 0)), "member {owner}");
+    }
     suite.verified().await;
 }

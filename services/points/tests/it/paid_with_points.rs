@@ -1,6 +1,8 @@
 //! Orders that points paid for, and their returns: what was spent comes back, what was earned is taken back.
 
 use futures::future::join_all;
+use proto::common::Role;
+use proto::events::event::Payload;
 use proto::points as pb;
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
@@ -21,10 +23,12 @@ testkit::on_each_engine!(
     what_lapsed_meanwhile_is_told,
     one_redemption_pays_two_orders_and_goes_back_once,
     what_was_given_back_before_did_not_pay,
+    what_paid_while_two_were_one_goes_back_to_the_survivor,
+    what_paid_from_several_accounts_is_given_back_by_itself,
 );
 
 /// A purchase that redemptions paid a part of.
-fn paid(owner: u128, id: &str, lines: &[(&str, i64, i64)], redemptions: &[&str]) -> pb::AwardRequest {
+pub(crate) fn paid(owner: u128, id: &str, lines: &[(&str, i64, i64)], redemptions: &[&str]) -> pb::AwardRequest {
     with(award_lines(owner, id, lines), |request| {
         input(request).redemptions = redemptions.iter().map(|name| (*name).to_owned()).collect();
     })
@@ -288,5 +292,76 @@ async fn what_was_given_back_before_did_not_pay(engine: TestEngine) {
         assert_eq!(operation.actual_points, back);
     }
     assert_eq!(suite.figures(1).await, (100, 0, 0, 0));
+    suite.verified().await;
+}
+
+async fn what_paid_while_two_were_one_goes_back_to_the_survivor(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let mut support = suite.client(Role::Support).await;
+    suite.award(1, "p1", 10_000).await;
+    suite.award(2, "q1", 20_000).await;
+    support.merge_accounts(merge(1, 2)).await.unwrap();
+    let spent = spend(&suite, 2, 80).await;
+    platform.award(paid(2, "q2", &[("a", 4, 4_000)], &[&spent])).await.unwrap();
+    support.unmerge_accounts(unmerge(1, 2)).await.unwrap();
+    let (survivor, buyer) = (suite.figures(1).await.0, suite.figures(2).await.0);
+
+    let half = give_back("q2", &[("a", 2)]);
+    let operation = platform.return_purchase(half.clone()).await.unwrap().into_inner();
+    assert_eq!((&operation.member, &operation.counterpart, operation.actual_points), (&member(2), &member(1), -20));
+    assert_eq!(story(&operation.entries), ["CLAWBACK -20"]);
+    let told = operation.r#return.clone().unwrap();
+    assert_eq!(
+        (told.taken_from_active, told.refund.unwrap()),
+        (20, pb::RefundExplanation { points: 40, redemptions: vec![spent.clone()], ..Default::default() })
+    );
+    suite.stands(&operation).await;
+    assert_eq!((suite.figures(1).await.0, suite.figures(2).await.0), (survivor + 40, buyer - 20));
+    let back = suite.entries(1).await.pop().unwrap();
+    assert_eq!((back.kind(), back.points, &back.redemption, &back.purchase), (pb::EntryKind::Refund, 40, &spent, &purchase("q2")));
+    assert_eq!(back.operation, operation.name);
+    let events = suite.events(10).await;
+    let last_of = |owner: u128| events.iter().rfind(|event| event.member == member(owner)).unwrap();
+    assert_eq!(posted(last_of(1)), ("REFUND".to_owned(), member(2), vec![format!("{} REFUND 40", back.version)]));
+    let Some(Payload::PurchaseReturned(event)) = &last_of(2).payload else { panic!("a return") };
+    assert_eq!((event.postings.len(), event.postings[0].points), (1, -20));
+    let again = platform.return_purchase(half).await.unwrap();
+    assert!(replayed(&again));
+    assert_eq!(again.into_inner(), operation);
+
+    // The rest, once the survivor has been taken in himself.
+    support.merge_accounts(merge(3, 1)).await.unwrap();
+    let operation = platform.return_purchase(down_to("q2", 0)).await.unwrap().into_inner();
+    assert_eq!((&operation.member, &operation.counterpart), (&member(2), &member(3)));
+    assert_eq!((suite.figures(3).await.0, suite.figures(2).await.0), (survivor + 80, buyer - 40));
+    assert_eq!(suite.purchase("q2").await.given_back_points, 80);
+    suite.verified().await;
+}
+
+async fn what_paid_from_several_accounts_is_given_back_by_itself(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let mut support = suite.client(Role::Support).await;
+    for (owner, id) in [(1, "p1"), (2, "q1"), (3, "r1")] {
+        suite.award(owner, id, 10_000).await;
+    }
+    let mut spent = Vec::new();
+    for survivor in [1, 3] {
+        support.merge_accounts(merge(survivor, 2)).await.unwrap();
+        spent.push(spend(&suite, 2, 50).await);
+        support.unmerge_accounts(unmerge(survivor, 2)).await.unwrap();
+    }
+    platform.award(paid(2, "q2", &[("a", 2, 0)], &[&spent[0], &spent[1]])).await.unwrap();
+    let refused = platform.return_purchase(give_back("q2", &[("a", 1)])).await;
+    assert_eq!(precondition(refused), "REDEMPTIONS_APART");
+    assert_eq!(suite.purchase("q2").await.returns, 0);
+    platform.refund_redemption(refund(&spent[0], None)).await.unwrap();
+    // Of the one there is nothing left, so that the other goes back by itself.
+    platform.return_purchase(with(give_back("q2", &[("a", 1)]), |request| request.give_back_points = Some(0))).await.unwrap();
+    let operation = platform.return_purchase(give_back("q2", &[("a", 1)])).await.unwrap().into_inner();
+    assert_eq!((operation.counterpart, operation.r#return.unwrap().refund.unwrap().points), (member(3), 50));
+    let all: i64 = [suite.figures(1).await.0, suite.figures(2).await.0, suite.figures(3).await.0].iter().sum();
+    assert_eq!(all, 300);
     suite.verified().await;
 }

@@ -6,6 +6,7 @@ use proto::points as pb;
 use testkit::TestEngine;
 use tonic::Code;
 
+use super::paid_with_points::paid;
 use super::requests::*;
 use super::suite::*;
 
@@ -19,6 +20,8 @@ testkit::on_each_engine!(
     survivors_bring_and_take_back_for_whom_they_took_in,
     pools_are_remembered,
     twenty_spend_a_pool_at_once,
+    an_order_paid_from_a_pool_goes_back_to_the_pool,
+    only_who_spent_from_a_pool_pays_with_it,
 );
 
 async fn pool_of(suite: &Suite, members: &[(u128, bool, i64)]) -> String {
@@ -268,5 +271,46 @@ async fn twenty_spend_a_pool_at_once(engine: TestEngine) {
     }
     assert_eq!(spent, 2, "one success for each hundred");
     assert_eq!(shares(&suite, &pool).await, [(member(1), 0), (member(2), 0)]);
+    suite.verified().await;
+}
+
+async fn an_order_paid_from_a_pool_goes_back_to_the_pool(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let pool = pool_of(&suite, &[(1, true, 100), (2, true, 50)]).await;
+    let spent = platform.redeem_from_pool(redeem_pooled(&pool, 2, 120)).await.unwrap().into_inner();
+    let entry = &spent.entries[0];
+    assert_eq!((&entry.counterpart, entry.points), (&member(2), -120), "the pool's books say who spent");
+    let order = paid(2, "order", &[("a", 4, 4_000)], &[&spent.name]);
+    assert_eq!(platform.preview_award(preview(&order)).await.unwrap().into_inner().points, 40);
+    platform.award(order).await.unwrap();
+    assert_eq!(suite.purchase("order").await.redeemed_points, 120);
+    let operation = platform.return_purchase(give_back("order", &[("a", 1)])).await.unwrap().into_inner();
+    assert_eq!((&operation.counterpart, operation.pool.as_ref().unwrap().name.as_str()), (&books_of(&pool), pool.as_str()));
+    assert_eq!(
+        (story(&operation.entries), operation.r#return.clone().unwrap().refund.unwrap().points),
+        (vec!["CLAWBACK -10".to_owned()], 30)
+    );
+    suite.stands(&operation).await;
+    // Also when who spent has left, and has been taken in by another.
+    platform.leave_pool(leave(&pool, 2)).await.unwrap();
+    suite.client(proto::common::Role::Support).await.merge_accounts(merge(3, 2)).await.unwrap();
+    platform.return_purchase(down_to("order", 0)).await.unwrap();
+    let back = suite.platform().leave_pool(leave(&pool, 2)).await;
+    let own = back.map_or(0, |operation| operation.into_inner().requested_points);
+    assert_eq!((shares(&suite, &pool).await, suite.figures(3).await.0), (vec![(member(1), 100)], 50), "{own} were still his");
+    suite.verified().await;
+}
+
+async fn only_who_spent_from_a_pool_pays_with_it(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    let pool = pool_of(&suite, &[(1, true, 100), (2, true, 50)]).await;
+    let spent = platform.redeem_from_pool(redeem_pooled(&pool, 2, 120)).await.unwrap().into_inner().name;
+    for other in [1, 3] {
+        let order = paid(other, "order", &[("a", 1, 4_000)], &[&spent]);
+        assert_eq!(refusal(platform.preview_award(preview(&order)).await), (Code::NotFound, "REDEMPTION_NOT_FOUND".to_owned()));
+        assert_eq!(refusal(platform.award(order).await), (Code::NotFound, "REDEMPTION_NOT_FOUND".to_owned()));
+    }
     suite.verified().await;
 }

@@ -135,5 +135,5 @@ async fn a_busy_hour_leaves_clean_books(engine: TestEngine) {
         let (active, pending, reserved, owed) = suite.figures(owner).await;
         balances += active + pending + reserved - owed;
     }
-    assert_eq!(report.points["tea"], balances);
+    assert_eq!(report.points["tea"], i128::from(balances));
 }

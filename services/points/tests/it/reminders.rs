@@ -16,6 +16,7 @@ testkit::on_each_engine!(
     what_is_not_there_is_not_announced,
     what_lapses_soon_is_announced_at_once,
     a_new_expiry_is_announced_anew,
+    an_earlier_expiry_is_announced_again,
     a_sliding_expiry_is_announced_again_when_it_has_moved,
     two_servers_announce_once,
     a_change_of_terms_holds_from_the_next_entry_on,
@@ -129,6 +130,20 @@ async fn a_new_expiry_is_announced_anew(engine: TestEngine) {
     suite.clock.advance(9 * DAY);
     assert_eq!(settled(&suite, 1).await[2..], ["EXPIRY 0 goodwill", "REMIND 0 100 points lapse"]);
     assert_eq!(announced(&suite, 4).await, [(member(1), 100, at(30)), (member(1), 100, at(40))]);
+    suite.verified().await;
+}
+
+async fn an_earlier_expiry_is_announced_again(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, reminding()).await;
+    let mut support = suite.client(Role::Support).await;
+    suite.award(1, "p1", 10_000).await;
+    suite.clock.advance(24 * DAY);
+    assert_eq!(settled(&suite, 1).await.len(), 2);
+    support.set_expiry(pb::SetExpiryRequest { to: Some(To::ExpireTime(at(26))), ..never_expire(1) }).await.unwrap();
+    let suite = suite.restart().await;
+    assert_eq!(settled(&suite, 1).await[2..], ["EXPIRY 0 goodwill", "REMIND 0 100 points lapse"]);
+    assert_eq!(settled(&suite, 1).await.len(), 4);
+    assert_eq!(announced(&suite, 4).await, [(member(1), 100, at(30)), (member(1), 100, at(26))]);
     suite.verified().await;
 }
 

@@ -32,7 +32,7 @@ async fn one_member_at_two_servers(engine: TestEngine) {
     assert_eq!(suite.figures(1).await, (moved, 0, 0, 0));
     let versions: Vec<i64> = suite.entries(1).await.iter().map(|entry| entry.version).collect();
     assert_eq!(versions, (1..=i64::try_from(versions.len()).unwrap()).collect::<Vec<_>>());
-    assert_eq!(suite.verified().await.points["tea"], moved);
+    assert_eq!(suite.verified().await.points["tea"], i128::from(moved));
     let told: Vec<i64> = suite.events(versions.len()).await.iter().map(|event| event.aggregate_version).collect();
     assert_eq!(told, versions);
     replica.stop().await;

@@ -213,7 +213,7 @@ async fn transfers_both_ways_neither_wait_for_ever_nor_lose(engine: TestEngine) 
     for (owner, left) in (1..).zip(expected) {
         assert_eq!(suite.figures(owner).await, (left, 0, 0, 0));
     }
-    assert_eq!(suite.verified().await.points["tea"], expected.iter().sum::<i64>());
+    assert_eq!(suite.verified().await.points["tea"], i128::from(expected.iter().sum::<i64>()));
     replica.stop().await;
     suite.stop().await;
 }

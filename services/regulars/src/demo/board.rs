@@ -83,7 +83,7 @@ impl Summary {
     /// The ledger agrees with itself and with the feed, and every answer stayed the same.
     pub(super) fn is_sound(&self) -> bool {
         let books = self.books.as_ref();
-        self.calls.differed == 0 && books.is_none_or(|books| books.differences == 0 && books.points == self.figures.outstanding)
+        self.calls.differed == 0 && books.is_none_or(|books| books.differences == 0 && books.points == i128::from(self.figures.outstanding))
     }
 }
 

@@ -116,7 +116,7 @@ struct Suite {
 struct Books {
     accounts: u64,
     entries: u64,
-    points: i64,
+    points: i128,
     differences: usize,
 }
 
@@ -141,7 +141,7 @@ impl Suite {
         Ok(Books {
             accounts: report.accounts,
             entries: report.entries,
-            points: report.points.values().sum(),
+            points: report.points.values().sum::<i128>(),
             differences: report.differences.len(),
         })
     }

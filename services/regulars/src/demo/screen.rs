@@ -191,7 +191,7 @@ pub(super) fn farewell(summary: &Summary) -> String {
     text.push_str(&match books {
         None => "all figures come from the feeds of the suite\n".to_owned(),
         Some(books) if books.differences > 0 => format!("NOT SOUND: {} differences between balances and entries\n", books.differences),
-        Some(books) if books.points != figures.outstanding => {
+        Some(books) if books.points != i128::from(figures.outstanding) => {
             format!("NOT SOUND: the ledger holds {} points, the feed tells of {}\n", grouped(books.points), grouped(figures.outstanding))
         }
         Some(books) => format!(

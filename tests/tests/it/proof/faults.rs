@@ -141,7 +141,7 @@ async fn play(seed: u64, steps: usize, url: &str, servers: usize, mut database: 
     let mut world = explained.world;
     let open = world.total();
     world.settle_all(kernel::SystemClock.now().as_micros());
-    let points = report.points.get("tea").copied().unwrap_or_default();
+    let points = i64::try_from(report.points.get("tea").copied().unwrap_or_default()).unwrap();
     if points < world.total() || open < points {
         failed(format!("{points} points, not {} to {open}", world.total()));
     }

@@ -126,7 +126,7 @@ impl Ledger {
         assert_eq!(report.differences, [], "REGULARS_TEST_SEED={seed}");
         let open = world.total();
         world.settle_all(self.clock.now().as_micros());
-        let points = report.points.get("tea").copied().unwrap_or_default();
+        let points = i64::try_from(report.points.get("tea").copied().unwrap_or_default()).unwrap();
         assert!(world.total() <= points && points <= open, "REGULARS_TEST_SEED={seed}: {points} points, not {} to {open}", world.total());
     }
 

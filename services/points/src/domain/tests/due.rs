@@ -78,16 +78,18 @@ fn what_falls_due_at_one_moment_has_an_order() {
     assert_eq!(bench.settle(), Settled::default(), "nothing is done twice");
 }
 
+/// What was announced.
+fn reminders(bench: &Bench) -> Vec<(Timestamp, i64)> {
+    let told = bench.entries.iter().filter_map(|entry| match entry.source {
+        Source::Reminder { expires_at, points } => Some((expires_at, points)),
+        _ => None,
+    });
+    told.collect()
+}
+
 #[test]
 fn an_expiry_is_announced_once() {
     let mut bench = Bench::new(Terms { remind_before: Some(days(30)), ..terms() });
-    let reminders = |bench: &Bench| {
-        let told = bench.entries.iter().filter_map(|entry| match entry.source {
-            Source::Reminder { expires_at, points } => Some((expires_at, points)),
-            _ => None,
-        });
-        told.collect::<Vec<_>>()
-    };
     bench.run(award("january", 10_000)).unwrap();
     bench.now = at("2026-02-10T12:00:00Z");
     bench.run(award("february", 5_000)).unwrap();
@@ -105,4 +107,38 @@ fn an_expiry_is_announced_once() {
     bench.settle();
     assert_eq!(reminders(&bench)[1..], [(at("2027-03-01T00:00:00Z"), 50)]);
     assert_eq!(bench.account.next_due(), Some(at("2027-03-01T00:00:00Z")));
+}
+
+#[test]
+fn an_expiry_that_moves_to_an_earlier_day_is_announced_again() {
+    let mut bench = Bench::new(Terms { remind_before: Some(days(30)), ..terms() });
+    bench.run(award("january", 10_000)).unwrap();
+    bench.now = at("2026-02-10T12:00:00Z");
+    bench.run(award("february", 5_000)).unwrap();
+    bench.now = at("2027-01-02T00:00:00Z");
+    bench.settle();
+    let (january, february) = (at("2027-02-01T00:00:00Z"), at("2027-03-01T00:00:00Z"));
+    let earlier = at("2027-01-20T00:00:00Z");
+    let by = |lapsing_by, to| {
+        let change = SetExpiry { wallet: wallet(), lapsing_by, to, reason: "r".to_owned(), approver: "a".to_owned() };
+        Command::SetExpiry(change)
+    };
+    bench.run(by(Some(january), NewExpiry::At(earlier))).unwrap();
+    bench.settle();
+    assert_eq!(reminders(&bench), [(january, 100), (earlier, 100)]);
+    // All of it again with what joins it, once; and what was not announced yet in its time.
+    bench.run(by(Some(january), NewExpiry::At(january))).unwrap();
+    bench.settle();
+    bench.settle();
+    assert_eq!(reminders(&bench)[2..], [(january, 100)]);
+    bench.now = at("2027-02-15T00:00:00Z");
+    bench.settle();
+    assert_eq!(reminders(&bench)[3..], [(february, 50)]);
+    assert_eq!(bench.account.wallets[0].remind_again, []);
+    // What points have gone from is not announced, where they have gone to is.
+    bench.run(by(None, NewExpiry::At(at("2027-02-20T00:00:00Z")))).unwrap();
+    bench.run(redeem(50)).unwrap();
+    bench.settle();
+    assert_eq!(reminders(&bench)[4..], [(at("2027-02-20T00:00:00Z"), 50)]);
+    assert_eq!(bench.account.wallets[0].remind_again, []);
 }

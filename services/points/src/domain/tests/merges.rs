@@ -1,5 +1,7 @@
 //! Merge, its end, and transfer: what goes over, what comes back, and that nothing is gained by going there and back.
 
+use proptest::prelude::*;
+
 use super::town::Town;
 use super::*;
 
@@ -11,7 +13,7 @@ fn days(count: i32) -> Period {
 
 /// Two members, the first with 100 points, the second with 60.
 fn two(terms: Terms) -> Town {
-    let mut town = Town::new(2, terms);
+    let mut town = Town::new(3, terms);
     town.run(0, award("a", 10_000)).unwrap();
     town.run(1, award("b", 6_000)).unwrap();
     town
@@ -196,4 +198,189 @@ fn chains_of_merges_come_apart_one_by_one() {
     assert_eq!((town.balances(0).0, town.balances(1).0), (10, 68));
     town.unmerge(1, 2).unwrap();
     assert_eq!((town.balances(1).0, town.balances(2).0), (20, 48));
+}
+
+/// The account that points were spent in.
+fn redeemed_in(town: &Town, spent: Uuid) -> AccountId {
+    town.benches.iter().find_map(|bench| bench.redemptions.get(&spent)).unwrap().account
+}
+
+/// What the terms forgive is not given away when what had spent it comes back, whoever has taken the account in by then.
+#[test]
+fn what_was_forgiven_is_taken_after_all_across_merges() {
+    let forgiving = [(ReturnPolicy::WithinBalance, None), (ReturnPolicy::Unlimited, Some(30))];
+    for (policy, cap) in forgiving {
+        for steps in [
+            "spend return merge refund",
+            "spend merge return refund",
+            "spend merge return unmerge refund",
+            "spend return merge unmerge refund",
+            "spend return merge again refund",
+            "spend merge again return refund",
+            "spend merge again return over refund",
+            "spend return merge again over unmerge refund",
+            "merge buy spend return unmerge refund",
+        ] {
+            let mut town = Town::new(3, Terms { return_policy: policy, deficit_cap: cap, ..terms() });
+            let mut spent = Uuid::nil();
+            if !steps.contains("buy") {
+                town.run(1, award("b", 10_000)).unwrap();
+            }
+            for step in steps.split(' ') {
+                match step {
+                    "spend" => {
+                        town.run(1, redeem(100)).unwrap();
+                        spent = town.last_operation(1);
+                    }
+                    "buy" => {
+                        town.wait(DAY);
+                        town.run(1, award("b", 10_000)).unwrap();
+                    }
+                    "return" => drop(town.run(1, remaining("b", 0)).unwrap()),
+                    "merge" => drop(town.merge(0, 1).unwrap()),
+                    "again" => drop(town.merge(2, 0).unwrap()),
+                    "over" => drop(town.unmerge(2, 0).unwrap()),
+                    "unmerge" => drop(town.unmerge(0, 1).unwrap()),
+                    _ => {
+                        let holds = (0..3).find(|member| town.benches[*member].id() == redeemed_in(&town, spent)).unwrap();
+                        town.run(holds, refund(spent, None)).unwrap();
+                    }
+                }
+            }
+            let all: i64 = (0..3).map(|member| town.balances(member)).map(|(active, _, _, deficit)| active - deficit).sum();
+            assert_eq!(all, 0, "{policy:?} {cap:?}: {steps}");
+            // Nothing more is taken of what is earned and spent afterwards.
+            town.run(1, award("c", 5_000)).unwrap();
+            let had = town.balances(town.home(1));
+            town.run(1, redeem(had.0)).unwrap();
+            let spent = town.last_operation(1);
+            town.run(1, refund(spent, None)).unwrap();
+            assert_eq!(town.balances(town.home(1)), had, "{policy:?} {cap:?}: {steps}");
+        }
+    }
+}
+
+#[test]
+fn what_one_was_forgiven_is_not_taken_of_what_the_other_had_spent_before_they_were_one() {
+    for survivor in [0, 1] {
+        let mut town = two(Terms { return_policy: ReturnPolicy::WithinBalance, ..terms() });
+        town.run(0, redeem(100)).unwrap();
+        let of_another = town.last_operation(0);
+        town.run(1, redeem(60)).unwrap();
+        let own = town.last_operation(1);
+        town.run(1, remaining("b", 0)).unwrap();
+        town.merge(survivor, 1 - survivor).unwrap();
+        town.run(0, refund(of_another, None)).unwrap();
+        assert_eq!(town.balances(survivor).0, 100, "the survivor is {survivor}");
+        town.run(1, refund(own, None)).unwrap();
+        assert_eq!(town.balances(survivor).0, 100, "the survivor is {survivor}");
+    }
+}
+
+/// The clock of one process may be behind that of another: the order of events across accounts is that of the merge all the same.
+#[test]
+fn what_was_spent_before_a_merge_is_recorded_before_what_is_forgiven_after_it() {
+    let mut town = Town::new(2, Terms { return_policy: ReturnPolicy::WithinBalance, ..terms() });
+    town.run(1, award("b", 6_000)).unwrap();
+    town.run(1, redeem(60)).unwrap();
+    let spent = town.last_operation(1);
+    town.benches[0].now = at("2026-01-15T11:00:00Z");
+    town.merge(0, 1).unwrap();
+    town.run(1, remaining("b", 0)).unwrap();
+    town.run(1, refund(spent, None)).unwrap();
+    assert_eq!(town.balances(0), (0, 0, 0, 0));
+}
+
+#[test]
+fn what_was_forgiven_at_many_times_is_kept_in_a_list_with_an_end() {
+    let mut town = Town::new(2, Terms { return_policy: ReturnPolicy::WithinBalance, ..terms() });
+    let mut spent = Vec::new();
+    for round in 0..2 * given_up::GIVEN_UP_MAX {
+        town.run(1, award(&round.to_string(), 1_000)).unwrap();
+        town.run(1, redeem(10)).unwrap();
+        spent.push(town.last_operation(1));
+        town.run(1, remaining(&round.to_string(), 0)).unwrap();
+    }
+    town.merge(0, 1).unwrap();
+    assert_eq!(town.benches[0].account.wallets[0].given_up.len(), given_up::GIVEN_UP_MAX);
+    for redemption in spent {
+        town.run(1, refund(redemption, None)).unwrap();
+        assert_eq!(town.balances(0).0, 0);
+    }
+    assert_eq!(town.benches[0].account.wallets[0].given_up, []);
+}
+
+/// What was spent while two were one is in the survivor's books, and goes back there when they are two again.
+#[test]
+fn what_paid_while_two_were_one_goes_back_where_it_came_from() {
+    for wait in [false, true] {
+        let mut town = two(terms());
+        town.merge(0, 1).unwrap();
+        town.run(1, redeem(80)).unwrap();
+        let spent = town.last_operation(1);
+        town.run(1, refunds::paid("c", 4_000, Vec::new(), vec![spent])).unwrap();
+        town.unmerge(0, 1).unwrap();
+        let before = (town.balances(0).0, town.balances(1).0);
+        if wait {
+            town.merge(2, 0).unwrap();
+        }
+        let survivor = town.home(0);
+        let half = town.goods_go_back(1, 0, "c", 2_000).unwrap();
+        assert_eq!((half.restored.points, half.summary.due_delta), (40, -20));
+        town.goods_go_back(1, 0, "c", 0).unwrap();
+        assert_eq!((town.balances(survivor).0, town.balances(1).0), (before.0 + 80, before.1 - 40));
+        assert_eq!(town.goods_go_back(1, 0, "c", 0).unwrap_err(), Refusal::NothingToReturn);
+    }
+}
+
+proptest! {
+    /// Buying, spending, returning, refunding and becoming one in whatever order, until all has gone back, leaves what there was.
+    #[test]
+    fn nothing_is_gained_across_merges_once_everything_has_gone_back(
+        steps in proptest::collection::vec((0_usize..10, 0_usize..3, any::<usize>(), 1_i64..100), 1..40),
+        cap in proptest::option::of(0_i64..60),
+    ) {
+        let policy = if cap.is_some() { ReturnPolicy::Unlimited } else { ReturnPolicy::WithinBalance };
+        let mut town = Town::new(3, Terms { return_policy: policy, deficit_cap: cap, life: Life::Unlimited, ..terms() });
+        let mut spends: Vec<(usize, Uuid)> = Vec::new();
+        let mut bought: Vec<(usize, String)> = Vec::new();
+        for (number, (step, who, which, size)) in steps.into_iter().enumerate() {
+            match step {
+                0..3 => {
+                    town.run(who, award(&number.to_string(), size * 100)).unwrap();
+                    bought.push((who, number.to_string()));
+                }
+                3..6 if town.balances(town.home(who)).0 > 0 => {
+                    let all = town.balances(town.home(who)).0;
+                    town.run(who, redeem(if which % 2 == 0 { all } else { (all * size / 100).max(1) })).unwrap();
+                    spends.push((who, town.last_operation(who)));
+                }
+                6..8 if !bought.is_empty() => {
+                    let (who, id) = bought[which % bought.len()].clone();
+                    let left = town.purchases().find(|purchase| *purchase.input.id.0 == *id).unwrap().remaining_net;
+                    let _ = town.run(who, remaining(&id, if size % 2 == 0 { 0 } else { left * (size - 1) / 100 }));
+                }
+                8 if !spends.is_empty() => {
+                    let (who, redemption) = spends[which % spends.len()];
+                    let _ = town.run(who, refund(redemption, Some(size)));
+                }
+                9 => {
+                    let (one, other) = (town.home(who), town.home((who + 1 + which % 2) % 3));
+                    if one != other {
+                        town.merge(one, other).unwrap();
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (who, id) in bought {
+            let _ = town.run(who, remaining(&id, 0));
+        }
+        for (who, redemption) in spends {
+            let _ = town.run(who, refund(redemption, None));
+        }
+        for member in 0..3 {
+            prop_assert_eq!(town.balances(member), (0, 0, 0, 0), "member {}", member);
+        }
+    }
 }

@@ -125,7 +125,9 @@ impl Bench {
             (_, Some(purchase)) => purchase.input.redemptions.clone(),
             _ => Vec::new(),
         };
-        let holds = |redemption: &&Redemption| redemption.account == self.id() || self.account.has_merged(redemption.account);
+        let has = |account: AccountId| account == self.id() || self.account.has_merged(account);
+        let spent_by = |redemption: &&Redemption| redemption.spender.is_some_and(|spender| has(AccountId::of(&program(), spender)));
+        let holds = |redemption: &&Redemption| has(redemption.account) || (matches!(command, Command::Award(_)) && spent_by(redemption));
         let redemptions = spent.iter().filter_map(|id| self.redemptions.get(id)).filter(holds).cloned().collect();
         let closed_reservation = match &command {
             Command::Capture(Capture { reservation, .. }) | Command::Release(Release { reservation }) => {
@@ -171,8 +173,15 @@ impl Bench {
     fn keep_redemption(&mut self, operation: Uuid, entries: &[Entry]) {
         let Some(spent) = entries.iter().find(|entry| matches!(entry.kind, EntryKind::Redeem | EntryKind::Capture)) else { return };
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
-        let redemption =
-            Redemption { operation, account: self.id(), wallet: spent.wallet.clone(), lots, spent_at: spent.recorded_at, refunded: 0 };
+        let redemption = Redemption {
+            operation,
+            account: self.id(),
+            wallet: spent.wallet.clone(),
+            lots,
+            spender: spent.spender(),
+            spent_at: spent.recorded_at,
+            refunded: 0,
+        };
         self.redemptions.insert(operation, redemption);
     }
 

@@ -115,7 +115,8 @@ proptest! {
                         let lots: Vec<_> = entry.lots.iter().map(|lot| (lot.key.clone(), -lot.points)).collect();
                         let account = town.benches[POOL].id();
                         let spent_at = entry.stamp.now;
-                        let redemption = Redemption { operation, account, wallet: wallet(), lots, refunded: 0, spent_at };
+                        let spender = entry.spender();
+                        let redemption = Redemption { operation, account, wallet: wallet(), lots, spender, refunded: 0, spent_at };
                         town.benches[POOL].redemptions.insert(operation, redemption);
                         spendings.push((operation, parts));
                     }
@@ -175,4 +176,33 @@ proptest! {
             prop_assert_eq!(total(&town) + spent, whole, "no point arises or is lost");
         }
     }
+}
+
+#[test]
+fn an_order_paid_from_a_pool_goes_back_to_the_lots_of_the_pool() {
+    let mut town = open_pool();
+    let brings = Transfer { wallet: wallet(), points: 100, reason: String::new(), into_pool: true };
+    town.between(0, POOL, &Command::Transfer(brings)).unwrap();
+    let redeem = Redeem { wallet: wallet(), points: 60, up_to: false, reference: String::new() };
+    let request = RedeemFromPool { spender: town.benches[1].member, redeem };
+    town.between(POOL, 1, &Command::RedeemFromPool(request)).unwrap();
+    let entry = town.benches[POOL].entries.last().unwrap().clone();
+    assert_eq!(entry.spender(), Some(town.benches[1].member));
+    let redemption = Redemption {
+        operation: Uuid::from_u128(5),
+        account: town.benches[POOL].id(),
+        wallet: wallet(),
+        lots: entry.lots.iter().map(|lot| (lot.key.clone(), -lot.points)).collect(),
+        spender: entry.spender(),
+        spent_at: entry.recorded_at,
+        refunded: 0,
+    };
+    town.benches[1].redemptions.insert(redemption.operation, redemption.clone());
+    town.run(1, refunds::paid("order", 3_000, Vec::new(), vec![redemption.operation])).unwrap();
+    let before = town.benches[1].active();
+    for (net, points) in [(2_000, 20), (0, 40)] {
+        assert_eq!(town.goods_go_back(1, POOL, "order", net).unwrap().restored.points, points);
+    }
+    let free: i64 = town.benches[POOL].account.wallets[0].free_of(town.benches[0].id()).iter().map(|(_, points)| points).sum();
+    assert_eq!((free, town.benches[1].active()), (100, before - 30));
 }

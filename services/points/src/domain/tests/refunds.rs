@@ -11,7 +11,7 @@ fn days(count: i32) -> Period {
 }
 
 /// A purchase that redemptions paid for, wholly or in part.
-fn paid(id: &str, net: i64, lines: Vec<Line>, redemptions: Vec<Uuid>) -> Command {
+pub(super) fn paid(id: &str, net: i64, lines: Vec<Line>, redemptions: Vec<Uuid>) -> Command {
     match award_lines(id, net, lines) {
         Command::Award(award) => Command::Award(Award { purchase: PurchaseInput { redemptions, ..award.purchase }, ..award }),
         other => other,

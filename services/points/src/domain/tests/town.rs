@@ -62,7 +62,7 @@ impl Town {
             Side { books: Ledger::open(one.0, &mut first.account, &first.versions, &first.facts, &stamp), member: one.1 },
             Side { books: Ledger::open(two.0, &mut second.account, &second.versions, &second.facts, &stamp), member: two.1 },
         );
-        let done = apply_between(command, sides.0, sides.1);
+        let done = apply_between(command, &Known::default(), sides.0, sides.1);
         match done {
             Err(refusal) => {
                 assert_eq!((&first.account, &second.account), (&before.0, &before.1), "a refusal changes nothing");
@@ -78,6 +78,42 @@ impl Town {
                 Ok(outcome)
             }
         }
+    }
+
+    /// Goods of a member go back that points of another account have paid for; what both accounts have changes by, in their order.
+    pub(super) fn goods_go_back(&mut self, member: usize, other: usize, id: &str, net: i64) -> Result<Box<Returned>, Refusal> {
+        let named = self.benches[member].member;
+        let mut redemptions = HashMap::new();
+        self.benches.iter().for_each(|bench| redemptions.extend(bench.redemptions.clone()));
+        let bought = self.purchases().find(|purchase| *purchase.input.id.0 == *id && purchase.member == Some(named)).cloned();
+        let spent = bought.iter().flat_map(|purchase| &purchase.input.redemptions).filter_map(|id| redemptions.get(id));
+        let known = Known { redemptions: spent.cloned().collect(), purchase: bought, ..Known::default() };
+        let (member, other) = (self.home(member), self.home(other));
+        let before = (self.benches[member].account.clone(), self.benches[other].account.clone());
+        let [first, second] = self.benches.get_disjoint_mut([member, other]).unwrap();
+        let stamp = first.stamp();
+        let (one, two) = ((first.id(), first.member), (second.id(), second.member));
+        let sides = (
+            Side { books: Ledger::open(one.0, &mut first.account, &first.versions, &first.facts, &stamp), member: one.1 },
+            Side { books: Ledger::open(two.0, &mut second.account, &second.versions, &second.facts, &stamp), member: two.1 },
+        );
+        let done = apply_between(&remaining(id, net), &known, sides.0, sides.1);
+        if done.is_err() {
+            assert_eq!((&first.account, &second.account), (&before.0, &before.1), "a refusal changes nothing");
+        }
+        let (Outcome::Returned(returned), [posted, others]) = done? else { panic!("a return") };
+        first.entries.extend(posted);
+        second.entries.extend(others);
+        first.check();
+        second.check();
+        for redemption in &returned.restored.redemptions {
+            let bench = self.benches.iter_mut().find(|bench| bench.redemptions.contains_key(&redemption.operation)).unwrap();
+            bench.redemptions.insert(redemption.operation, redemption.clone());
+        }
+        let kept =
+            self.benches.iter_mut().flat_map(|bench| &mut bench.purchases).find(|purchase| purchase.input.id == returned.purchase.input.id);
+        *kept.unwrap() = returned.purchase.clone();
+        Ok(returned)
     }
 
     /// Lets a member's bench work with what is recorded of all.

@@ -54,7 +54,13 @@ impl Batch<'_> {
         let other_event = job.other.and_then(|(id, other)| {
             let account = self.accounts.get(&id).map(|held| &held.account);
             let parts = AnswerParts { member: Some(other), other: member, account, entries: &others, ..parts };
-            event::of_command(&parts, &outcome, job.origin.historical)
+            match &outcome {
+                // The purchase is the buyer's; in the other account it is points that come back.
+                Outcome::Returned(returned) => {
+                    event::of_command(&parts, &Outcome::Refunded(returned.restored.clone()), job.origin.historical)
+                }
+                outcome => event::of_command(&parts, outcome, job.origin.historical),
+            }
         });
         for event in event.into_iter().chain(other_event) {
             self.push_event(event);
@@ -137,8 +143,8 @@ impl Batch<'_> {
         let Some(spent) = entries.iter().find(|entry| entry.kind == kind && entry.points < 0) else { return };
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
         let (operation, version) = (stamp.operation, spent.version);
-        let (wallet, spent_at) = (spent.wallet.clone(), spent.recorded_at);
-        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spent_at, refunded: 0 });
+        let (wallet, spender, spent_at) = (spent.wallet.clone(), spent.spender(), spent.recorded_at);
+        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spender, spent_at, refunded: 0 });
         self.new_redemptions.push(NewRedemption { operation, account, version, refunded: 0 });
     }
 

@@ -13,8 +13,8 @@ use self::keep::Executed;
 use super::job::{Done, Job, Reply, Side, Target, Work};
 use super::keys::Keys;
 use crate::domain::{
-    self, Account, AccountId, ClosedReservation, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, RewardState, Settled, Stamp,
-    Versions, apply_between,
+    self, Account, AccountId, ClosedReservation, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, Return, RewardState,
+    Settled, Stamp, Versions, apply_between,
 };
 use crate::error::{self, StoredRefusal};
 use crate::event;
@@ -186,6 +186,10 @@ impl<'a> Batch<'a> {
         {
             return Ok(Reply::Refused(Box::new(error::reward_exists())));
         }
+        let elsewhere = self.elsewhere(job, command, target);
+        if let (Some(redemption), None) = (elsewhere, job.other) {
+            return Ok(Reply::Elsewhere(redemption));
+        }
         // After the lookups: a till may ask for its first answer long after the time of the event has ceased to be believed.
         if let Err(untimely) = job.origin.check_time(self.clock, self.now) {
             return Ok(Reply::Refused(Box::new(untimely)));
@@ -210,9 +214,12 @@ impl<'a> Batch<'a> {
         };
         let known = self.known(job, command, target);
         let done = match (job.account, job.other) {
+            _ if elsewhere.is_some() => Ok(Err(domain::Refusal::RedemptionsApart)),
             // Merged into each other meanwhile.
-            (Some((first, _)), Some((second, _))) if first == second => Ok(Err(one_account(command))),
-            (Some(first), Some(second)) => self.apply_between(command, first, second, versions, &stamp),
+            (Some((first, _)), Some((second, _))) if first == second && !matches!(command, Command::Return(_)) => {
+                Ok(Err(one_account(command)))
+            }
+            (Some(first), Some(second)) if first != second => self.apply_between(command, first, second, versions, &stamp, &known),
             (account, _) => self.apply(command, account, versions, &stamp, &known),
         }?;
         match done {
@@ -253,6 +260,7 @@ impl<'a> Batch<'a> {
         second: (AccountId, MemberId),
         versions: &Versions,
         stamp: &Stamp,
+        known: &Known,
     ) -> Result<Applied, Error> {
         let [Some(one), Some(two)] = self.accounts.get_disjoint_mut([&first.0, &second.0]) else { return Err(not_locked()) };
         // Whoever is named under another's name is so on the first side.
@@ -260,7 +268,7 @@ impl<'a> Batch<'a> {
         let one = Ledger::open(first.0, &mut one.account, versions, &one.facts, stamp);
         let two = Ledger::open(second.0, &mut two.account, versions, &two.facts, &unnamed);
         let sides = (domain::Side { books: one, member: first.1 }, domain::Side { books: two, member: second.1 });
-        Ok(apply_between(command, sides.0, sides.1).map(|(outcome, [entries, others])| (outcome, entries, others)))
+        Ok(apply_between(command, known, sides.0, sides.1).map(|(outcome, [entries, others])| (outcome, entries, others)))
     }
 
     /// The operation that has recorded what binds only once, and how another under the same id is refused.
@@ -291,9 +299,29 @@ impl<'a> Batch<'a> {
         lots.any(|lot| lot.key.gate().is_some_and(|gate| versions.number(gate.version).is_none()))
     }
 
+    /// A purchase of the member who is named. It may have been recorded after it was looked up whose account to lock.
+    fn purchase_of(&self, job: &Job, key: &Uuid) -> Option<&Purchase> {
+        let named = job.presented.or(job.account.map(|(_, member)| member));
+        self.purchases.get(key).map(|purchase| &**purchase).filter(|purchase| purchase.member == named)
+    }
+
     /// Whether the job's account is this one, or has taken it in.
     fn holds(&self, job: &Job, owner: AccountId) -> bool {
         job.account.is_some_and(|(id, _)| self.has(id, owner))
+    }
+
+    /// The same for the other account of a job.
+    fn in_other(&self, job: &Job, owner: AccountId) -> bool {
+        job.other.is_some_and(|(id, _)| self.has(id, owner))
+    }
+
+    /// A redemption that paid for the goods which go back, when there is something left of it in an account that the job does not have:
+    /// a pool's, or that of who had taken the buyer's in when it was spent. What it was spent from is where it goes back to.
+    fn elsewhere(&self, job: &Job, command: &Command, target: &Target) -> Option<Uuid> {
+        let (Command::Return(Return { give_back: None | Some(1..), .. }), Target::Purchase(key)) = (command, target) else { return None };
+        let spent = self.purchase_of(job, key)?.input.redemptions.iter().filter_map(|id| self.redemptions.get(id));
+        let known = |redemption: &Redemption| self.holds(job, redemption.account) || self.in_other(job, redemption.account);
+        spent.filter(|redemption| redemption.left() > 0).find(|redemption| !known(redemption)).map(|redemption| redemption.operation)
     }
 
     fn has(&self, id: AccountId, owner: AccountId) -> bool {
@@ -355,21 +383,25 @@ impl<'a> Batch<'a> {
     }
 
     /// What the store has of the things that a command names. Of another account's things it has nothing: a reservation may be named
-    /// under the wrong member, and a purchase may have been recorded after it was looked up whose account to lock.
+    /// under the wrong member.
     fn known(&self, job: &Job, command: &Command, target: &Target) -> Known {
         let mut known = Known::default();
         let redemption = |id: &Uuid| self.redemptions.get(id).filter(|redemption| self.holds(job, redemption.account)).cloned();
+        let spent_by = |redemption: &&Redemption| match command {
+            Command::Award(_) => redemption.spender.is_some_and(|spender| self.holds(job, AccountId::of(&job.program.id, spender))),
+            _ => self.in_other(job, redemption.account),
+        };
+        let paid = |id: &Uuid| redemption(id).or_else(|| self.redemptions.get(id).filter(spent_by).cloned());
         match target {
             Target::Account | Target::Activity(_) => {}
             Target::Purchase(key) => {
-                let presented = job.presented.or(job.account.map(|(_, member)| member));
-                known.purchase = self.purchases.get(key).filter(|purchase| purchase.member == presented).map(|found| (**found).clone());
+                known.purchase = self.purchase_of(job, key).cloned();
                 let spent = match (command, &known.purchase) {
                     (Command::Award(award), _) => &award.purchase.redemptions[..],
                     (_, Some(purchase)) => &purchase.input.redemptions,
                     (_, None) => &[],
                 };
-                known.redemptions = spent.iter().filter_map(redemption).collect();
+                known.redemptions = spent.iter().filter_map(paid).collect();
             }
             Target::Reservation(key) => {
                 let ended = self.ended.get(key).filter(|(owner, _)| self.holds(job, *owner));
@@ -390,7 +422,7 @@ type Applied = Result<(Outcome, Vec<Entry>, Vec<Entry>), domain::Refusal>;
 
 /// Whether the other side of a command is whoever survived it. What is taken in or let go is meant as it is named.
 fn follows(command: &Command) -> bool {
-    matches!(command, Command::Transfer(_) | Command::LeavePool(_) | Command::RedeemFromPool(_))
+    matches!(command, Command::Transfer(_) | Command::LeavePool(_) | Command::RedeemFromPool(_) | Command::Return(_))
 }
 
 /// Why a command between two accounts is refused when both are the same.

@@ -67,6 +67,8 @@ struct StoredWallet {
     sliding_lapsed_at: Option<i64>,
     #[prost(message, repeated, tag = "8")]
     given_up: Vec<StoredGivenUp>,
+    #[prost(int64, repeated, tag = "9")]
+    remind_again: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,6 +101,8 @@ struct StoredMerged {
     repaid: Vec<StoredRepaid>,
     #[prost(message, repeated, tag = "5")]
     apart: Vec<StoredApart>,
+    #[prost(int64, tag = "6")]
+    at: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -143,6 +147,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         deficit: wallet.deficit,
         sliding_until: wallet.sliding_until.map(Timestamp::as_micros),
         reminded_to: wallet.reminded_to.map(Timestamp::as_micros),
+        remind_again: wallet.remind_again.iter().map(|at| at.as_micros()).collect(),
         remind_at: wallet.remind_at.map(Timestamp::as_micros),
         sliding_lapsed_at: wallet.sliding_lapsed_at.map(Timestamp::as_micros),
         given_up: stored_given_up(&wallet.given_up),
@@ -203,6 +208,10 @@ impl StoredWallet {
     fn wallet(self) -> Result<Wallet, Error> {
         let lots = self.lots.iter().map(|lot| Ok(Lot { key: lot.key.key()?, points: lot.points, reserved: lot.reserved }));
         let lots = lots.collect::<Result<Vec<_>, Error>>()?;
+        let beyond = |points: fn(&Lot) -> i64| lots.iter().map(points).try_fold(0, i64::checked_add).is_none();
+        if beyond(|lot| lot.points) || beyond(|lot| lot.reserved) {
+            return Err(corrupt("points of a wallet"));
+        }
         Ok(Wallet {
             name: self.name.into(),
             deficit: self.deficit,
@@ -212,9 +221,10 @@ impl StoredWallet {
             lots,
             sliding_until: self.sliding_until.map(time),
             reminded_to: self.reminded_to.map(time),
+            remind_again: self.remind_again.into_iter().map(time).collect(),
             remind_at: self.remind_at.map(time),
             sliding_lapsed_at: self.sliding_lapsed_at.map(time),
-            given_up: given_up(&self.given_up),
+            given_up: given_up(&self.given_up)?,
         })
     }
 }
@@ -249,7 +259,7 @@ impl StoredReservation {
 
 impl StoredMerged {
     fn of(merged: &Merged) -> StoredMerged {
-        let Merged { identities, purchases, deficits, repaid, apart } = merged;
+        let Merged { identities, at, purchases, deficits, repaid, apart } = merged;
         let repaid = repaid.iter().map(|(wallet, key, points)| StoredRepaid { wallet: wallet.to_string(), lot: lot(key, *points, 0) });
         let apart = apart.iter().map(|Apart { wallet, survivor, other }| StoredApart {
             wallet: wallet.to_string(),
@@ -258,6 +268,7 @@ impl StoredMerged {
         });
         StoredMerged {
             identities: identities.iter().map(StoredIdentity::of).collect(),
+            at: at.as_micros(),
             purchases: *purchases,
             deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
             repaid: repaid.collect(),
@@ -268,6 +279,7 @@ impl StoredMerged {
     fn merged(self) -> Result<Merged, Error> {
         Ok(Merged {
             identities: self.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
+            at: time(self.at),
             purchases: self.purchases,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
             repaid: self

@@ -4,7 +4,7 @@ use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredReservation};
 use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Entry, LotChange, PoolChange, PurchaseId, Source};
+use crate::domain::{AccountId, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -13,7 +13,7 @@ pub(in crate::store) struct StoredEntry {
     lots: Vec<StoredLot>,
     #[prost(sint64, tag = "2")]
     pub(in crate::store) deficit_delta: i64,
-    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30")]
+    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31")]
     source: Option<StoredSource>,
     #[prost(int64, tag = "8")]
     pub(in crate::store) program_version: i64,
@@ -67,6 +67,8 @@ enum StoredSource {
     Reminder(StoredReminder),
     #[prost(message, tag = "30")]
     Pool(StoredPoolChange),
+    #[prost(message, tag = "31")]
+    Pooled(StoredCounterpart),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -221,6 +223,7 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
             operation: operation.as_bytes().to_vec(),
             purchase: purchase.as_ref().map(|id| id.0.to_string()),
         }),
+        Source::Pooled { spender, reference } => StoredSource::Pooled(StoredCounterpart::of(*spender, reference)),
         Source::Transfer { member, reason } => StoredSource::Transfer(StoredCounterpart::of(*member, reason)),
         Source::Merge { member, reason, identities, purchases, reservations } => StoredSource::Merge(StoredMerge {
             counterpart: StoredCounterpart::of(*member, reason),
@@ -275,7 +278,15 @@ impl StoredEntry {
         self.sliding_until.map(time)
     }
 
-    pub(in crate::store) fn given_up(&self) -> Vec<(Timestamp, i64)> {
+    /// Who spent what it takes, where it does not say so by whose account it is in.
+    pub(in crate::store) fn spender(&self) -> Result<Option<MemberId>, Error> {
+        match &self.source {
+            Some(StoredSource::Pooled(spender)) => spender.member().map(Some),
+            _ => self.presented(),
+        }
+    }
+
+    pub(in crate::store) fn given_up(&self) -> Result<Vec<GivenUp>, Error> {
         given_up(&self.given_up)
     }
 
@@ -310,6 +321,7 @@ impl StoredEntry {
                 operation: uuid(operation, "redemption of an entry")?,
                 purchase: purchase.as_deref().map(|id| PurchaseId(id.into())),
             },
+            Some(StoredSource::Pooled(spender)) => Source::Pooled { spender: spender.member()?, reference: spender.reason.clone() },
             Some(StoredSource::Transfer(other)) => Source::Transfer { member: other.member()?, reason: other.reason.clone() },
             Some(StoredSource::Merge(merge)) => Source::Merge {
                 member: merge.counterpart.member()?,

@@ -13,7 +13,7 @@ use persistence::Error;
 use prost::Message;
 use rust_decimal::Decimal;
 
-use crate::domain::{AccountId, Expiry, Gate, LotKey, Opening};
+use crate::domain::{AccountId, Expiry, Gate, GivenUp, LotKey, Opening};
 
 pub(super) use account::{decode_account, encode_state};
 pub(super) use answer::{pack, unpack};
@@ -37,6 +37,8 @@ struct StoredGivenUp {
     moment: i64,
     #[prost(sint64, tag = "2")]
     points: i64,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    of: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -118,12 +120,18 @@ fn lot(key: &LotKey, points: i64, reserved: i64) -> StoredLot {
     StoredLot { key: key.into(), points, reserved }
 }
 
-fn stored_given_up(given_up: &[(Timestamp, i64)]) -> Vec<StoredGivenUp> {
-    given_up.iter().map(|(moment, points)| StoredGivenUp { moment: moment.as_micros(), points: *points }).collect()
+fn stored_given_up(given_up: &[GivenUp]) -> Vec<StoredGivenUp> {
+    let accounts = |of: &[AccountId]| of.iter().map(|account| account.0.as_bytes().to_vec()).collect();
+    let stored = |GivenUp { at, of, points }: &GivenUp| StoredGivenUp { moment: at.as_micros(), points: *points, of: accounts(of) };
+    given_up.iter().map(stored).collect()
 }
 
-fn given_up(stored: &[StoredGivenUp]) -> Vec<(Timestamp, i64)> {
-    stored.iter().map(|given_up| (time(given_up.moment), given_up.points)).collect()
+fn given_up(stored: &[StoredGivenUp]) -> Result<Vec<GivenUp>, Error> {
+    let account = |bytes: &Vec<u8>| Ok(AccountId(uuid(bytes, "account of points given up")?));
+    let read = |StoredGivenUp { moment, points, of }: &StoredGivenUp| {
+        Ok(GivenUp { at: time(*moment), of: of.iter().map(account).collect::<Result<_, Error>>()?, points: *points })
+    };
+    stored.iter().map(read).collect()
 }
 
 fn corrupt(what: &str) -> Error {
@@ -154,4 +162,15 @@ fn decimal(text: &str) -> Result<Decimal, Error> {
 /// The name as an `Arc`, shared by the entries of a batch.
 pub(super) fn shared(text: String) -> Arc<str> {
     text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_given_up_before_accounts_were_named_are_of_this_one() {
+        let stored = StoredGivenUp::decode(&[0x08, 5, 0x10, 6][..]).unwrap();
+        assert_eq!(given_up(&[stored]).unwrap(), [GivenUp { at: Timestamp::from_micros(5), of: Vec::new(), points: 3 }]);
+    }
 }

@@ -260,9 +260,10 @@ impl Player {
         }
     }
 
-    /// A purchase, and the redemption that paid for it.
+    /// A purchase, and the redemptions that paid for it.
     fn bought(&self, words: &Words<'_>, purchase_id: &str, what: usize) -> pb::PurchaseInput {
-        let redemptions = words.option("paid-by").map(|name| self.redemption(&words.program, name)).into_iter().collect();
+        let names = words.option("paid-by").into_iter().flat_map(|names| names.split(','));
+        let redemptions = names.map(|name| self.redemption(&words.program, name)).collect();
         pb::PurchaseInput { redemptions, ..words.bought(purchase_id, what) }
     }
 

@@ -11,18 +11,18 @@ impl Model {
         }
         let mut back = spent.points.split_off(spent.points.len() - usize::try_from(points).unwrap());
         back.reverse();
-        let (step, at, same) = (spent.step, spent.at, spent.book == me);
+        let (step, at, same, spender) = (spent.step, spent.at, spent.book == me, spent.book);
         let lapsed_at = self.books[me].lapsed_at.filter(|lapsed_at| same && at < *lapsed_at);
         for point in back.iter_mut().filter(|point| point.expiry == Expiry::Sliding) {
             point.expiry = lapsed_at.map_or(Expiry::Sliding, Expiry::At);
         }
-        let since = |given_up: &&mut (u32, i64)| same && given_up.0 > step;
+        let since = |given_up: &&mut (u32, i64, Vec<usize>)| given_up.0 > step && given_up.2.contains(&spender);
         let mut given_up = std::mem::take(&mut self.books[me].given_up);
-        let all: i64 = given_up.iter_mut().filter(since).map(|(_, points)| *points).sum();
+        let all: i64 = given_up.iter_mut().filter(since).map(|(_, points, _)| *points).sum();
         let mut missing = all;
         self.come_back(me, back, now, &mut missing);
         let mut taken = all - missing;
-        for (_, points) in given_up.iter_mut().filter(since) {
+        for (_, points, _) in given_up.iter_mut().filter(since) {
             let part = taken.min(*points);
             (taken, *points) = (taken - part, *points - part);
         }
@@ -30,10 +30,16 @@ impl Model {
         true
     }
 
-    /// Takes points of a credit back, its own first.
-    pub(in super::super) fn take_back(&mut self, me: usize, owner: usize, lot: Option<&LotKey>, points: i64) -> i64 {
+    /// Takes points of a credit of some day back, its own first.
+    pub(in super::super) fn take_back(&mut self, me: usize, owner: usize, lot: Option<&LotKey>, points: i64, day: Timestamp) -> i64 {
         let policy = self.terms.return_policy;
         let mut missing = 0;
+        let mut one = self.group(me);
+        let merging = self.books[me].merged.iter().find(|merging| self.group(merging.other).contains(&owner));
+        if merging.is_some_and(|merging| day <= merging.at) {
+            one.retain(|member| *member != owner);
+            one.insert(0, owner);
+        }
         let book = &mut self.books[me];
         for _ in 0..points {
             let is_open = |point: &Point| point.opening == Opening::Open;
@@ -62,7 +68,7 @@ impl Model {
         book.deficit += owed;
         self.steps += 1;
         if policy != ReturnPolicy::OnlyPending {
-            book.given_up.push((self.steps, missing - owed));
+            book.given_up.push((self.steps, missing - owed, one));
         }
         missing - owed
     }
@@ -140,8 +146,8 @@ impl Model {
 
     /// All of the other becomes the survivor's, and stays the other's.
     pub(in super::super) fn merge(&mut self, survivor: usize, other: usize, now: Timestamp) {
-        let Book { points, deficit, holds, until, .. } = self.books[other].clone();
-        self.books[other] = Book { points: Vec::new(), deficit: 0, holds: Vec::new(), ..self.books[other].clone() };
+        let Book { points, deficit, holds, until, given_up, .. } = self.books[other].clone();
+        self.books[other] = Book { points: Vec::new(), deficit: 0, holds: Vec::new(), given_up: Vec::new(), ..self.books[other].clone() };
         let untils = [self.books[survivor].until, until];
         if let Some(until) = until {
             let sides = &mut self.books[survivor];
@@ -153,10 +159,11 @@ impl Model {
         }
         let book = &mut self.books[survivor];
         book.points.extend(points);
+        book.given_up.extend(given_up);
         book.holds.extend(holds);
         book.deficit += deficit;
         let repaid = book.repay(survivor);
-        book.merged.push(Merging { other, deficit, repaid, until: untils });
+        book.merged.push(Merging { other, at: now, deficit, repaid, until: untils });
     }
 
     /// What is free of the other's goes back, and what one repaid for the other is undone.
@@ -168,12 +175,16 @@ impl Model {
         let (theirs, own): (Vec<_>, Vec<_>) = repaid.into_iter().partition(of_other);
         let owed = (deficit - count(&own)).min(self.books[survivor].deficit);
         let book = &mut self.books[survivor];
+        let in_his_name = |(_, _, one): &(u32, i64, Vec<usize>)| group.contains(&one[0]);
+        let (given_up, stay): (Vec<_>, Vec<_>) = book.given_up.drain(..).partition(in_his_name);
+        book.given_up = stay;
         let (back, stays): (Vec<_>, Vec<_>) = book.points.drain(..).partition(|point| of_other(point) && point.hold.is_none());
         book.deficit += count(&theirs) - owed;
         book.points = stays.into_iter().chain(own.iter().cloned()).collect();
         book.until = until[0].or(book.until);
         let book = &mut self.books[other];
         book.points = back.into_iter().chain(theirs).collect();
+        book.given_up = given_up;
         book.deficit = owed + count(&own);
         book.until = until[1].or(book.until);
         for me in [survivor, other] {

@@ -20,8 +20,8 @@ struct Book {
     /// Until when sliding points live, and when they lapsed last before.
     until: Option<Timestamp>,
     lapsed_at: Option<Timestamp>,
-    /// Step by step, what was given up.
-    given_up: Vec<(u32, i64)>,
+    /// Step by step, what was given up, and whose accounts were one then, first that in which it was earned.
+    given_up: Vec<(u32, i64, Vec<usize>)>,
     merged: Vec<Merging>,
 }
 
@@ -56,6 +56,7 @@ struct Spent {
 #[derive(Debug, Clone)]
 struct Merging {
     other: usize,
+    at: Timestamp,
     deficit: i64,
     repaid: Vec<Point>,
     until: [Option<Timestamp>; 2],

@@ -1,14 +1,16 @@
 //! Re-derives every account from its entries and compares.
 
-use std::collections::{BTreeMap, HashMap};
+mod rows;
+
+use std::collections::HashMap;
 
 use kernel::{ProgramId, Uuid};
-use persistence::{Database, Error, Keyring, Tx};
+use persistence::{Database, Error, Keyring};
 
-use crate::domain::{Account, AccountId, Entry, EntryKind, MAIN_WALLET, Source};
-use crate::executor::Target;
-use crate::seal::Chain;
-use crate::store::{self, AccountRow, Guard};
+use self::rows::{Sayings, Suspects};
+use crate::domain::{Account, AccountId, Entry, MAIN_WALLET};
+use crate::seal::{self, Chain};
+use crate::store::{self, AccountRow};
 
 const ACCOUNTS_PER_PAGE: i64 = 200;
 const ENTRIES_PER_PAGE: i64 = 1000;
@@ -21,7 +23,9 @@ pub struct Report {
     /// Entries that were read.
     pub entries: u64,
     /// Σ signed points of all entries of main wallets, per program.
-    pub points: HashMap<String, i64>,
+    pub points: HashMap<String, i128>,
+    /// Seals that were made, which is how many there must be: less than were reported before tells of books that were put back whole.
+    pub seals: u64,
     /// Everything that does not agree.
     pub differences: Vec<Difference>,
 }
@@ -29,17 +33,19 @@ pub struct Report {
 /// Something that does not agree with the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `programs/{program}/members/{member}`, or `accounts/{key}` where no row tells whose it is.
+    /// `programs/{program}/members/{member}`, `accounts/{key}` where no row tells whose it is, or `seals` for all of them together.
     pub member: String,
     /// What is wrong.
     pub what: String,
 }
 
 /// Re-derives every account from its entries and compares balances, lots, reservations and due times; checks versions for gaps,
-/// each entry's own figures, the keys that guard against doubling, and the seals. Reads one account at a time under a snapshot of its own, so it runs beside a working server.
+/// each entry's own figures, what purchases, redemptions and rewards say of it, the keys that guard against doubling, and the seals.
+/// Reads one account at a time, as it was when its row was read, so it runs beside a working server.
 /// `progress` is told the number of accounts looked at.
 pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl FnMut(u64)) -> Result<Report, Error> {
     let mut report = Report::default();
+    let mut suspects = Suspects::new();
     let mut after = Uuid::nil();
     loop {
         let mut tx = database.read().await?;
@@ -47,37 +53,54 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
         let Some(last) = page.last() else { break };
         after = last.account_id;
         for row in &page {
-            verify_account(database, keyring, row, &mut report).await?;
+            verify_account(database, keyring, row, &mut report, &mut suspects).await?;
         }
         progress(report.accounts);
     }
-    for (account,) in store::orphans(&mut database.read().await?).await? {
-        report.differences.push(Difference { member: format!("accounts/{account}"), what: "there are entries and no account".to_owned() });
+    for (row, suspect) in suspects {
+        let member = suspect.member.clone();
+        report.differences.extend(suspect.fault(database, row).await?.map(|what| Difference { member, what }));
+    }
+    let mut tx = database.read().await?;
+    for (account, what) in store::orphans(&mut tx).await? {
+        report.differences.push(Difference { member: format!("accounts/{account}"), what: format!("there are {what} and no account") });
+    }
+    match seal::check_count(&mut tx, keyring).await? {
+        Ok(seals) => report.seals = seals,
+        Err(what) => report.differences.push(Difference { member: "seals".to_owned(), what }),
     }
     Ok(report)
 }
 
 /// An account is compared as it was when its row was read: entries after that version belong to a later moment.
-async fn verify_account(database: &Database, keyring: &Keyring, row: &AccountRow, report: &mut Report) -> Result<(), Error> {
+async fn verify_account(
+    database: &Database,
+    keyring: &Keyring,
+    row: &AccountRow,
+    report: &mut Report,
+    suspects: &mut Suspects,
+) -> Result<(), Error> {
     let member = format!("programs/{}/members/{}", row.program, row.member);
+    let (account, program) = (AccountId(row.account_id), ProgramId::parse(&row.program).map_err(|_| corrupt_program())?);
     let mut differ = |what: String| report.differences.push(Difference { member: member.clone(), what });
     let mut derived = Account::default();
-    let mut points = 0;
+    let mut points: i128 = 0;
     let mut entries = 0;
+    let mut sayings = Sayings::default();
     let mut tx = database.read().await?;
-    let mut sealed = store::seals(&mut tx, AccountId(row.account_id)).await?;
+    let mut sealed = store::seals(&mut tx, account).await?;
     if let Some(last) = sealed.last().map(|seal| seal.version).filter(|last| *last > row.version) {
         // The account has moved on since its row was read, or back.
-        if store::read_account(&mut tx, AccountId(row.account_id)).await?.account.version < last {
+        if store::read_account(&mut tx, account).await?.account.version < last {
             differ(format!("the entries up to version {last} were sealed, and some are not there"));
         }
         sealed.retain(|seal| seal.version <= row.version);
     }
     drop(tx);
-    let mut chain = Chain::new(keyring, AccountId(row.account_id), sealed);
+    let mut chain = Chain::new(keyring, account, sealed);
     'all: while derived.version < row.version {
         let mut tx = database.read().await?;
-        let rows = store::entries_from(&mut tx, AccountId(row.account_id), derived.version + 1, ENTRIES_PER_PAGE).await?;
+        let rows = store::entries_from(&mut tx, account, derived.version + 1, ENTRIES_PER_PAGE).await?;
         if rows.is_empty() {
             differ(format!("entries end at version {}, the account is at {}", derived.version, row.version));
             break;
@@ -100,7 +123,7 @@ async fn verify_account(database: &Database, keyring: &Keyring, row: &AccountRow
                 break 'all;
             }
             if &*entry.wallet == MAIN_WALLET {
-                points += entry.points;
+                points += i128::from(entry.points);
             }
             derived.evolve(&entry);
             entries += 1;
@@ -109,11 +132,13 @@ async fn verify_account(database: &Database, keyring: &Keyring, row: &AccountRow
             }
             page.push(entry);
         }
-        for (version, what) in missing_keys(&mut tx, &row.program, &page).await? {
+        for (version, what) in rows::check_page(&mut tx, &program, account, &page, &mut sayings).await? {
             differ(format!("entry {version}: {what}"));
         }
     }
+    rows::keep_suspects(database, sayings, suspects, &member, &row.program).await?;
     if derived.version == row.version {
+        chain.left().for_each(&mut differ);
         compare(row, &derived, &mut differ)?;
     }
     report.accounts += 1;
@@ -122,53 +147,8 @@ async fn verify_account(database: &Database, keyring: &Keyring, row: &AccountRow
     Ok(())
 }
 
-/// What guards entries against being made twice, and is not there: the answers by request, and what has a natural key.
-async fn missing_keys(tx: &mut Tx, program: &str, entries: &[Entry]) -> Result<Vec<(i64, &'static str)>, Error> {
-    let program = ProgramId::parse(program).map_err(|_| Error::Corrupt("program of an account".to_owned()))?;
-    let mut guards: BTreeMap<Guard, Vec<(i64, Uuid)>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| !entry.stamp.operation.is_nil()) {
-        guards.entry(Guard::Operation).or_default().push((entry.version, entry.stamp.operation));
-        if let Some((guard, key)) = natural_key(&program, entry) {
-            guards.entry(guard).or_default().push((entry.version, key));
-        }
-    }
-    let mut missing = Vec::new();
-    for (guard, wanted) in guards {
-        let keys: Vec<Uuid> = wanted.iter().map(|(_, key)| *key).collect();
-        let there = store::existing_keys(tx, guard, &keys).await?;
-        let what = match guard {
-            Guard::Operation => "the answer to its request is not there",
-            Guard::Purchase => "its purchase is not there",
-            Guard::Reward => "its reward is not there",
-            Guard::Reservation => "its reservation is not there",
-            Guard::Activity => "its activity is not there",
-            Guard::Redemption => "its redemption is not there",
-        };
-        missing.extend(wanted.into_iter().filter(|(_, key)| !there.contains(key)).map(|(version, _)| (version, what)));
-    }
-    missing.sort_unstable();
-    Ok(missing)
-}
-
-/// What an entry made that can be made once.
-fn natural_key(program: &ProgramId, entry: &Entry) -> Option<(Guard, Uuid)> {
-    let target = match (&entry.source, entry.kind) {
-        (_, EntryKind::Redeem | EntryKind::Capture) if entry.points < 0 => Target::Redemption(entry.stamp.operation),
-        (Source::Purchase(id), _) => Target::purchase(program, &id.0),
-        (Source::Reward { key, .. }, _) => Target::reward(program, key),
-        (Source::Activity { activity, id }, _) => Target::activity(program, activity, id),
-        (Source::Reservation { id, .. }, EntryKind::Reserve) => Target::Reservation(*id),
-        (Source::Redemption { operation, .. }, _) => Target::Redemption(*operation),
-        _ => return None,
-    };
-    match target {
-        Target::Account => None,
-        Target::Purchase(key) => Some((Guard::Purchase, key)),
-        Target::Reservation(key) => Some((Guard::Reservation, key)),
-        Target::Reward(key) => Some((Guard::Reward, key)),
-        Target::Activity(key) => Some((Guard::Activity, key)),
-        Target::Redemption(key) => Some((Guard::Redemption, key)),
-    }
+fn corrupt_program() -> Error {
+    Error::Corrupt("program of an account".to_owned())
 }
 
 /// What a row holds, or `None` after telling that it cannot be read: damage is a finding, and the other books are looked at.
@@ -191,9 +171,9 @@ fn fault(account: &Account, entry: &Entry) -> Option<String> {
     if entry.recorded_at <= account.recorded_at && account.version > 0 {
         return Some("recorded before the entry that it follows".to_owned());
     }
-    let sum: i64 = entry.lots.iter().map(|lot| lot.points).sum();
-    if entry.points != sum - entry.deficit_delta {
-        return Some(format!("{} points, but its lots and deficit say {}", entry.points, sum - entry.deficit_delta));
+    let sum = entry.lots.iter().map(|lot| i128::from(lot.points)).sum::<i128>() - i128::from(entry.deficit_delta);
+    if i128::from(entry.points) != sum {
+        return Some(format!("{} points, but its lots and deficit say {sum}", entry.points));
     }
     account.cannot_evolve(entry)
 }
