@@ -134,7 +134,7 @@ impl Recorder {
     /// The call that did what its answers repeat, where one of the lost ones must have.
     fn lost_call(&self, id: &str, attempts: &[&Event], events: &[Event]) -> Option<Event> {
         let answers: Vec<&Event> = events.iter().filter(|event| event.call.request_id() == Some(id) && event.answer().is_some()).collect();
-        assert!(!answers.is_empty(), "request {id} was never answered");
+        assert!(!answers.is_empty(), "request {id} was never answered: {:?}", attempts[0]);
         let first = |answer: &Answer| !answer.replayed && (answer.result.is_ok() || is_bound(answer));
         if answers.iter().any(|event| event.answer().is_some_and(first)) {
             return None;

@@ -56,8 +56,16 @@ impl Planner {
     pub(super) fn pool(&mut self) -> Call {
         let request_id = self.id();
         if self.pools.len() < POOLS && (self.pools.is_empty() || self.percent(10)) {
-            let owner = self.member();
-            self.pools.push((pool_name(&operation_name(&request_id)), owner.clone()));
+            let (owner, other) = self.two();
+            let pool = pool_name(&operation_name(&request_id));
+            // The first who joins, and the owner who may not leave him behind.
+            let (member, invited_member, nothing) = (owner.clone(), other.clone(), String::new());
+            self.later(1, Call::InviteToPool(pb::InviteToPoolRequest { pool: pool.clone(), member, invited_member, request_id: nothing }));
+            let joins = pb::JoinPoolRequest { pool: pool.clone(), member: other, shares: self.percent(60), request_id: String::new() };
+            self.later(3, Call::JoinPool(joins));
+            let leaves = pb::LeavePoolRequest { pool: pool.clone(), member: owner.clone(), request_id: String::new() };
+            self.later(5, Call::LeavePool(leaves));
+            self.pools.push((pool, owner.clone()));
             return Call::CreatePool(pb::CreatePoolRequest { member: owner, shares: self.percent(70), request_id });
         }
         let ((pool, owner), member) = (self.some_pool(), self.member());
@@ -72,7 +80,7 @@ impl Planner {
                 let member = if self.percent(60) { owner } else { member };
                 if self.percent(25) {
                     let (pool, member) = (pool.clone(), member.clone());
-                    self.soon = vec![Call::LeavePool(pb::LeavePoolRequest { pool, member, request_id: String::new() })];
+                    self.later(2, Call::LeavePool(pb::LeavePoolRequest { pool, member, request_id: String::new() }));
                 }
                 let (wallet, points) = (self.wallet(), self.dice.random_range(1..=25));
                 Call::ContributeToPool(pb::ContributeToPoolRequest { pool, member, wallet, points, request_id })

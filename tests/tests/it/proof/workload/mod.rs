@@ -58,8 +58,8 @@ struct Planner {
     pools: Vec<(String, String)>,
     /// How often something was asked again or otherwise.
     turn: usize,
-    /// What somebody is going to ask soon, the next last.
-    soon: Vec<Call>,
+    /// What is going to be asked once so many calls have been made.
+    later: Vec<(usize, Call)>,
 }
 
 /// What is proved apart, since it does not meet in one plan: what was given up and accounts that are merged; what paid for a purchase and
@@ -79,7 +79,7 @@ pub(crate) fn plan(seed: u64, steps: usize, start: i64) -> Plan {
     let mut dice = StdRng::seed_from_u64(seed);
     let joins = [Joins::Never, Joins::Late, Joins::Undone][dice.random_range(0..3)];
     let mut planner =
-        Planner { dice, start, calls: Vec::new(), calls_max: steps * CLIENTS, joins, pools: Vec::new(), turn: 0, soon: Vec::new() };
+        Planner { dice, start, calls: Vec::new(), calls_max: steps * CLIENTS, joins, pools: Vec::new(), turn: 0, later: Vec::new() };
     let rules = planner.rules();
     let mut clients = vec![Vec::new(); CLIENTS];
     for _ in 0..steps {
@@ -161,6 +161,12 @@ impl Planner {
         Some(found[index].clone())
     }
 
+    /// Has somebody ask something when each client has made so many steps. What is asked after the same number of steps, is asked by
+    /// clients of the same step, and so at once.
+    fn later(&mut self, steps: usize, call: Call) {
+        self.later.push((self.calls.len() + steps * CLIENTS, call));
+    }
+
     /// A recent change, one RPC after the other.
     fn recent_change(&mut self) -> Option<Call> {
         let mut rpcs: Vec<&str> = self.calls.iter().filter(|call| call.request_id().is_some()).map(Call::rpc).collect();
@@ -172,10 +178,8 @@ impl Planner {
     }
 
     fn call(&mut self) -> Call {
-        if self.percent(40)
-            && let Some(call) = self.soon.pop()
-        {
-            return call.under(&self.id());
+        if let Some(index) = self.later.iter().position(|(due, _)| *due <= self.calls.len()) {
+            return self.later.remove(index).1.under(&self.id());
         }
         let due = self.calls.len() * 3 > self.calls_max * 2;
         match self.joins {

@@ -95,6 +95,14 @@ impl Planner {
             6..9 => (Mode::UpTo, 70),
             _ => (Mode::UpTo, 1_000),
         };
+        if self.percent(15) {
+            // Two give all of it back, and one a part, at the same moment.
+            let redemption = operation_name(&self.id());
+            for points in [Some(3), None, None] {
+                let redemption = redemption.clone();
+                self.later(2, Call::RefundRedemption(pb::RefundRedemptionRequest { redemption, points, ..Default::default() }));
+            }
+        }
         Call::Redeem(pb::RedeemRequest {
             member: self.member(),
             points: self.dice.random_range(1..=points_max),
@@ -108,17 +116,26 @@ impl Planner {
     }
 
     pub(super) fn reserve(&mut self) -> Call {
+        let (member, request_id) = (self.member(), self.id());
+        let several_captures = self.percent(40);
+        if several_captures {
+            // An order that is shipped bit by bit.
+            for (steps, points) in [(2, Some(2)), (3, Some(1)), (3, Some(20)), (5, None)] {
+                let name = reservation_name(&member, &request_id);
+                self.later(steps, Call::Capture(pb::CaptureRequest { name, points, ..Default::default() }));
+            }
+        }
         let seconds = self.one_of(&[0, 0, 1, 60, 86_400]);
         Call::Reserve(pb::ReserveRequest {
-            member: self.member(),
+            member,
             points: self.dice.random_range(1..=15),
             wallet: self.wallet(),
             ttl: (seconds > 0).then_some(prost_types::Duration { seconds, nanos: 0 }),
             reference: format!("basket-{}", self.calls.len()),
             store: String::new(),
             terminal: if self.percent(20) { TILL } else { "" }.to_owned(),
-            request_id: self.id(),
-            several_captures: self.percent(40),
+            request_id,
+            several_captures,
         })
     }
 
@@ -322,7 +339,19 @@ impl Planner {
             let left = What::RemainingNet(Money { currency_code: "CNY".to_owned(), minor_units: 0 });
             let back = pb::ReturnPurchaseRequest { purchase, what: Some(left), occur_time: None, give_back_points: None, ..back };
             let waived = pb::ForgiveDeficitRequest { member: member.clone(), wallet: String::new(), ..waived };
-            self.soon = vec![Call::ForgiveDeficit(waived), Call::ReturnPurchase(back)];
+            self.later(2, Call::ReturnPurchase(back));
+            if self.joins == Joins::Undone {
+                // What he owes goes along and comes back.
+                let (survivor, reason) = (self.member(), "one person".to_owned());
+                let (member, merged_member, request_id) = (survivor, member.clone(), String::new());
+                if member != merged_member {
+                    let ids = (member.clone(), merged_member.clone(), reason.clone(), request_id.clone());
+                    self.later(4, Call::MergeAccounts(pb::MergeAccountsRequest { member, merged_member, reason, request_id }));
+                    let (member, merged_member, reason, request_id) = ids;
+                    self.later(6, Call::UnmergeAccounts(pb::UnmergeAccountsRequest { member, merged_member, reason, request_id }));
+                }
+            }
+            self.later(8, Call::ForgiveDeficit(waived));
         }
         let all = pb::RedeemRequest { member, points: 1_000, mode: Mode::UpTo.into(), request_id: self.id(), ..Default::default() };
         Call::Redeem(all)
