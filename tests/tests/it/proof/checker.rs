@@ -16,6 +16,9 @@ use super::calls::{Answer, Call};
 use super::history::{Event, Recorder, books, told_moment};
 use super::model::{Unexplained, World, micros};
 
+/// Points in the search after which it is given up: one that succeeds needs a few more than there are calls.
+const NODES_MAX: usize = 100_000;
+
 /// What takes a place in the order.
 enum Item<'a> {
     Call(&'a Event),
@@ -109,6 +112,9 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
             next.untold.push(index);
         }
         // The books fix the order of everything else that changes a member's points, so what has a place tells the world.
+        if tried.len() == NODES_MAX {
+            return Err(format!("given up after {NODES_MAX} steps; {}", best.1));
+        }
         if tried.insert((next.low, next.done.clone(), next.untold.clone())) {
             let next = search.open(next);
             stack.push(next);

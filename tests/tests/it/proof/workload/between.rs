@@ -8,6 +8,26 @@ use super::{MEMBERS, POOLS, Planner, member};
 use crate::it::proof::calls::Call;
 use crate::it::proof::model::{operation_name, pool_member, pool_name};
 
+/// One account takes another in. It has no request id yet.
+pub(super) fn merge(member: &str, merged: &str) -> Call {
+    Call::MergeAccounts(pb::MergeAccountsRequest {
+        member: member.to_owned(),
+        merged_member: merged.to_owned(),
+        reason: "one person".to_owned(),
+        request_id: String::new(),
+    })
+}
+
+/// And lets it go.
+pub(super) fn unmerge(member: &str, merged: &str) -> Call {
+    Call::UnmergeAccounts(pb::UnmergeAccountsRequest {
+        member: member.to_owned(),
+        merged_member: merged.to_owned(),
+        reason: "two after all".to_owned(),
+        request_id: String::new(),
+    })
+}
+
 impl Planner {
     /// Two different members.
     fn two(&mut self) -> (String, String) {
@@ -30,18 +50,17 @@ impl Planner {
     }
 
     pub(super) fn merge(&mut self) -> Call {
-        let (member, merged_member) = self.two();
-        Call::MergeAccounts(pb::MergeAccountsRequest { member, merged_member, reason: "one person".to_owned(), request_id: self.id() })
+        let (member, merged) = self.two();
+        merge(&member, &merged).under(&self.id())
     }
 
     pub(super) fn unmerge(&mut self) -> Call {
         let last = self.recent(|call| matches!(call, Call::MergeAccounts(_)));
-        let (member, merged_member) = match last {
+        let (member, merged) = match last {
             Some(Call::MergeAccounts(request)) if self.percent(85) => (request.member, request.merged_member),
             _ => self.two(),
         };
-        let reason = "two after all".to_owned();
-        Call::UnmergeAccounts(pb::UnmergeAccountsRequest { member, merged_member, reason, request_id: self.id() })
+        unmerge(&member, &merged).under(&self.id())
     }
 
     /// A pool that there may be, and who opens it.

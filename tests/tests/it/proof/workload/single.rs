@@ -7,6 +7,7 @@ use proto::points::return_purchase_request::What;
 use proto::points::set_expiry_request::To;
 use rand::RngExt;
 
+use super::between::{merge, unmerge};
 use super::{HOUR, Joins, MEMBERS, Planner, REWARDS, member};
 use crate::it::proof::calls::Call;
 use crate::it::proof::model::{DAY, days, operation_name, pool_member, reservation_name, time};
@@ -333,28 +334,20 @@ impl Planner {
             return self.award();
         };
         let member = bought.member.clone();
-        let (back, waived) = (self.return_purchase(), self.forgive());
-        if let (Call::ReturnPurchase(back), Call::ForgiveDeficit(waived)) = (back, waived) {
-            let purchase = purchase_name(&bought);
-            let left = What::RemainingNet(Money { currency_code: "CNY".to_owned(), minor_units: 0 });
-            let back = pb::ReturnPurchaseRequest { purchase, what: Some(left), occur_time: None, give_back_points: None, ..back };
-            let waived = pb::ForgiveDeficitRequest { member: member.clone(), wallet: String::new(), ..waived };
-            self.later(2, Call::ReturnPurchase(back));
-            if self.joins == Joins::Undone {
-                // What he owes goes along and comes back.
-                let (survivor, reason) = (self.member(), "one person".to_owned());
-                let (member, merged_member, request_id) = (survivor, member.clone(), String::new());
-                if member != merged_member {
-                    let ids = (member.clone(), merged_member.clone(), reason.clone(), request_id.clone());
-                    self.later(4, Call::MergeAccounts(pb::MergeAccountsRequest { member, merged_member, reason, request_id }));
-                    let (member, merged_member, reason, request_id) = ids;
-                    self.later(6, Call::UnmergeAccounts(pb::UnmergeAccountsRequest { member, merged_member, reason, request_id }));
-                }
-            }
-            self.later(8, Call::ForgiveDeficit(waived));
+        let nothing = What::RemainingNet(Money { currency_code: "CNY".to_owned(), minor_units: 0 });
+        let purchase = purchase_name(&bought);
+        self.later(2, Call::ReturnPurchase(pb::ReturnPurchaseRequest { purchase, what: Some(nothing), ..Default::default() }));
+        let survivor = self.member();
+        if self.joins == Joins::Undone && survivor != member {
+            // What he owes goes along and comes back.
+            self.later(4, merge(&survivor, &member));
+            self.later(6, unmerge(&survivor, &member));
         }
-        let all = pb::RedeemRequest { member, points: 1_000, mode: Mode::UpTo.into(), request_id: self.id(), ..Default::default() };
-        Call::Redeem(all)
+        if let Call::ForgiveDeficit(waived) = self.forgive() {
+            self.later(8, Call::ForgiveDeficit(pb::ForgiveDeficitRequest { member: member.clone(), wallet: String::new(), ..waived }));
+        }
+        let mode = Mode::UpTo.into();
+        Call::Redeem(pb::RedeemRequest { member, points: 1_000, mode, request_id: self.id(), ..Default::default() })
     }
 
     pub(super) fn forgive(&mut self) -> Call {
