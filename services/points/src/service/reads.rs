@@ -21,6 +21,9 @@ use crate::store::{self, AnswerKind};
 /// Entries of a streamed statement that are read at a time.
 const STATEMENT_PAGE: i64 = 500;
 
+/// Accounts that are read at most to find who has survived a member.
+const STEPS_MAX: usize = 10_000;
+
 impl Rpcs {
     /// The same functions as an award, on a copy that is thrown away.
     pub(super) async fn preview(&self, call: &Call, message: pb::PreviewAwardRequest) -> Result<pb::AwardPreview, Status> {
@@ -218,16 +221,21 @@ impl Rpcs {
     }
 
     /// The account of a member, or of who survived him, through all merges.
-    pub(super) async fn surviving(&self, program: &ProgramId, member: MemberId) -> Result<(MemberId, store::Held), Status> {
-        let mut member = member;
+    pub(super) async fn surviving(&self, program: &ProgramId, named: MemberId) -> Result<(MemberId, store::Held), Status> {
+        let own = AccountId::of(program, named);
+        let mut member = named;
         let mut tx = self.database.read().await.map_err(status::from_store)?;
-        loop {
-            let held = store::read_account(&mut tx, AccountId::of(program, member)).await.map_err(status::from_store)?;
-            match held.account.merged_into {
-                Some(survivor) => member = survivor,
-                None => return Ok((member, held)),
-            }
+        for _ in 0..STEPS_MAX {
+            let id = AccountId::of(program, member);
+            let held = store::read_account(&mut tx, id).await.map_err(status::from_store)?;
+            member = match held.account.merged_into {
+                Some(survivor) => survivor,
+                None if id == own || held.account.has_merged(own) => return Ok((member, held)),
+                // The survivor was read after he had let the other go: his account is no longer the one that was asked for.
+                None => named,
+            };
         }
+        Err(status::internal())
     }
 }
 

@@ -24,6 +24,7 @@ testkit::on_each_engine!(
     a_long_row_of_merges_leads_to_the_last,
     a_refund_beside_a_merge_gives_back_once,
     a_purchase_beside_the_end_of_a_merge_is_in_the_books_of_its_buyer,
+    a_balance_beside_the_end_of_a_merge_is_of_who_was_named,
     goods_that_still_wait_go_back_after,
     an_order_paid_while_merged_goes_back_with_its_points,
 );
@@ -349,5 +350,24 @@ async fn a_purchase_beside_the_end_of_a_merge_is_in_the_books_of_its_buyer(engin
     }
     suite.verified().await;
     replica.stop().await;
+    suite.stop().await;
+}
+
+async fn a_balance_beside_the_end_of_a_merge_is_of_who_was_named(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    suite.award(1, "p1", 10_000).await;
+    suite.award(2, "q1", 10_000).await;
+    for _ in 0..20 {
+        join(&suite).await;
+        let reads = (0..60).map(|_| suite.balance(2));
+        let (told, ()) = futures::future::join(futures::future::join_all(reads), part(&suite)).await;
+        for balance in told {
+            // Of both as long as they are one, then of him alone; never of the other alone.
+            let together = (member(1), (200, 0, 0, 0));
+            let apart = (member(2), (100, 0, 0, 0));
+            let told = (balance.member.clone(), figures(&balance));
+            assert!(told == together || told == apart, "{told:?}");
+        }
+    }
     suite.stop().await;
 }

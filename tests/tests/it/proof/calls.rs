@@ -98,12 +98,29 @@ calls! {
         ReturnPurchase ReturnPurchaseRequest return_purchase Operation Platform;
         Adjust AdjustRequest adjust Operation Support;
         EnsureReward EnsureRewardRequest ensure_reward EnsureRewardResponse Service;
+        AwardActivity AwardActivityRequest award_activity Operation Platform;
+        ActivatePending ActivatePendingRequest activate_pending Operation Platform;
+        CancelPending CancelPendingRequest cancel_pending Operation Platform;
+        RefundRedemption RefundRedemptionRequest refund_redemption Operation Platform;
+        SetExpiry SetExpiryRequest set_expiry Operation Support;
+        ForgiveDeficit ForgiveDeficitRequest forgive_deficit Operation Support;
+        Transfer TransferRequest transfer Operation Platform;
+        MergeAccounts MergeAccountsRequest merge_accounts Operation Support;
+        UnmergeAccounts UnmergeAccountsRequest unmerge_accounts Operation Support;
+        CreatePool CreatePoolRequest create_pool Operation Platform;
+        InviteToPool InviteToPoolRequest invite_to_pool Operation Platform;
+        JoinPool JoinPoolRequest join_pool Operation Platform;
+        SetPoolSharing SetPoolSharingRequest set_pool_sharing Operation Platform;
+        ContributeToPool ContributeToPoolRequest contribute_to_pool Operation Platform;
+        LeavePool LeavePoolRequest leave_pool Operation Platform;
+        RedeemFromPool RedeemFromPoolRequest redeem_from_pool Operation Platform;
         SettleDue SettleDueRequest settle_due SettleDueResponse Service;
     }
     reads {
         PreviewAward PreviewAwardRequest preview_award AwardPreview Platform;
         GetBalance GetBalanceRequest get_balance Balance Platform;
         ListEntries ListEntriesRequest list_entries ListEntriesResponse Platform;
+        GetPool GetPoolRequest get_pool Pool Platform;
         GetPurchase GetPurchaseRequest get_purchase Purchase Platform;
         GetOperation GetOperationRequest get_operation Operation Platform;
     }
@@ -192,24 +209,42 @@ impl Meaning {
 }
 
 /// Every refusal that the workload can meet.
-const REFUSALS: [(Code, &str); 19] = [
+const REFUSALS: [(Code, &str); 37] = [
+    (Code::AlreadyExists, "ACTIVITY_EXISTS"),
     (Code::AlreadyExists, "PURCHASE_EXISTS"),
     (Code::AlreadyExists, "REQUEST_ID_REUSED"),
     (Code::AlreadyExists, "REWARD_EXISTS"),
+    (Code::FailedPrecondition, "ACTIVITY_NOT_FOUND"),
+    (Code::FailedPrecondition, "ALREADY_IN_POOL"),
+    (Code::FailedPrecondition, "ALREADY_MERGED"),
+    (Code::FailedPrecondition, "EXCEEDS_DEFICIT"),
     (Code::FailedPrecondition, "EXCEEDS_PURCHASE"),
+    (Code::FailedPrecondition, "EXCEEDS_REDEMPTION"),
     (Code::FailedPrecondition, "EXCEEDS_RESERVATION"),
+    (Code::FailedPrecondition, "EXPIRY_NOT_AHEAD"),
     (Code::FailedPrecondition, "INSUFFICIENT_POINTS"),
     (Code::FailedPrecondition, "LINE_NOT_FOUND"),
+    (Code::FailedPrecondition, "NOTHING_PENDING"),
+    (Code::FailedPrecondition, "NOTHING_TO_EXTEND"),
     (Code::FailedPrecondition, "NOTHING_TO_RETURN"),
+    (Code::FailedPrecondition, "NOT_INVITED"),
+    (Code::FailedPrecondition, "NOT_IN_POOL"),
+    (Code::FailedPrecondition, "NOT_MERGED"),
+    (Code::FailedPrecondition, "NOT_POOL_OWNER"),
+    (Code::FailedPrecondition, "POOL_ACCOUNT"),
+    (Code::FailedPrecondition, "POOL_HAS_MEMBERS"),
     (Code::FailedPrecondition, "RESERVATION_CAPTURED"),
     (Code::FailedPrecondition, "RESERVATION_EXPIRED"),
     (Code::FailedPrecondition, "RESERVATION_RELEASED"),
+    (Code::FailedPrecondition, "SAME_ACCOUNT"),
     (Code::InvalidArgument, "CURRENCY_MISMATCH"),
     (Code::InvalidArgument, "OCCUR_TIME_IN_FUTURE"),
     (Code::InvalidArgument, "OCCUR_TIME_TOO_OLD"),
     (Code::NotFound, "OPERATION_NOT_FOUND"),
+    (Code::NotFound, "POOL_NOT_FOUND"),
     (Code::NotFound, "PROGRAM_NOT_FOUND"),
     (Code::NotFound, "PURCHASE_NOT_FOUND"),
+    (Code::NotFound, "REDEMPTION_NOT_FOUND"),
     (Code::NotFound, "RESERVATION_NOT_FOUND"),
     (Code::NotFound, "WALLET_NOT_FOUND"),
 ];

@@ -1,8 +1,10 @@
 //! Looks for an order of the calls, true to time, in which the model gives every answer that was seen.
 //!
-//! The books fix the order of what changed a member's points: each entry has its number. What is left to find is the place of
-//! refusals, reads and replays, and the order of what leaves no entry. A call may take its place once every call that had ended
-//! before it began has taken its own. One that is answered right and changes nothing can take it at once, for it harms no other;
+//! The books fix the order of what changed a member's points: each entry has its number. So a call that wrote something takes its place
+//! only where all that it writes, on both sides of a transfer or merge, stands in the books word for word. Two calls that touch one
+//! account follow each other as its books say, and two that do not may come in either order; histories of many members and of commands
+//! between them need no more search than those of one. What is left to find is the place of refusals, reads and replays, and the order
+//! of what leaves no entry. A call may take its place once every call that had ended before it began has taken its own. One that is answered right and changes nothing can take it at once, for it harms no other;
 //! among those that change something the search tries each, the one that ended first before the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,6 +15,9 @@ use proto::points as pb;
 use super::calls::{Answer, Call};
 use super::history::{Event, Recorder, books, told_moment};
 use super::model::{Unexplained, World, micros};
+
+/// Points in the search after which it is given up: one that succeeds needs a few more than there are calls.
+const NODES_MAX: usize = 100_000;
 
 /// What takes a place in the order.
 enum Item<'a> {
@@ -37,6 +42,8 @@ struct Search<'a> {
     items: Vec<(Item<'a>, u64, u64)>,
     /// Entries of the clock that stand in the answer of an operation.
     told: HashMap<String, pb::Entry>,
+    /// All entries, as they stand in the books in the end.
+    written: HashMap<String, pb::Entry>,
     /// The operations that requests made, where any answer shows them: EnsureReward does not show its own.
     operations: HashMap<String, pb::Operation>,
     /// When the server carried requests out, where anything tells it.
@@ -105,6 +112,9 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
             next.untold.push(index);
         }
         // The books fix the order of everything else that changes a member's points, so what has a place tells the world.
+        if tried.len() == NODES_MAX {
+            return Err(format!("given up after {NODES_MAX} steps; {}", best.1));
+        }
         if tried.insert((next.low, next.done.clone(), next.untold.clone())) {
             let next = search.open(next);
             stack.push(next);
@@ -138,7 +148,9 @@ impl<'a> Search<'a> {
             }
         }
         let mut items: Vec<_> = events.iter().map(|event| (Item::Call(event), event.begin, event.end)).collect();
+        let mut written = HashMap::new();
         for (member, entries) in books(events) {
+            written.extend(entries.iter().map(|entry| (entry.name.clone(), entry.clone())));
             for entry in entries {
                 let now = entry.occur_time.as_ref().map_or(0, micros);
                 if !entry.operation.is_empty() {
@@ -162,7 +174,7 @@ impl<'a> Search<'a> {
             }
         }
         items.sort_by_key(|(_, begin, _)| *begin);
-        Search { items, told, operations, moments, first_tried: BTreeMap::new() }
+        Search { items, told, written, operations, moments, first_tried: BTreeMap::new() }
     }
 
     /// Places all that can be placed without changing anything, and finds what could change something next.
@@ -231,6 +243,7 @@ impl<'a> Search<'a> {
             let mut after = world.clone();
             match after.explain(&event.call, now, answer, |entry| self.told.get(&entry.name) == Some(entry)) {
                 Ok(true) if !self.is_its_operation(&after, &event.call) => {}
+                Ok(true) if !after.written_since(world).all(|entry| self.written.get(&entry.name) == Some(entry)) => {}
                 Ok(changed) => return Ok((after, changed)),
                 Err(Unexplained::DueFirst) => {}
                 Err(why) => last = why,

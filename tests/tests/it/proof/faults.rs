@@ -2,13 +2,13 @@
 //!
 //! The plan of a seed is played to servers in processes of their own while commits fail or are not heard of, callers give up,
 //! servers and PostgreSQL are killed. In the end every request is sent again. It must be answered as it was, or be done now, once;
-//! the order of everything must be explained by the model as if nothing had gone wrong; and the books must be right. Clocks jump in
-//! `oracle`, since a process goes by the machine's.
+//! the order of everything must be explained by the model as if nothing had gone wrong; and the books must be right. The clock of all
+//! servers jumps on the way, forth and back.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -24,11 +24,12 @@ use tonic::transport::Channel;
 
 use super::calls::{Call, Keys, Meaning};
 use super::checker::explain;
-use super::history::{Event, Recorder, is_bound, resolved};
+use super::conservation::check_books;
+use super::history::{Event, Recorder, is_bound};
 use super::model::{Rules, World};
 use super::postgres::Postgres;
 use super::proxy::{Mishap, Proxy};
-use super::workload::{CLIENTS, Plan, Step, Time, final_reads, plan};
+use super::workload::{CLIENTS, Plan, Step, final_reads, plan};
 use super::{make_program, seeds};
 use crate::it::process::Process;
 
@@ -42,6 +43,7 @@ struct Toll {
     databases_killed: usize,
     commits: BTreeMap<Mishap, usize>,
     /// Requests without an answer that had been done, and that had not.
+    clock_jumps: usize,
     lost_and_done: usize,
     lost_and_not_done: usize,
 }
@@ -86,7 +88,7 @@ async fn nothing_is_lost_or_doubled_on_postgres() {
 /// Plays the plan of a seed with everything that goes wrong in it, and judges what came of it.
 async fn play(seed: u64, steps: usize, url: &str, servers: usize, mut database: Option<(&mut Postgres, &Proxy)>, toll: &mut Toll) {
     let failed = |why: String| -> ! { panic!("REGULARS_TEST_SEED={seed}: {why}") };
-    let plan = plan(seed, steps, Time::Machine(kernel::SystemClock.now().as_micros()));
+    let plan = plan(seed, steps, kernel::SystemClock.now().as_micros());
     let mut cluster = Cluster::start(url, &plan.rules, servers).await;
     let recorder = Arc::new(Recorder::with_machine_time());
     if let Some((_, proxy)) = &database {
@@ -116,19 +118,22 @@ async fn play(seed: u64, steps: usize, url: &str, servers: usize, mut database: 
         }
     }
     join_all(clients).await.into_iter().for_each(|client| client.unwrap());
+    toll.clock_jumps += plan.clients.iter().flatten().filter(|step| matches!(step, Step::Clock(_))).count();
     if let Some((_, proxy)) = &database {
         proxy.calm(true);
     }
 
     let lost = recorder.events();
-    replay_all(&cluster, &recorder).await;
+    replay_all(&cluster, &recorder, &plan).await;
     let all = recorder.events();
     count_lost(&lost, &all, toll);
     same_answers(&all).unwrap_or_else(|why| failed(why));
-    let events = resolved(&all);
+    let events = recorder.resolved();
+    check_books(&events).unwrap_or_else(|why| failed(why));
     let explained = explain(World::new(plan.rules.clone(), cluster.keys.clone()), &events, &recorder);
     let explained = explained.unwrap_or_else(|why| failed(why));
     let keyring = Keyring::from_hex(&std::fs::read_to_string(cluster.folder.path().join("master.key")).unwrap()).unwrap();
+    let now = kernel::SystemClock.now().as_micros() + cluster.clock.distance();
     cluster.stop().await;
 
     let ledger = Database::open(&DatabaseOptions::new(url), "points", points::MIGRATIONS).await.unwrap();
@@ -140,7 +145,7 @@ async fn play(seed: u64, steps: usize, url: &str, servers: usize, mut database: 
     // What has lapsed since is all that may be missing.
     let mut world = explained.world;
     let open = world.total();
-    world.settle_all(kernel::SystemClock.now().as_micros());
+    world.settle_all(now);
     let points = i64::try_from(report.points.get("tea").copied().unwrap_or_default()).unwrap();
     if points < world.total() || open < points {
         failed(format!("{points} points, not {} to {open}", world.total()));
@@ -151,7 +156,13 @@ async fn play(seed: u64, steps: usize, url: &str, servers: usize, mut database: 
 async fn client(number: usize, seed: u64, plan: Plan, servers: View, recorder: Arc<Recorder>, working: Arc<AtomicUsize>) {
     let mut dice = StdRng::seed_from_u64(seed * 1_000 + number as u64);
     for (index, step) in plan.clients[number].iter().enumerate() {
-        let Step::Call(call) = step else { continue };
+        let call = match step {
+            Step::Call(call) => call,
+            Step::Clock(jump) => {
+                recorder.set_clock(|| servers.clock.jump(*jump));
+                continue;
+            }
+        };
         let attempts = if dice.random_bool(0.7) { ATTEMPTS_MAX } else { 1 };
         for attempt in 0..attempts {
             let patience = Duration::from_millis(dice.random_range(1..30));
@@ -173,7 +184,7 @@ async fn client(number: usize, seed: u64, plan: Plan, servers: View, recorder: A
 }
 
 /// Sends every request again until it is answered, and reads what everything has come to.
-async fn replay_all(cluster: &Cluster, recorder: &Recorder) {
+async fn replay_all(cluster: &Cluster, recorder: &Recorder, plan: &Plan) {
     let mut calls: Vec<Call> = Vec::new();
     for event in recorder.events() {
         if event.call.request_id().is_some() && !calls.contains(&event.call) {
@@ -181,7 +192,7 @@ async fn replay_all(cluster: &Cluster, recorder: &Recorder) {
         }
     }
     let (view, mut left) = (cluster.view(), 600);
-    for (index, call) in calls.into_iter().chain(final_reads()).enumerate() {
+    for (index, call) in calls.into_iter().chain(final_reads(plan)).enumerate() {
         while recorder.call(call.clone(), call.send(&view.channel(index + left), &view.keys, None)).await.is_open() {
             left -= 1;
             assert!(left > 0, "the server does not recover: {call:?}");
@@ -224,6 +235,30 @@ struct Cluster {
     processes: Vec<Option<Process>>,
     channels: Arc<RwLock<Vec<Channel>>>,
     keys: Arc<Keys>,
+    clock: Arc<SharedClock>,
+}
+
+/// The clock of all servers of a cluster: this machine's, at a distance that stands in a file which they read.
+struct SharedClock {
+    file: PathBuf,
+    distance: Mutex<i64>,
+}
+
+impl SharedClock {
+    fn distance(&self) -> i64 {
+        *self.distance.lock().unwrap()
+    }
+
+    /// Moves it by so many microseconds; what the distance is then.
+    fn jump(&self, by: i64) -> i64 {
+        let mut distance = self.distance.lock().unwrap();
+        *distance += by;
+        // Whole or not at all.
+        let next = self.file.with_extension("next");
+        std::fs::write(&next, distance.to_string()).unwrap();
+        std::fs::rename(next, &self.file).unwrap();
+        *distance
+    }
 }
 
 /// What a client sees of them.
@@ -231,6 +266,7 @@ struct Cluster {
 struct View {
     channels: Arc<RwLock<Vec<Channel>>>,
     keys: Arc<Keys>,
+    clock: Arc<SharedClock>,
 }
 
 impl View {
@@ -244,9 +280,11 @@ impl View {
 impl Cluster {
     async fn start(url: &str, rules: &[Rules], servers: usize) -> Cluster {
         let folder = TempDir::new().unwrap();
+        let clock = Arc::new(SharedClock { file: clock_file(folder.path()), distance: Mutex::new(0) });
+        clock.jump(0);
         let first = serve(url, folder.path()).await;
         let keys = Arc::new(prepare(&first, rules).await);
-        let mut cluster = Cluster { url: url.to_owned(), folder, processes: vec![Some(first)], channels: Arc::default(), keys };
+        let mut cluster = Cluster { url: url.to_owned(), folder, processes: vec![Some(first)], channels: Arc::default(), keys, clock };
         for _ in 1..servers {
             cluster.processes.push(Some(serve(url, cluster.folder.path()).await));
         }
@@ -255,7 +293,7 @@ impl Cluster {
     }
 
     fn view(&self) -> View {
-        View { channels: self.channels.clone(), keys: self.keys.clone() }
+        View { channels: self.channels.clone(), keys: self.keys.clone(), clock: self.clock.clone() }
     }
 
     async fn kill_and_restart(&mut self, number: usize) {
@@ -272,9 +310,15 @@ impl Cluster {
     }
 }
 
+fn clock_file(folder: &Path) -> PathBuf {
+    folder.join("clock")
+}
+
 /// A server of the ledger alone; its neighbours are elsewhere and away.
 async fn serve(url: &str, folder: &Path) -> Process {
+    let clock = clock_file(folder);
     let settings = [
+        ("REGULARS_TEST_CLOCK", clock.to_str().expect("the folder of a test has a plain name")),
         ("REGULARS_PEERS__CREDENTIAL", "rk_away"),
         ("REGULARS_PEERS__URLS__MEMBERS", "http://127.0.0.1:1"),
         ("REGULARS_PEERS__URLS__TIERS", "http://127.0.0.1:1"),

@@ -1,11 +1,13 @@
 //! Proof that the ledger does what its contracts say, by a model that is independent of it.
 //!
 //! `calls` is what can be asked, `workload` what clients do ask by a seed, `history` what they were answered, `model` what they must
-//! be answered, `checker` the search for an order in which both agree, `coverage` whether everything happened. `oracle` runs them
-//! against servers in this process, `faults` against processes that are killed and databases that are cut off.
+//! be answered, `checker` the search for an order in which both agree, `coverage` whether everything happened, `conservation` whether
+//! the books add up by themselves. `oracle` runs them against servers in this process, `faults` against processes that are killed and
+//! databases that are cut off.
 
 mod calls;
 mod checker;
+mod conservation;
 mod coverage;
 mod faults;
 mod history;

@@ -131,10 +131,12 @@ struct Talk {
     /// Prepared statements that write answers, which only the ledger's batches do.
     writing: HashSet<Vec<u8>>,
     has_written: bool,
+    in_transaction: bool,
 }
 
 impl Talk {
-    /// Takes in what was said; whether a COMMIT of the ledger is in it. The service waits for each answer, so it is the last.
+    /// Takes in what was said; whether the commit of a batch of the ledger is in it: a COMMIT, or the end of a statement that
+    /// stands for itself. The service waits for each answer, so it is the last.
     fn hears_commit(&mut self, said: &[u8]) -> bool {
         self.unread.extend_from_slice(said);
         let mut commits = false;
@@ -148,9 +150,14 @@ impl Talk {
                     }
                 }
                 b'B' => self.has_written |= words.nth(1).is_some_and(|name| self.writing.contains(name)),
+                b'S' if !self.in_transaction => {
+                    commits = self.has_written;
+                    self.has_written = false;
+                }
                 b'Q' => {
                     commits = self.has_written && body.starts_with(b"COMMIT");
                     self.has_written = false;
+                    self.in_transaction = body.starts_with(b"BEGIN");
                 }
                 _ => {}
             }

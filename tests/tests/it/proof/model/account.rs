@@ -1,36 +1,30 @@
-//! One member's points as one would keep them on paper: lots in a list, balances added up whenever they are asked for.
+//! One member's points, or a pool's, as one would keep them on paper: lots in a list, balances added up whenever they are asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto::points as pb;
 use proto::points::EntryKind;
-use proto::points::terms::ReturnPolicy;
 
-use super::rules::{DAY, Rules, time, version_at};
+use super::lots::{Lot, LotKey, NEVER, Owner};
+use super::rules::{Rules, time, version_at};
 
-/// What lots are told apart by, in the order in which they are spent. `expires` is the greatest number for never, `activates` is
-/// `None` for a lot that is spendable.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct LotKey {
-    pub(crate) expires: i64,
-    pub(crate) earned: i32,
-    pub(crate) activates: Option<i64>,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-struct Lot {
-    points: i64,
-    held: i64,
-}
-
+/// Points set aside.
 #[derive(Clone, Debug)]
 pub(super) struct Hold {
-    pub(super) name: String,
-    pub(super) points: i64,
+    /// The id, by which it is known whoever's account it is in.
+    pub(super) id: String,
     pub(super) until: i64,
     pub(super) reference: String,
-    parts: Vec<(LotKey, i64)>,
+    pub(super) several: bool,
+    pub(super) captured: i64,
+    pub(super) parts: Vec<(LotKey, i64)>,
+}
+
+impl Hold {
+    pub(super) fn points(&self) -> i64 {
+        self.parts.iter().map(|part| part.1).sum()
+    }
 }
 
 /// Who did something, where and when.
@@ -42,8 +36,16 @@ pub(super) struct Stamp {
     pub(super) actor: String,
     pub(super) store: String,
     pub(super) terminal: String,
+    /// The member that was named, where another has taken him in; else empty.
+    pub(super) presented: String,
     pub(super) occurred: i64,
     pub(super) now: i64,
+}
+
+impl Stamp {
+    pub(super) fn of_clock(now: i64) -> Stamp {
+        Stamp { actor: "clock".to_owned(), occurred: now, now, ..Stamp::default() }
+    }
 }
 
 /// What an entry is about.
@@ -51,33 +53,112 @@ pub(super) struct Stamp {
 pub(super) struct About {
     pub(super) purchase: String,
     pub(super) reservation: String,
+    pub(super) activity: String,
+    pub(super) redemption: String,
+    pub(super) counterpart: String,
     pub(super) reason: String,
     pub(super) approver: String,
     /// Number of the terms that applied; 0 for none.
     pub(super) terms: i64,
 }
 
-/// A lot, the change of its points and of what is held of them.
-type Change = (LotKey, i64, i64);
+/// What an entry changes.
+#[derive(Default)]
+pub(super) struct Change {
+    /// Lots, the change of their points and of what is held of them.
+    pub(super) lots: Vec<(LotKey, i64, i64)>,
+    pub(super) owed: i64,
+    pub(super) given_up: Vec<(i64, i64)>,
+    /// From when it counts, where that is not when it happened.
+    pub(super) effective: Option<i64>,
+}
 
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Account {
-    member: String,
-    pub(crate) entries: Vec<Arc<pb::Entry>>,
-    lots: BTreeMap<LotKey, Lot>,
-    pub(super) holds: Vec<Hold>,
-    owed: i64,
+impl Change {
+    pub(super) fn of_lots(lots: impl IntoIterator<Item = (LotKey, i64, i64)>) -> Change {
+        Change { lots: lots.into_iter().collect(), ..Change::default() }
+    }
+}
+
+/// An account that was taken in, with what it takes to let it go.
+#[derive(Clone, Debug)]
+pub(super) struct Merged {
+    /// Its member last, and before him those whom he had taken in.
+    pub(super) members: Vec<Owner>,
     pub(super) purchases: i64,
-    recorded: i64,
+    pub(super) owed: i64,
+    /// Lots of either that repaid what the other owed.
+    pub(super) repaid: Vec<(LotKey, i64)>,
+}
+
+impl Merged {
+    pub(super) fn has(&self, member: &str) -> bool {
+        self.members.iter().any(|known| *known.member == *member)
+    }
+}
+
+/// Who shares a pool.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Pool {
+    pub(super) members: Vec<PoolMember>,
+    /// When each first brought points.
+    pub(super) brought: Vec<(Owner, i64)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PoolMember {
+    pub(super) owner: Owner,
+    pub(super) joined: bool,
+    pub(super) shares: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(super) owner: Owner,
+    pub(crate) entries: Vec<Arc<pb::Entry>>,
+    pub(super) lots: BTreeMap<LotKey, Lot>,
+    pub(super) holds: Vec<Hold>,
+    pub(super) owed: i64,
+    /// What should have been taken back and had been spent, by the moment when it was given up.
+    pub(super) given_up: Vec<(i64, i64)>,
+    pub(super) purchases: i64,
+    pub(super) recorded: i64,
+    pub(super) merged_into: Option<Arc<str>>,
+    pub(super) merged: Vec<Merged>,
+    pub(super) pool: Option<Pool>,
 }
 
 impl Account {
     pub(super) fn of(member: &str) -> Account {
-        Account { member: member.to_owned(), ..Account::default() }
+        Account {
+            owner: Owner::new(member),
+            entries: Vec::new(),
+            lots: BTreeMap::new(),
+            holds: Vec::new(),
+            owed: 0,
+            given_up: Vec::new(),
+            purchases: 0,
+            recorded: 0,
+            merged_into: None,
+            merged: Vec::new(),
+            pool: None,
+        }
+    }
+
+    pub(super) fn member(&self) -> &str {
+        &self.owner.member
     }
 
     pub(super) fn version(&self) -> i64 {
         i64::try_from(self.entries.len()).unwrap()
+    }
+
+    /// Whether it is this member's account, or has taken his in.
+    pub(super) fn is_of(&self, member: &str) -> bool {
+        self.member() == member || self.has_merged(member)
+    }
+
+    pub(super) fn has_merged(&self, member: &str) -> bool {
+        self.merged.iter().any(|merged| merged.has(member))
     }
 
     fn sum(&self, of: impl Fn(&LotKey, &Lot) -> i64) -> i64 {
@@ -85,15 +166,19 @@ impl Account {
     }
 
     pub(super) fn active(&self) -> i64 {
-        self.sum(|key, lot| if key.activates.is_none() { lot.points - lot.held } else { 0 })
+        self.sum(|key, lot| if key.is_open() { lot.free() } else { 0 })
     }
 
     fn pending(&self) -> i64 {
-        self.sum(|key, lot| if key.activates.is_some() { lot.points } else { 0 })
+        self.sum(|key, lot| if key.is_open() { 0 } else { lot.points })
     }
 
-    fn held(&self) -> i64 {
+    pub(super) fn held(&self) -> i64 {
         self.sum(|_, lot| lot.held)
+    }
+
+    pub(super) fn owed(&self) -> i64 {
+        self.owed
     }
 
     /// Σ lots less what is owed.
@@ -103,16 +188,18 @@ impl Account {
 
     /// Moments at which something changes by itself.
     pub(crate) fn due_times(&self) -> impl Iterator<Item = i64> {
-        let lots = self.lots.keys().flat_map(|key| key.activates.into_iter().chain([key.expires]));
-        lots.chain(self.holds.iter().map(|hold| hold.until))
+        let of_lot = |key: &LotKey| {
+            let cancelled = key.gate().and_then(|gate| gate.cancelled);
+            [key.opens(), cancelled, Some(key.expires)].into_iter().flatten()
+        };
+        self.lots.keys().flat_map(of_lot).chain(self.holds.iter().map(|hold| hold.until))
     }
 
     pub(super) fn balance(&self, now: i64, with_lots: bool) -> pb::Balance {
-        let free =
-            |wanted: i64| self.sum(|key, lot| if key.activates.is_none() && key.expires == wanted { lot.points - lot.held } else { 0 });
-        let mut spendable = self.lots.iter().filter(|(key, lot)| key.activates.is_none() && lot.points > lot.held);
-        let expires = spendable.next().map(|(key, _)| key.expires).filter(|at| *at != i64::MAX);
-        let activates = self.lots.keys().filter_map(|key| key.activates).min();
+        let free = |wanted: i64| self.sum(|key, lot| if key.is_open() && key.expires == wanted { lot.free() } else { 0 });
+        let mut spendable = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
+        let expires = spendable.next().map(|(key, _)| key.expires).filter(|at| *at != NEVER);
+        let activates = self.lots.keys().filter_map(LotKey::opens).min();
         let wallet = pb::WalletBalance {
             wallet: "points".to_owned(),
             active_points: self.active(),
@@ -122,11 +209,11 @@ impl Account {
             next_expire_time: expires.map(time),
             next_expire_points: expires.map_or(0, free),
             next_activate_time: activates.map(time),
-            next_activate_points: self.sum(|key, lot| if key.activates.is_some() && key.activates == activates { lot.points } else { 0 }),
-            lots: self.lots.iter().filter(|_| with_lots).map(|(key, lot)| told(key, lot)).collect(),
+            next_activate_points: self.sum(|key, lot| if activates.is_some() && key.opens() == activates { lot.points } else { 0 }),
+            lots: self.lots.iter().filter(|_| with_lots).map(|(key, lot)| key.told(lot)).collect(),
         };
         pb::Balance {
-            member: self.member.clone(),
+            member: self.member().to_owned(),
             wallets: vec![wallet],
             version: self.version(),
             as_of_time: Some(time(now)),
@@ -134,37 +221,43 @@ impl Account {
         }
     }
 
-    /// Writes an entry: the lots change, and what is owed.
-    pub(super) fn post(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, effective: i64, changes: Vec<Change>, owed: i64) {
-        for (key, points, held) in &changes {
-            let lot = self.lots.entry(*key).or_default();
+    /// When the next entry is recorded.
+    pub(super) fn next_record(&self, stamp: &Stamp) -> i64 {
+        stamp.now.max(self.recorded + 1)
+    }
+
+    /// Writes an entry: lots change, and what is owed.
+    pub(super) fn post(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, change: Change) {
+        let Change { lots, owed, given_up, effective } = change;
+        for (key, points, held) in &lots {
+            let lot = self.lots.entry(key.clone()).or_default();
             lot.points += points;
             lot.held += held;
             assert!(0 <= lot.held && lot.held <= lot.points, "the model takes more out of a lot than is in it: {key:?} {lot:?}");
         }
         self.lots.retain(|_, lot| lot.points > 0);
         self.owed += owed;
-        self.recorded = stamp.now.max(self.recorded + 1);
-        let lots = changes.iter().map(|(key, points, held)| pb::LotChange {
-            activate_time: key.activates.map(time),
-            expire_time: (key.expires != i64::MAX).then(|| time(key.expires)),
-            earn_month: key.earned,
-            points_delta: *points,
-            reserved_delta: *held,
-            ..pb::LotChange::default()
-        });
+        assert!(self.owed >= 0, "the model repays more than is owed");
+        for (moment, points) in given_up {
+            match self.given_up.iter_mut().find(|known| known.0 == moment) {
+                Some(known) => known.1 += points,
+                None => self.given_up.push((moment, points)),
+            }
+        }
+        self.given_up.retain(|known| known.1 > 0);
+        self.recorded = self.next_record(stamp);
         let version = self.version() + 1;
         let entry = pb::Entry {
-            name: format!("{}/entries/{version}", self.member),
+            name: format!("{}/entries/{version}", self.member()),
             version,
             kind: kind.into(),
             wallet: "points".to_owned(),
-            points: changes.iter().map(|change| change.1).sum::<i64>() - owed,
+            points: lots.iter().map(|change| change.1).sum::<i64>() - owed,
             active_after: self.active(),
             pending_after: self.pending(),
             reserved_after: self.held(),
             deficit_after: self.owed,
-            lots: lots.collect(),
+            lots: lots.iter().map(|(key, points, held)| key.change_told(*points, *held)).collect(),
             deficit_delta: owed,
             purchase: about.purchase.clone(),
             reservation: about.reservation.clone(),
@@ -178,186 +271,139 @@ impl Account {
             program_version: if about.terms == 0 { String::new() } else { format!("{}/versions/{}", super::TEA, about.terms) },
             fact_version: 0,
             occur_time: Some(time(stamp.occurred)),
-            effective_time: Some(time(effective)),
+            effective_time: Some(time(effective.unwrap_or(stamp.occurred))),
             record_time: Some(time(self.recorded)),
-            ..pb::Entry::default()
+            counterpart: about.counterpart.clone(),
+            presented_member: stamp.presented.clone(),
+            activity: about.activity.clone(),
+            redemption: about.redemption.clone(),
+            sliding_expire_time: None,
         };
         self.entries.push(Arc::new(entry));
     }
 
-    /// Does what the clock brings, moment by moment; at one moment activations come first, then reservations whose time is over, then
-    /// what lapses.
-    pub(super) fn settle(&mut self, rules: &[Rules], now: i64) {
-        let clock = Stamp { actor: "clock".to_owned(), occurred: now, now, ..Stamp::default() };
+    /// Does what the clock brings, moment by moment; at one moment activations come first, then what has waited in vain, then
+    /// reservations whose time is over, then what lapses. Gives the reservations that ended.
+    pub(super) fn settle(&mut self, rules: &[Rules], now: i64) -> Vec<String> {
+        let clock = Stamp::of_clock(now);
+        let mut ended = Vec::new();
         loop {
-            let activates = self.lots.keys().filter_map(|key| key.activates).min().unwrap_or(i64::MAX);
-            let ends = self.holds.iter().map(|hold| hold.until).min().unwrap_or(i64::MAX);
-            let free = self.lots.iter().filter(|(key, lot)| key.activates.is_none() && lot.points > lot.held);
-            let lapses = free.map(|(key, _)| key.expires).min().unwrap_or(i64::MAX);
-            let moment = activates.min(ends).min(lapses);
+            let cancelled = |key: &LotKey| key.gate().and_then(|gate| gate.cancelled);
+            let opens = self.lots.keys().filter_map(LotKey::opens).min().unwrap_or(NEVER);
+            let in_vain = self.lots.keys().filter_map(cancelled).min().unwrap_or(NEVER);
+            let ends = self.holds.iter().map(|hold| hold.until).min().unwrap_or(NEVER);
+            let free = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
+            let lapses = free.map(|(key, _)| key.expires).min().unwrap_or(NEVER);
+            let moment = opens.min(in_vain).min(ends).min(lapses);
             if moment > now {
-                return;
+                return ended;
             }
-            if moment == activates {
-                let key = *self.lots.keys().find(|key| key.activates == Some(moment)).expect("it was found");
+            if moment == opens {
+                let key = self.lots.keys().find(|key| key.opens() == Some(moment)).expect("it was found").clone();
+                self.open(&clock, &key, key.opened(), &About::default(), Some(moment));
+            } else if moment == in_vain {
+                let key = self.lots.keys().find(|key| cancelled(key) == Some(moment)).expect("it was found").clone();
+                let reason = key.gate().expect("it was found by it").event.clone();
+                let about = About { reason, terms: version_at(rules, now).number, ..About::default() };
                 let points = self.lots[&key].points;
-                let repaid = points.min(self.owed);
-                let alive = (LotKey { activates: None, ..key }, points - repaid, 0);
-                let changes = std::iter::once((key, -points, 0)).chain((points > repaid).then_some(alive)).collect();
-                self.post(&clock, EntryKind::Activate, &About::default(), moment, changes, -repaid);
+                let change = Change { effective: Some(moment), ..Change::of_lots([(key, -points, 0)]) };
+                self.post(&clock, EntryKind::Cancel, &about, change);
             } else if moment == ends {
-                let hold = self.holds.iter().find(|hold| hold.until == moment).expect("it was found").name.clone();
+                let hold = self.holds.iter().find(|hold| hold.until == moment).expect("it was found").id.clone();
                 self.release(&clock, rules, &hold, moment);
+                ended.push(hold);
             } else {
                 self.lapse(&clock, moment);
             }
         }
     }
 
+    /// Makes a lot spendable. What it brings repays what is owed first.
+    pub(super) fn open(&mut self, stamp: &Stamp, key: &LotKey, opened: LotKey, about: &About, effective: Option<i64>) {
+        let points = self.lots[key].points;
+        let repaid = points.min(self.owed);
+        let alive = (points > repaid).then_some((opened, points - repaid, 0));
+        let lots = std::iter::once((key.clone(), -points, 0)).chain(alive);
+        self.post(stamp, EntryKind::Activate, about, Change { owed: -repaid, effective, ..Change::of_lots(lots) });
+    }
+
     /// Takes out what has lapsed by a moment and is not held.
-    fn lapse(&mut self, stamp: &Stamp, moment: i64) {
-        let lapsed = |(key, lot): (&LotKey, &Lot)| {
-            (key.activates.is_none() && key.expires <= moment && lot.points > lot.held).then_some((*key, lot.held - lot.points))
-        };
-        while let Some((key, change)) = self.lots.iter().find_map(lapsed) {
-            self.post(stamp, EntryKind::Expire, &About::default(), key.expires, vec![(key, change, 0)], 0);
+    pub(super) fn lapse(&mut self, stamp: &Stamp, moment: i64) {
+        let lapsed =
+            |(key, lot): (&LotKey, &Lot)| (key.is_open() && key.expires <= moment && lot.free() > 0).then(|| (key.clone(), -lot.free(), 0));
+        while let Some(change) = self.lots.iter().find_map(lapsed) {
+            let effective = Some(change.0.expires);
+            self.post(stamp, EntryKind::Expire, &About::default(), Change { effective, ..Change::of_lots([change]) });
         }
     }
 
-    /// Adds points. What is spendable at once repays what is owed; what is too old to live lapses at once.
+    /// The lot of what is earned in the name of a member who was taken in.
+    pub(super) fn named(&self, stamp: &Stamp, key: LotKey) -> LotKey {
+        let origin = (!stamp.presented.is_empty()).then(|| Owner::new(&stamp.presented));
+        LotKey { origin, ..key }
+    }
+
+    /// Adds points. What is spendable at once and alive repays what is owed.
     pub(super) fn credit(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, key: LotKey, points: i64) {
-        let dead = key.expires <= stamp.now;
-        let repaid = if key.activates.is_none() && !dead { points.min(self.owed) } else { 0 };
-        let changes = if points > repaid { vec![(key, points - repaid, 0)] } else { Vec::new() };
-        self.post(stamp, kind, about, stamp.occurred, changes, -repaid);
-        if dead && points > 0 {
-            self.post(stamp, EntryKind::Expire, &About::default(), key.expires, vec![(key, -points, 0)], 0);
-        }
+        let repaid = if key.is_open() && key.expires > stamp.now { points.min(self.owed) } else { 0 };
+        let lots = (points > repaid).then_some((key, points - repaid, 0));
+        self.post(stamp, kind, about, Change { owed: -repaid, ..Change::of_lots(lots) });
     }
 
     /// The lots out of which so many spendable points come; fewer than asked for when there are fewer.
-    fn take(&self, mut points: i64) -> Vec<(LotKey, i64)> {
+    pub(super) fn take(&self, points: i64) -> Vec<(LotKey, i64)> {
+        self.take_where(points, |_| true)
+    }
+
+    /// The same out of some of the lots.
+    pub(super) fn take_where(&self, mut points: i64, admits: impl Fn(&LotKey) -> bool) -> Vec<(LotKey, i64)> {
         let mut taken = Vec::new();
-        for (key, lot) in self.lots.iter().filter(|(key, _)| key.activates.is_none()) {
-            let part = points.min(lot.points - lot.held);
+        for (key, lot) in self.lots.iter().filter(|(key, _)| key.is_open() && admits(key)) {
+            let part = points.min(lot.free());
             if part > 0 {
-                taken.push((*key, part));
+                taken.push((key.clone(), part));
                 points -= part;
             }
         }
         taken
     }
 
-    pub(super) fn spend(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, points: i64) {
-        let changes = self.take(points).into_iter().map(|(key, part)| (key, -part, 0)).collect();
-        self.post(stamp, kind, about, stamp.occurred, changes, 0);
+    /// Takes lots out; they are what a redemption can give back.
+    pub(super) fn spend(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, lots: &[(LotKey, i64)]) {
+        self.post(stamp, kind, about, Change::of_lots(lots.iter().map(|(key, part)| (key.clone(), -part, 0))));
     }
 
-    pub(super) fn hold(&mut self, stamp: &Stamp, about: &About, points: i64, until: i64) {
-        let parts = self.take(points);
-        let changes = parts.iter().map(|(key, part)| (*key, 0, *part)).collect();
-        self.post(stamp, EntryKind::Reserve, about, stamp.occurred, changes, 0);
-        let (name, reference) = (about.reservation.clone(), about.reason.clone());
-        self.holds.push(Hold { name, points, until, reference, parts });
+    pub(super) fn hold(&mut self, stamp: &Stamp, about: &About, hold: Hold) {
+        self.post(stamp, EntryKind::Reserve, about, Change::of_lots(hold.parts.iter().map(|(key, part)| (key.clone(), 0, *part))));
+        self.holds.push(hold);
     }
 
-    /// Ends a hold: the first points of it are spent, and the others come free. What came free in a lot that has lapsed lapses now.
-    pub(super) fn capture(&mut self, stamp: &Stamp, rules: &[Rules], name: &str, spent: i64) {
-        let index = self.holds.iter().position(|hold| hold.name == name).expect("the hold is open");
-        let (mut to_spend, mut changes) = (spent, Vec::new());
-        for (key, held) in &mut self.holds[index].parts {
+    pub(super) fn about_hold(&self, hold: &Hold, rules: &[Rules], stamp: &Stamp) -> About {
+        let reservation = format!("{}/reservations/{}", self.member(), hold.id);
+        About { reservation, reason: hold.reference.clone(), terms: version_at(rules, stamp.now).number, ..About::default() }
+    }
+
+    /// Spends the first points of a hold; the lots that they came from.
+    pub(super) fn capture(&mut self, stamp: &Stamp, rules: &[Rules], id: &str, points: i64) -> Vec<(LotKey, i64)> {
+        let index = self.holds.iter().position(|hold| hold.id == id).expect("the hold is open");
+        let about = self.about_hold(&self.holds[index], rules, stamp);
+        let hold = &mut self.holds[index];
+        let (mut to_spend, mut spent) = (points, Vec::new());
+        for (key, held) in &mut hold.parts {
             let taken = to_spend.min(*held);
             to_spend -= taken;
             *held -= taken;
             if taken > 0 {
-                changes.push((*key, -taken, -taken));
+                spent.push((key.clone(), taken));
             }
         }
-        self.holds[index].parts.retain(|(_, held)| *held > 0);
-        let about = self.about_hold(index, rules, stamp);
-        self.post(stamp, EntryKind::Capture, &about, stamp.occurred, changes, 0);
-        if self.holds[index].parts.is_empty() {
+        hold.captured += points;
+        hold.parts.retain(|(_, held)| *held > 0);
+        if hold.parts.is_empty() {
             self.holds.remove(index);
-        } else {
-            self.give_up(stamp, rules, name);
         }
-    }
-
-    /// Ends a hold by its member's wish.
-    pub(super) fn give_up(&mut self, stamp: &Stamp, rules: &[Rules], name: &str) {
-        self.release(stamp, rules, name, stamp.now);
-        self.lapse(stamp, stamp.now);
-    }
-
-    /// What a hold keeps comes free where it was. In a lot that has lapsed it lives for the grace; what lives repays what is owed.
-    fn release(&mut self, stamp: &Stamp, rules: &[Rules], name: &str, ended: i64) {
-        let index = self.holds.iter().position(|hold| hold.name == name).expect("the hold is open");
-        let about = self.about_hold(index, rules, stamp);
-        let grace = version_at(rules, ended).grace_days * DAY;
-        let (mut owed, mut out, mut moved) = (self.owed, Vec::new(), BTreeMap::new());
-        for (key, held) in self.holds.remove(index).parts {
-            let lapsed = key.expires <= ended;
-            let repaid = if lapsed && grace == 0 { 0 } else { owed.min(held) };
-            owed -= repaid;
-            if lapsed && grace > 0 {
-                out.push((key, -held, -held));
-                *moved.entry(LotKey { expires: ended + grace, ..key }).or_insert(0) += held - repaid;
-            } else {
-                out.push((key, -repaid, -held));
-            }
-        }
-        out.extend(moved.into_iter().filter(|(_, freed)| *freed > 0).map(|(key, freed)| (key, freed, 0)));
-        self.post(stamp, EntryKind::Release, &about, ended, out, owed - self.owed);
-    }
-
-    fn about_hold(&self, index: usize, rules: &[Rules], stamp: &Stamp) -> About {
-        let Hold { name, reference, .. } = self.holds[index].clone();
-        About { reservation: name, reason: reference, terms: version_at(rules, stamp.now).number, ..About::default() }
-    }
-
-    /// Takes points back: from their own lot, then from the spendable, then from the pending, then as a debt or not at all.
-    /// What came from pending lots, from spendable ones, what is owed now, and what is forgiven.
-    pub(super) fn take_back(
-        &mut self,
-        stamp: &Stamp,
-        kind: EntryKind,
-        about: &About,
-        points: i64,
-        own: Option<LotKey>,
-        (policy, cap): (ReturnPolicy, i64),
-    ) -> [i64; 4] {
-        let mut order: Vec<LotKey> = self.lots.keys().copied().collect();
-        order.sort_by_key(|key| (own != Some(*key), key.activates.is_some()));
-        let (mut left, mut pending, mut active, mut changes) = (points, 0, 0, Vec::new());
-        for key in order {
-            let within_reach = policy != ReturnPolicy::OnlyPending || (own == Some(key) && key.activates.is_some());
-            let lot = self.lots[&key];
-            let part = if within_reach { left.min(lot.points - lot.held) } else { 0 };
-            if part > 0 {
-                left -= part;
-                *(if key.activates.is_some() { &mut pending } else { &mut active }) += part;
-                changes.push((key, -part, 0));
-            }
-        }
-        let may_owe = match policy {
-            ReturnPolicy::Unlimited if cap == 0 => left,
-            ReturnPolicy::Unlimited => cap - self.owed,
-            ReturnPolicy::WithinBalance => self.held() - self.owed,
-            ReturnPolicy::OnlyPending | ReturnPolicy::Unspecified => 0,
-        };
-        let owed = left.min(may_owe.max(0));
-        self.post(stamp, kind, about, stamp.occurred, changes, owed);
-        [pending, active, owed, left - owed]
-    }
-}
-
-fn told(key: &LotKey, lot: &Lot) -> pb::Lot {
-    pb::Lot {
-        activate_time: key.activates.map(time),
-        expire_time: (key.expires != i64::MAX).then(|| time(key.expires)),
-        earn_month: key.earned,
-        points: lot.points,
-        reserved_points: lot.held,
-        ..pb::Lot::default()
+        let lots = spent.iter().map(|(key, taken)| (key.clone(), -taken, -taken));
+        self.post(stamp, EntryKind::Capture, &about, Change::of_lots(lots));
+        spent
     }
 }

@@ -2,9 +2,15 @@
 //! shares no code with the service. The commands are in `commands`.
 
 mod account;
+mod back;
+mod between;
 mod commands;
+mod lots;
+mod reads;
+mod returns;
 mod rules;
 mod shelf;
+mod sides;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -15,15 +21,19 @@ use proto::points as pb;
 use proto::points::reservation::State;
 use tonic::Code;
 
-pub(crate) use account::LotKey;
-use account::{Account, Stamp};
-pub(crate) use rules::{DAY, Rules, micros, time};
+use account::Account;
+use back::Redemption;
+pub(crate) use between::{pool_member, pool_name};
+use lots::{LotKey, Owner};
+pub(crate) use rules::{Activation, DAY, Rules, days, micros, time};
 use shelf::Shelf;
 
 use super::calls::{Answer, Call, Keys, Refusal, first_difference};
 use crate::it::suite::TEA;
 
 const SECOND: i64 = 1_000_000;
+/// In whose place a stranger stands.
+const NOBODY: &str = "programs/tea/members/00000000-0000-0000-0000-000000000000";
 
 /// Everything that a ledger knows of one program. Cheap to clone: what does not change is shared.
 #[derive(Clone)]
@@ -32,11 +42,17 @@ pub(crate) struct World {
     keys: Arc<Keys>,
     /// How far a till's clock is believed, ahead and behind.
     believed: (i64, i64),
-    accounts: BTreeMap<String, Arc<Account>>,
+    /// Of members and of pools, which stand in a member's place.
+    accounts: BTreeMap<Arc<str>, Arc<Account>>,
     requests: Shelf<Remembered>,
     purchases: Shelf<Purchase>,
+    /// The requests that rewarded activities.
+    activities: Shelf<String>,
+    redemptions: Shelf<Redemption>,
     rewards: Shelf<Reward>,
+    /// How reservations ended, and whose account they were in last.
     ended: Shelf<State>,
+    holders: Shelf<Owner>,
 }
 
 /// A request that was answered once and for all.
@@ -53,12 +69,14 @@ struct Purchase {
     told: pb::Purchase,
     lot: Option<LotKey>,
     rules: usize,
+    /// The operations that paid for it.
+    redemptions: Vec<String>,
     recorded_by: String,
 }
 
 #[derive(Clone, Default)]
 struct Reward {
-    member: String,
+    owner: Option<Owner>,
     version: i64,
     granted: i64,
     lot: Option<LotKey>,
@@ -93,13 +111,37 @@ impl World {
             accounts: BTreeMap::new(),
             requests: Shelf::new(),
             purchases: Shelf::new(),
+            activities: Shelf::new(),
+            redemptions: Shelf::new(),
             rewards: Shelf::new(),
             ended: Shelf::new(),
+            holders: Shelf::new(),
         }
     }
 
     pub(crate) fn account(&self, member: &str) -> Arc<Account> {
         self.accounts.get(member).cloned().unwrap_or_else(|| Arc::new(Account::of(member)))
+    }
+
+    /// Who has this member's account, through all merges.
+    fn survivor(&self, member: &str) -> Arc<str> {
+        let mut last: Arc<str> = member.into();
+        while let Some(next) = self.accounts.get(&last).and_then(|account| account.merged_into.clone()) {
+            last = next;
+        }
+        last
+    }
+
+    /// What is in the books now and was not in those of an earlier world.
+    pub(crate) fn written_since<'a>(&'a self, before: &'a World) -> impl Iterator<Item = &'a pb::Entry> {
+        self.accounts.iter().flat_map(|(member, account)| {
+            let known = match before.accounts.get(member) {
+                Some(same) if Arc::ptr_eq(same, account) => account.entries.len(),
+                Some(known) => known.entries.len(),
+                None => 0,
+            };
+            account.entries[known..].iter().map(|entry| &**entry)
+        })
     }
 
     /// What `GetOperation` tells of a request.
@@ -114,7 +156,7 @@ impl World {
 
     /// Does what is due in all accounts.
     pub(crate) fn settle_all(&mut self, now: i64) {
-        let members: Vec<String> = self.accounts.keys().cloned().collect();
+        let members: Vec<Arc<str>> = self.accounts.keys().cloned().collect();
         for member in members {
             self.settle(&member, now);
         }
@@ -124,14 +166,12 @@ impl World {
     pub(crate) fn settle(&mut self, member: &str, now: i64) -> Vec<Arc<pb::Entry>> {
         let before = self.account(member);
         let mut account = (*before).clone();
-        let open: Vec<String> = account.holds.iter().map(|hold| hold.name.clone()).collect();
-        account.settle(&self.rules, now);
-        let written = account.entries[before.entries.len()..].to_vec();
-        for name in open.into_iter().filter(|name| account.holds.iter().all(|hold| hold.name != *name)) {
-            self.ended.insert(&name, State::Expired);
+        for hold in account.settle(&self.rules, now) {
+            self.ended.insert(&hold, State::Expired);
         }
+        let written = account.entries[before.entries.len()..].to_vec();
         if !written.is_empty() {
-            self.accounts.insert(member.to_owned(), Arc::new(account));
+            self.accounts.insert(member.into(), Arc::new(account));
         }
         written
     }
@@ -163,17 +203,27 @@ impl World {
         if let Some(first) = self.requests.get(id) {
             return Ok((first.again(call, "REQUEST_ID_REUSED"), Memory::Nothing));
         }
-        if let Call::Award(request) = call
-            && let Some(purchase) = self.purchases.get(&purchase_name(input(request)))
-        {
-            // The purchase was recorded under another id; this one is bound to the same answer from now on.
-            let first = self.requests.get(&purchase.recorded_by).expect("the purchase was recorded by it");
-            let answer = first.again(call, "PURCHASE_EXISTS");
+        let recorded = match call {
+            Call::Award(request) => {
+                self.purchases.get(&purchase_name(input(request))).map(|purchase| (&purchase.recorded_by, "PURCHASE_EXISTS"))
+            }
+            Call::AwardActivity(request) => {
+                let key = format!("{}/{}", request.activity, request.activity_id);
+                self.activities.get(&key).map(|request| (request, "ACTIVITY_EXISTS"))
+            }
+            _ => None,
+        };
+        if let Some((recorded_by, exists)) = recorded {
+            // It was recorded under another id; this one is bound to the same answer from now on.
+            let first = self.requests.get(recorded_by).expect("it was recorded by it");
+            let answer = first.again(call, exists);
             let memory = if answer.result.is_ok() { Memory::Like(first.clone()) } else { Memory::Nothing };
             return Ok((answer, memory));
         }
-        if let Call::EnsureReward(request) = call
-            && self.rewards.get(&request.reward_key).is_some_and(|reward| reward.member != request.member)
+        let sides = self.sides(call);
+        if let (Call::EnsureReward(request), Some(member)) = (call, &sides.first)
+            && let Some(owner) = self.rewards.get(&request.reward_key).and_then(|reward| reward.owner.as_ref())
+            && !self.account(member).is_of(&owner.member)
         {
             return refused(Refusal::new(Code::AlreadyExists, "REWARD_EXISTS", &[("field", "member".to_owned())]));
         }
@@ -184,129 +234,18 @@ impl World {
             // What it did stands in the books, against which its sums are checked.
             return Ok((Answer { replayed: false, ..seen.clone() }, Memory::New(None)));
         }
-        let due = self.member_of(call).map_or_else(Vec::new, |member| self.settle(&member, now));
+        let due = sides.first.map_or_else(Vec::new, |member| self.settle(&member, now));
+        // What was due on the other side stands in nobody's answer.
+        let due_there = sides.second.map_or_else(Vec::new, |member| self.settle(&member, now));
         match self.carry_out(call, now, &due) {
-            _ if due.first().is_some_and(|entry| !told(entry)) => Err(Unexplained::DueFirst),
+            _ if due.first().is_some_and(|entry| !told(entry)) || !due_there.is_empty() => Err(Unexplained::DueFirst),
             Ok((answer, operation)) => Ok((answer, Memory::New(Some(Arc::new(operation))))),
-            Err(refusal) if refusal.code == Code::FailedPrecondition => {
+            // What waits for nothing may wait for it in a moment: that is judged anew.
+            Err(refusal) if refusal.code == Code::FailedPrecondition && refusal.reason != "NOTHING_PENDING" => {
                 Ok((Answer { result: Err(refusal), replayed: false }, Memory::New(None)))
             }
             Err(refusal) => refused(refusal),
         }
-    }
-
-    /// The account that a call concerns; `None` for a stranger and for what is not there.
-    fn member_of(&self, call: &Call) -> Option<String> {
-        let of_reservation = |name: &str| Some(name.split_once("/reservations/")?.0.to_owned());
-        let member = match call {
-            Call::Award(request) => request.member.clone(),
-            Call::Redeem(request) => request.member.clone(),
-            Call::Reserve(request) => request.member.clone(),
-            Call::Capture(request) => of_reservation(&request.name)?,
-            Call::Release(request) => of_reservation(&request.name)?,
-            Call::ReturnPurchase(request) => self.purchases.get(&request.purchase)?.told.member.clone(),
-            Call::Adjust(request) => request.member.clone(),
-            Call::EnsureReward(request) => request.member.clone(),
-            Call::PreviewAward(request) => request.member.clone(),
-            Call::GetBalance(request) => request.member.clone(),
-            Call::ListEntries(request) => request.parent.clone(),
-            Call::SettleDue(_) | Call::GetPurchase(_) | Call::GetOperation(_) => return None,
-        };
-        (!member.is_empty()).then_some(member)
-    }
-
-    /// The account whose time a call's judgement depends on, with the moments between two at which something falls due.
-    pub(crate) fn turning_points(&self, call: &Call, from: i64, until: i64) -> Vec<i64> {
-        let account = self.member_of(call).map(|member| self.account(&member));
-        account.iter().flat_map(|account| account.due_times()).filter(|at| from < *at && *at <= until).collect()
-    }
-
-    fn stamp(&self, call: &Call, now: i64) -> Stamp {
-        let occurred = |told: &Option<prost_types::Timestamp>| told.as_ref().map_or(now, micros);
-        let (store, terminal, occurred) = match call {
-            Call::Award(request) => (&*input(request).store, &*input(request).terminal, occurred(&input(request).occur_time)),
-            Call::Redeem(request) => (&*request.store, &*request.terminal, now),
-            Call::Reserve(request) => (&*request.store, &*request.terminal, now),
-            Call::Capture(request) => (&*request.store, &*request.terminal, now),
-            Call::ReturnPurchase(request) => (&*request.store, &*request.terminal, occurred(&request.occur_time)),
-            _ => ("", "", now),
-        };
-        // A terminal lies in its store.
-        let store = if store.is_empty() { terminal.split("/terminals/").next().unwrap_or_default() } else { store };
-        let id = call.request_id().unwrap_or_default();
-        Stamp {
-            operation: operation_name(id),
-            request_id: id.to_owned(),
-            actor: self.keys.actor(call.role()).to_owned(),
-            store: store.to_owned(),
-            terminal: terminal.to_owned(),
-            occurred,
-            now,
-        }
-    }
-
-    fn read(&self, call: &Call, now: i64) -> Answer {
-        let account = self.member_of(call).map(|member| self.account(&member));
-        let not_found = |reason: &str| Answer { result: Err(Refusal::new(Code::NotFound, reason, &[])), replayed: false };
-        match call {
-            Call::GetBalance(_) => {
-                let stored = account.expect("it names a member");
-                let mut settled = (*stored).clone();
-                settled.settle(&self.rules, now);
-                // Entries that nobody has written have no number.
-                Answer::first(&pb::Balance { version: stored.version(), ..settled.balance(now, true) })
-            }
-            Call::ListEntries(request) => {
-                let account = account.expect("it names a member");
-                let limit = if request.page_size == 0 { 50 } else { usize::try_from(request.page_size).unwrap().min(1000) };
-                let entries = account.entries.iter().rev().take(limit).map(|entry| (**entry).clone()).collect();
-                let next_page_token = if account.entries.len() > limit { MORE.to_owned() } else { String::new() };
-                Answer::first(&pb::ListEntriesResponse { entries, next_page_token })
-            }
-            Call::GetPurchase(request) => match self.purchases.get(&request.name) {
-                Some(purchase) => Answer::first(&purchase.told),
-                None => not_found("PURCHASE_NOT_FOUND"),
-            },
-            Call::GetOperation(request) => match self.requests.get(&request.request_id) {
-                Some(Remembered { operation: Some(operation), .. }) => Answer { replayed: true, ..Answer::first(&**operation) },
-                Some(Remembered { answer, .. }) if answer.result.is_err() => Answer { replayed: true, ..(**answer).clone() },
-                _ => not_found("OPERATION_NOT_FOUND"),
-            },
-            Call::PreviewAward(request) => {
-                if let Some(untimely) = self.untimely(call, now) {
-                    return Answer { result: Err(untimely), replayed: false };
-                }
-                let input = request.purchase.as_ref().expect("the contract demands it");
-                let member = account.as_ref().map(|_| &*request.member);
-                let mut account = account.as_deref().cloned().unwrap_or_default();
-                account.settle(&self.rules, now);
-                let occurred = input.occur_time.as_ref().map_or(now, micros);
-                let mut operation = pb::Operation::default();
-                let purchase = self.award(input, member, &mut account, &Stamp { occurred, now, ..Stamp::default() }, &mut operation);
-                Answer::first(&pb::AwardPreview {
-                    award: operation.award,
-                    points: purchase.told.due_points,
-                    balance: member.map(|_| account.balance(now, false)),
-                })
-            }
-            other => panic!("{} is no read", other.rpc()),
-        }
-    }
-
-    /// Refuses a time of an event that nobody believes.
-    fn untimely(&self, call: &Call, now: i64) -> Option<Refusal> {
-        let (told, historical, field) = match call {
-            Call::Award(request) => (&input(request).occur_time, request.historical, "purchase.occur_time"),
-            Call::PreviewAward(request) => (&request.purchase.as_ref()?.occur_time, false, "purchase.occur_time"),
-            Call::ReturnPurchase(request) => (&request.occur_time, request.historical, "occur_time"),
-            _ => return None,
-        };
-        let (at, (ahead, behind)) = (micros(told.as_ref()?), self.believed);
-        let refused = |reason: &str| Some(Refusal::new(Code::InvalidArgument, reason, &[("field", field.to_owned())]));
-        if at > now + ahead {
-            return refused("OCCUR_TIME_IN_FUTURE");
-        }
-        if at < now - behind && !historical { refused("OCCUR_TIME_TOO_OLD") } else { None }
     }
 }
 
@@ -330,6 +269,11 @@ fn malformed(call: &Call) -> Option<Refusal> {
         Call::Redeem(request) => (&*request.wallet, None, ""),
         Call::Reserve(request) => (&*request.wallet, None, ""),
         Call::Adjust(request) => (&*request.wallet, None, ""),
+        Call::SetExpiry(request) => (&*request.wallet, None, ""),
+        Call::ForgiveDeficit(request) => (&*request.wallet, None, ""),
+        Call::Transfer(request) => (&*request.wallet, None, ""),
+        Call::ContributeToPool(request) => (&*request.wallet, None, ""),
+        Call::RedeemFromPool(request) => (&*request.wallet, None, ""),
         _ => return None,
     };
     if !matches!(wallet, "" | "points") {
@@ -366,8 +310,16 @@ fn purchase_name(input: &pb::PurchaseInput) -> String {
     format!("{TEA}/purchases/{}", input.purchase_id)
 }
 
+fn missing(points: i64) -> Refusal {
+    Refusal::new(Code::FailedPrecondition, "INSUFFICIENT_POINTS", &[("missing_points", points.max(1).to_string())])
+}
+
+fn refused(reason: &str) -> Refusal {
+    Refusal::new(Code::FailedPrecondition, reason, &[])
+}
+
 /// The name of the operation that a request makes: it depends on program and request id alone.
-fn operation_name(request_id: &str) -> String {
+pub(crate) fn operation_name(request_id: &str) -> String {
     format!("{TEA}/operations/{}", operation_id(request_id))
 }
 

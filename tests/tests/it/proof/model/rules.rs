@@ -5,11 +5,23 @@ use proto::common::{CalendarPeriod, Money};
 use proto::points as pb;
 use proto::points::terms::{ExpiryRounding, PointRounding, ReturnPolicy};
 
-use super::account::LotKey;
+use super::lots::{Gate, LotKey, NEVER, Opening};
+use super::operation_id;
 
 pub(crate) const DAY: i64 = 86_400_000_000;
 /// The programs of these tests keep the time of Shanghai, which has had no summer time for decades.
 const SHANGHAI: i64 = 8 * 3_600_000_000;
+
+/// When points become spendable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Activation {
+    /// So many days after they were earned; 0 for at once.
+    After(i64),
+    /// At a moment.
+    At(i64),
+    /// When an event comes; it is waited for so many days, 0 for ever.
+    On(&'static str, i64),
+}
 
 /// A version of the terms. Periods are in days and 0 for none, so that no calendar is needed.
 #[derive(Clone, Debug)]
@@ -19,31 +31,45 @@ pub(crate) struct Rules {
     pub(crate) start: i64,
     pub(crate) thousandths_per_yuan: i64,
     pub(crate) rounding: PointRounding,
-    pub(crate) activate_days: i64,
+    pub(crate) activation: Activation,
     pub(crate) expire_days: i64,
     pub(crate) expire_at_midnight: bool,
     pub(crate) policy: ReturnPolicy,
     pub(crate) deficit_cap: i64,
     pub(crate) grace_days: i64,
     pub(crate) hold_seconds: i64,
+    /// What is earned without a purchase.
+    pub(crate) activities: Vec<(&'static str, i64)>,
 }
 
 impl Rules {
     /// The same for the server.
     pub(crate) fn terms(&self) -> pb::Terms {
-        let days = |count: i64| (count > 0).then(|| CalendarPeriod { count: i32::try_from(count).unwrap(), unit: Unit::Day.into() });
-        pb::Terms {
+        let days = |count: i64| (count > 0).then(|| days(count));
+        let mut terms = pb::Terms {
             points_per_unit: self.rate(),
             rounding: self.rounding.into(),
-            activate_after: days(self.activate_days),
             expire_after: days(self.expire_days),
             expiry_rounding: if self.expire_at_midnight { ExpiryRounding::Day } else { ExpiryRounding::Unspecified }.into(),
             return_policy: self.policy.into(),
             deficit_cap: self.deficit_cap,
             restore_grace: days(self.grace_days),
             reservation_ttl: Some(prost_types::Duration { seconds: self.hold_seconds, nanos: 0 }),
+            activities: self
+                .activities
+                .iter()
+                .map(|(activity, points)| pb::ActivityTerms { activity: (*activity).to_owned(), points: *points })
+                .collect(),
             ..pb::Terms::default()
+        };
+        match self.activation {
+            Activation::After(count) => terms.activate_after = days(count),
+            Activation::At(moment) => terms.activate_time = Some(time(moment)),
+            Activation::On(event, wait) => {
+                terms.activate_on = Some(pb::ActivateOn { event: event.to_owned(), cancel_after: days(wait) });
+            }
         }
+        terms
     }
 
     /// The rate as a decimal without trailing zeros.
@@ -63,26 +89,49 @@ impl Rules {
         i64::try_from(points).expect("the workload asks for little")
     }
 
-    /// The lot of a credit.
-    pub(crate) fn lot(&self, occurred: i64, now: i64) -> LotKey {
-        let activates = occurred + self.activate_days * DAY;
-        let expires = match self.expire_days {
-            0 => i64::MAX,
-            days if self.expire_at_midnight => ((activates + days * DAY + SHANGHAI) / DAY + 1) * DAY - SHANGHAI,
-            days => activates + days * DAY,
+    /// The lot of what is earned at a moment, by a request and with a purchase or activity of this id.
+    pub(crate) fn lot(&self, occurred: i64, now: i64, request_id: &str, reference: &str) -> LotKey {
+        let opens = match self.activation {
+            Activation::After(count) => occurred + count * DAY,
+            Activation::At(moment) => moment.max(occurred),
+            Activation::On(event, wait) => {
+                let gate = Gate {
+                    event: event.to_owned(),
+                    cancelled: (wait > 0).then_some(occurred + wait * DAY),
+                    operation: operation_id(request_id),
+                    reference: reference.to_owned(),
+                    terms: self.number,
+                };
+                return LotKey { expires: NEVER, earned: month(occurred), opening: Opening::On(gate), origin: None };
+            }
         };
-        LotKey { expires, earned: month(occurred), activates: (activates > now).then_some(activates) }
+        let opening = if opens > now { Opening::At(opens) } else { Opening::Open };
+        LotKey { expires: self.expires(opens), earned: month(occurred), opening, origin: None }
     }
 
     /// The lot of a credit that waits for nothing, whatever the terms say of purchases.
     pub(crate) fn open_lot(&self, occurred: i64) -> LotKey {
-        Rules { activate_days: 0, ..self.clone() }.lot(occurred, occurred)
+        LotKey { expires: self.expires(occurred), earned: month(occurred), opening: Opening::Open, origin: None }
+    }
+
+    /// When points lapse that become spendable at a moment.
+    pub(crate) fn expires(&self, opens: i64) -> i64 {
+        match self.expire_days {
+            0 => NEVER,
+            days if self.expire_at_midnight => ((opens + days * DAY + SHANGHAI) / DAY + 1) * DAY - SHANGHAI,
+            days => opens + days * DAY,
+        }
     }
 }
 
 /// The version for what happens at a moment: the newest that has started, else the first.
 pub(crate) fn version_at(rules: &[Rules], moment: i64) -> &Rules {
     rules.iter().rev().find(|version| version.start <= moment).unwrap_or(&rules[0])
+}
+
+/// So many days as the contracts say it.
+pub(crate) fn days(count: i64) -> CalendarPeriod {
+    CalendarPeriod { count: i32::try_from(count).unwrap(), unit: Unit::Day.into() }
 }
 
 fn month(moment: i64) -> i32 {
