@@ -83,7 +83,8 @@ pub enum SubmitError<E> {
 /// Gathers commands that arrive one by one into batches, because a commit for each is what kills a database.
 ///
 /// Commands queue in lanes by key. A lane runs one batch at a time: whatever has queued while the last was under way. While there is
-/// little to do the lanes take turns. A lane is a task of its own, so a caller that hangs up stops nothing. Correctness must not rest on lanes: another process has its own.
+/// little to do the lanes take turns. A lane is a task of its own, so a caller that hangs up stops nothing. Correctness must not rest
+/// on lanes: another process has its own.
 pub struct Executor<H: Handler> {
     lanes: Vec<mpsc::Sender<Job<H>>>,
     closing: CancellationToken,

@@ -147,7 +147,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
 }
 
 /// What is left of an account's lots goes back to it, and what is left of its debt, and what was given up of points that it had
-/// earned. What was spent or is held meanwhile stays with the survivor, and what was given up of points that were earned meanwhile; what one side's points repaid for the other when they came together is undone.
+/// earned. What was spent or is held meanwhile stays with the survivor, and what was given up of points that were earned meanwhile;
+/// what one side's points repaid for the other when they came together is undone.
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));

@@ -183,7 +183,8 @@ impl Ledger<'_> {
         self.post(Posting { lots, ..self.posting(EntryKind::Capture, &reservation.wallet, reservation.source(!is_all)) });
     }
 
-    /// Where points go that come back or come free. Alive they first make up for so many points that were `given_up`; then they repay the deficit, else points that a return could not reach while they were held could be spent; then
+    /// Where points go that come back or come free. Alive they first make up for so many points that were `given_up`; then they repay
+    /// the deficit, else points that a return could not reach while they were held could be spent; then
     /// they are in the lots they came from, with the old expiry. What comes back to a lot that has lapsed meanwhile lives on for the
     /// grace that the terms give, or lapses.
     fn revive(&self, wallet: &str, parts: &[(LotKey, i64)], given_up: i64, at: Timestamp) -> Revived {

@@ -100,6 +100,8 @@ impl Desk<'_> {
         let (owed, purchases, holds) = (self.second.owed(), self.second.purchases, std::mem::take(&mut self.second.holds));
         let out = lots.iter().map(|(key, points, held)| (key.clone(), -points, -held));
         let stamp = self.other_stamp();
+        // One person's entries follow one another from here on.
+        self.first.recorded = self.first.recorded.max(self.second.recorded);
         self.second.post(&stamp, EntryKind::MergeOut, &about_second, Change { owed: -owed, ..Change::of_lots(out) });
         self.second.merged_into = Some(to.member.clone());
         let arriving = lots.iter().map(|(key, points, held)| (key.moved(&from, &to), *points, *held));
@@ -133,6 +135,7 @@ impl Desk<'_> {
         let (about_first, about_second, stamp) = (about(&to), about(&from), self.other_stamp());
         let out = his.iter().map(|(key, points)| (key.clone(), -points, 0));
         let out = out.chain(borrowed.iter().map(|(key, points)| (key.clone(), *points, 0)));
+        self.second.recorded = self.second.recorded.max(self.first.recorded);
         self.first.post(self.stamp, EntryKind::UnmergeOut, &about_first, Change { owed: sum(&lent) - owed, ..Change::of_lots(out) });
         self.first.purchases -= merged.purchases;
         let back = his.iter().chain(&lent).map(|(key, points)| (key.moved(&from, &to), *points, 0));
@@ -157,7 +160,7 @@ impl Desk<'_> {
         if there == 0 || (there < request.points && !up_to) {
             return Err(missing(request.points - there));
         }
-        let about = self.about(&request.reference);
+        let about = About { counterpart: request.member.clone(), ..self.about(&request.reference) };
         self.first.spend(self.stamp, EntryKind::Redeem, &about, &lots);
         Ok(lots)
     }

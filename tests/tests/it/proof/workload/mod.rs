@@ -291,10 +291,10 @@ impl Planner {
 
 /// The calls with which a test ends: what everything has come to.
 pub(crate) fn final_reads(plan: &Plan) -> Vec<Call> {
-    let of = |member: String| {
-        let entries = pb::ListEntriesRequest { parent: member.clone(), page_size: 1000, page_token: String::new() };
-        [Call::ListEntries(entries), Call::GetBalance(pb::GetBalanceRequest { member, ..Default::default() })]
-    };
+    let accounts = || members().chain(plan.pools.iter().cloned());
     let pools = plan.pools.iter().map(|pool| Call::GetPool(pb::GetPoolRequest { name: pool_name(pool) }));
-    members().chain(plan.pools.iter().cloned()).flat_map(of).chain(pools).collect()
+    let balances = accounts().map(|member| Call::GetBalance(pb::GetBalanceRequest { member, ..Default::default() }));
+    // Last, since nothing else tells what the clock has done meanwhile.
+    let entries = accounts().map(|parent| Call::ListEntries(pb::ListEntriesRequest { parent, page_size: 1000, page_token: String::new() }));
+    pools.chain(balances).chain(entries).collect()
 }
