@@ -1,7 +1,9 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use telemetry::metrics;
@@ -42,7 +44,7 @@ pub struct ExecutorOptions {
     pub queue_max: usize,
     /// Commands in one batch.
     pub batch_max: usize,
-    /// A batch with fewer commands waits while another lane is at work. What begins and ends a transaction is paid for by each of its
+    /// A batch with fewer commands waits a little while another such is at work. What begins and ends a transaction is paid for by each of its
     /// commands, and two small batches cost more than one.
     pub batch_small: usize,
 }
@@ -56,6 +58,9 @@ impl ExecutorOptions {
 
 /// How often a lane lets everything else that is ready run before it begins: calls that have just come in are a larger batch then.
 const STEPS_BACK: usize = 3;
+
+/// The longest that a small batch waits for its turn: a batch that hangs must not hold up the other lanes.
+const TURN_MAX: Duration = Duration::from_millis(50);
 
 /// Why a command has no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,18 +199,28 @@ impl<H: Handler> Lane<H> {
         }
     }
 
-    /// Takes along what comes in while everything else that is ready runs and, for a small batch, until it is this lane's turn.
+    /// Takes along what comes in while everything else that is ready runs and, as long as the batch is small, until it is this lane's turn.
     async fn gather(&self, queue: &mut mpsc::Receiver<Job<H>>, jobs: &mut Vec<Job<H>>) -> Option<MutexGuard<'_, ()>> {
         for _ in 0..STEPS_BACK {
             tokio::task::yield_now().await;
             self.take_ready(queue, jobs);
         }
-        if jobs.len() >= self.options.batch_small {
-            return None;
+        let small = self.options.batch_small.min(self.options.batch_max);
+        let (mut turn, mut patience) = (pin!(self.turn.lock()), pin!(tokio::time::sleep(TURN_MAX)));
+        while jobs.len() < small {
+            let room = small - jobs.len();
+            tokio::select! {
+                biased;
+                turn = &mut turn => {
+                    self.take_ready(queue, jobs);
+                    return Some(turn);
+                }
+                received = queue.recv_many(jobs, room) => if received == 0 { break },
+                () = &mut patience => break,
+            }
         }
-        let turn = self.turn.lock().await;
         self.take_ready(queue, jobs);
-        Some(turn)
+        None
     }
 
     fn take_ready(&self, queue: &mut mpsc::Receiver<Job<H>>, jobs: &mut Vec<Job<H>>) {

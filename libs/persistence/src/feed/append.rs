@@ -35,7 +35,9 @@ impl Tx {
     /// Transactions that write to the same stream must exclude each other *before* they commit, by the lock on the row that
     /// holds the stream's version: the order of their numbers is the order of their commits.
     pub async fn append_events(&mut self, mut events: Vec<NewEvent>) -> Result<(), Error> {
-        debug_assert!(!self.is_autocommit(), "an event belongs into the statement that it tells of");
+        if self.is_autocommit() {
+            return Err(Error::Configuration("an event belongs to the transaction that it tells of".to_owned()));
+        }
         self.events.append(&mut events);
         Ok(())
     }

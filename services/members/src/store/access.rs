@@ -62,20 +62,23 @@ pub(crate) async fn accesses(
     after: Uuid,
     limit: i64,
 ) -> Result<Vec<Access>, Error> {
-    let rows: Vec<AccessRow> = on_engine!(tx, |conn| sqlx::query_as(
+    // A text for each: a plan is made once, whatever the values.
+    let narrowed = if member.is_some() { "a.member_id = $2" } else { "$2 IS NULL" };
+    let sql = format!(
         "SELECT a.access_id, a.member_id, a.actor, a.role, a.fields, a.reason, a.access_time, m.data_key
            FROM member_accesses AS a
            JOIN members AS m ON m.program_id = a.program_id AND m.member_id = a.member_id
-          WHERE a.program_id = $1 AND (a.member_id = $2 OR $2 IS NULL) AND a.access_id > $3
+          WHERE a.program_id = $1 AND {narrowed} AND a.access_id > $3
           ORDER BY a.access_id
           LIMIT $4"
-    )
-    .bind(program.as_str())
-    .bind(member.map(|member| member.0))
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await)?;
+    );
+    let rows: Vec<AccessRow> = on_engine!(tx, |conn| sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(program.as_str())
+        .bind(member.map(|member| member.0))
+        .bind(after)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)?;
     rows.into_iter().map(|row| row.open(keyring)).collect()
 }
 

@@ -1,8 +1,11 @@
-//! The one write path. Commands that arrive one by one are carried out in batches, each batch in one transaction.
+//! The one write path. Commands that arrive one by one are carried out in batches, each batch in one transaction: without locks where
+//! its commands allow it, behind them otherwise.
 
 mod batch;
 mod job;
 mod keys;
+
+use std::time::Duration;
 
 use kernel::Context;
 use persistence::{Database, Engine, Error, Handler, IsRetryable, retry};
@@ -12,6 +15,9 @@ pub(crate) use job::{Done, Job, Origin, Reply, Target, ToldTime, Work};
 
 use batch::Batch;
 use keys::rests_on_one_account;
+
+/// How long the database may take to answer on a connection that has waited, before another is tried.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Carries out batches of ledger commands.
 pub(crate) struct LedgerHandler {
@@ -47,10 +53,12 @@ impl LedgerHandler {
         }
         let now = self.context.now();
         let mut tx = self.database.autocommit().await?;
-        let mut batch = match Batch::load_unlocked(&mut tx, jobs, &self.context, &self.clock, now).await {
-            Ok(batch) => batch,
-            Err(Error::Unavailable(_)) => return Ok(None),
-            Err(error) => return Err(error),
+        let loading = Batch::load_unlocked(&mut tx, jobs, &self.context, &self.clock, now);
+        let mut batch = match tokio::time::timeout(ANSWER_MAX, loading).await {
+            Ok(Ok(batch)) => batch,
+            Ok(Err(error)) if !error.is_retryable() && !LedgerHandler::is_outage(&error) => return Err(error),
+            // The server has gone since, with a word or without one, or gone and come back.
+            Ok(Err(_)) | Err(_) => return Ok(None),
         };
         let replies = jobs.iter().map(|job| batch.run(job)).collect::<Result<Vec<_>, Error>>()?;
         if !batch.needs_no_lock() {

@@ -100,6 +100,7 @@ async fn find_at_once(
             _ => {}
         }
     }
+    found.forgotten.sort_unstable();
     Ok(found)
 }
 

@@ -48,15 +48,20 @@ pub(crate) async fn write_additions(tx: &mut Tx, additions: Additions<'_>) -> Re
     if additions.is_empty() {
         return Ok(());
     }
+    let has_entries = |id: AccountId| additions.entries.iter().any(|(account, _)| *account == id);
+    debug_assert!(additions.accounts.iter().all(|(id, ..)| has_entries(*id)), "what guards an account is the version of its next entry");
     match tx.connection() {
-        Connection::Postgres(conn) => match write_at_once(conn, additions).await.map_err(Error::from) {
-            Ok(()) => {
+        Connection::Postgres(conn) => {
+            let tells = !additions.events.is_empty();
+            write_at_once(conn, additions).await.map_err(|error| match Error::from(error) {
+                Error::Unique { .. } => Error::Conflict,
+                error => error,
+            })?;
+            if tells {
                 tx.mark_events_written();
-                Ok(())
             }
-            Err(Error::Unique { .. }) => Err(Error::Conflict),
-            Err(error) => Err(error),
-        },
+            Ok(())
+        }
         Connection::Sqlite(_) => {
             let Additions { accounts, entries, answers, purchases, reservations, redemptions, events } = additions;
             write_accounts(tx, &accounts).await?;

@@ -1,5 +1,7 @@
 //! Two servers on one database.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use proto::common::Role;
 use testkit::TestEngine;
@@ -9,6 +11,7 @@ use super::suite::*;
 
 testkit::on_each_engine!(
     one_member_at_two_servers,
+    what_was_read_before_another_wrote_is_not_written,
     points_are_spent_once_at_two_servers,
     one_request_at_two_servers,
     strangers_at_two_servers,
@@ -35,6 +38,29 @@ async fn one_member_at_two_servers(engine: TestEngine) {
     assert_eq!(suite.verified().await.points["tea"], i128::from(moved));
     let told: Vec<i64> = suite.events(versions.len()).await.iter().map(|event| event.aggregate_version).collect();
     assert_eq!(told, versions);
+    replica.stop().await;
+    suite.stop().await;
+}
+
+/// Both servers have read the same balance when they come to write: of two who would spend all of it one does, and what both may do
+/// both do, one after the other.
+async fn what_was_read_before_another_wrote_is_not_written(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    suite.award(1, "p0", 10_000).await;
+    for (first, second, left) in [(redeem(1, 60), redeem(1, 40), 0), (redeem(1, 100), redeem(1, 100), 0)] {
+        let held = suite.lock(1).await;
+        let (mut one, mut other) = (suite.platform(), replica.platform.clone());
+        let calls = [tokio::spawn(async move { one.redeem(first).await }), tokio::spawn(async move { other.redeem(second).await })];
+        // Long enough for both to have read, as far as they can without the lock.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        held.commit().await.unwrap();
+        let spent: i64 =
+            join_all(calls).await.into_iter().filter_map(|done| done.unwrap().ok()).map(|done| done.get_ref().actual_points).sum();
+        assert_eq!((spent, suite.figures(1).await), (-100, (left, 0, 0, 0)));
+        suite.award(1, "p1", 10_000).await;
+    }
+    suite.verified().await;
     replica.stop().await;
     suite.stop().await;
 }

@@ -180,19 +180,22 @@ pub(crate) async fn holdings(
     after: MemberId,
     limit: i64,
 ) -> Result<Vec<(MemberId, Standing)>, Error> {
-    let rows: Vec<HoldingRow> = on_engine!(tx, |conn| sqlx::query_as(
+    // A text for each: a plan is made once, whatever the values.
+    let narrowed = if level.is_some() { "level_id = $4" } else { "level_id IS NOT NULL AND $4 IS NULL" };
+    let sql = format!(
         "SELECT member_id, level_id, source, start_time, end_time, next_evaluation_time, scheme_version FROM member_tiers
-          WHERE program_id = $1 AND scheme_id = $2 AND member_id > $3 AND level_id IS NOT NULL AND level_id = COALESCE($4, level_id)
+          WHERE program_id = $1 AND scheme_id = $2 AND member_id > $3 AND {narrowed}
           ORDER BY member_id
           LIMIT $5",
-    )
-    .bind(program.as_str())
-    .bind(scheme)
-    .bind(after.0)
-    .bind(level)
-    .bind(limit)
-    .fetch_all(conn)
-    .await)?;
+    );
+    let rows: Vec<HoldingRow> = on_engine!(tx, |conn| sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(program.as_str())
+        .bind(scheme)
+        .bind(after.0)
+        .bind(level)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)?;
     Ok(rows.into_iter().map(|HoldingRow { member_id, standing }| (MemberId(member_id), standing)).collect())
 }
 

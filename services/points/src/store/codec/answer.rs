@@ -4,7 +4,9 @@ use persistence::Error;
 
 /// What a packed answer begins with. No message begins with it, so one from before answers were packed can be told.
 const PACKED: u8 = 0;
-/// That, and the length of the answer.
+/// The most that a byte can stand for in this form; a damaged length asks for no more memory than that.
+const RATIO_MAX: usize = 255;
+/// What a packed answer begins with, and the length of the answer.
 const HEADER: usize = 5;
 
 /// An answer as it is stored.
@@ -23,12 +25,14 @@ pub(in crate::store) fn pack(answer: &[u8]) -> Vec<u8> {
 
 /// An answer as it was given.
 pub(in crate::store) fn unpack(stored: Vec<u8>) -> Result<Vec<u8>, Error> {
-    match stored.split_first() {
-        Some((&PACKED, packed)) => {
-            lz4_flex::block::decompress_size_prepended(packed).map_err(|_| Error::Corrupt("a remembered answer".to_owned()))
-        }
-        _ => Ok(stored),
+    let damaged = || Error::Corrupt("a remembered answer".to_owned());
+    let Some((&PACKED, rest)) = stored.split_first() else { return Ok(stored) };
+    let (len, packed) = rest.split_first_chunk().ok_or_else(damaged)?;
+    let len = u32::from_le_bytes(*len) as usize;
+    if len > packed.len().saturating_mul(RATIO_MAX) {
+        return Err(damaged());
     }
+    lz4_flex::block::decompress(packed, len).ok().filter(|answer| answer.len() == len).ok_or_else(damaged)
 }
 
 #[cfg(test)]
@@ -56,5 +60,6 @@ mod tests {
         packed.truncate(packed.len() - 3);
         assert!(unpack(packed).is_err());
         assert!(unpack(vec![0]).is_err());
+        assert!(unpack(vec![0, 255, 255, 255, 255, 1, 2, 3]).is_err(), "no four gigabytes for three bytes");
     }
 }
