@@ -1,15 +1,17 @@
 //! What tills and back ends ask of the suite.
 
 use anyhow::bail;
+use bytes::Bytes;
 use kernel::Uuid;
+use prost::Message;
 use prost_types::Timestamp;
 use proto::common::Money;
 use proto::points::{
-    AwardRequest, CaptureRequest, GetBalanceRequest, Operation, PurchaseInput, RedeemRequest, ReleaseRequest, ReserveRequest,
+    AwardRequest, CaptureRequest, GetBalanceRequest, PurchaseInput, RedeemRequest, ReleaseRequest, Reservation, ReserveRequest,
 };
 use tonic::Code;
 
-use crate::suite::Client;
+use crate::wire::{Rpc, Wire};
 
 /// The program of most measurements: points live for a year and lapse at the end of a month, so a member has few lots.
 pub(crate) const PROGRAM: &str = "programs/bench";
@@ -131,30 +133,59 @@ impl Call {
     }
 
     /// Makes the call. Its value is the reservation that it has opened.
-    pub(crate) async fn make(self, client: &mut Client) -> anyhow::Result<Option<String>> {
-        let operation: Operation = match self {
-            Call::Award(message) => client.award(message).await?.into_inner(),
-            Call::Redeem(message) => client.redeem(message).await?.into_inner(),
-            Call::Reserve(message) => {
-                let reservation = client.reserve(message).await?.into_inner().reservation;
-                return Ok(reservation.map(|reservation| reservation.name));
-            }
-            Call::Capture(message) => client.capture(message).await?.into_inner(),
-            Call::Release(message) => client.release(message).await?.into_inner(),
-            Call::Balance(message) => {
-                client.get_balance(message).await?;
-                return Ok(None);
-            }
-            Call::Refused(message) => match client.award(message).await {
-                Err(status) if status.code() == Code::InvalidArgument => return Ok(None),
-                other => bail!("an award in a foreign currency was answered with {other:?}"),
-            },
+    pub(crate) async fn make(self, caller: &Caller) -> anyhow::Result<Option<String>> {
+        let Caller { wire, award, redeem, reserve, capture, release, balance } = caller;
+        let answer = match &self {
+            Call::Award(message) | Call::Refused(message) => wire.call(award, message).await?,
+            Call::Redeem(message) => wire.call(redeem, message).await?,
+            Call::Reserve(message) => wire.call(reserve, message).await?,
+            Call::Capture(message) => wire.call(capture, message).await?,
+            Call::Release(message) => wire.call(release, message).await?,
+            Call::Balance(message) => wire.call(balance, message).await?,
         };
-        if operation.entries.is_empty() {
-            bail!("{} moved no points", operation.name);
+        match (self, answer) {
+            (Call::Refused(_), Err(code)) if code == Code::InvalidArgument as i32 => Ok(None),
+            (Call::Refused(_), Ok(_)) => bail!("an award in a foreign currency was not refused"),
+            (_, Err(code)) => bail!("a call was answered with {:?}", Code::from_i32(code)),
+            (Call::Balance(_), Ok(_)) => Ok(None),
+            (_, Ok(operation)) => {
+                let Glance { entries, reservation } = Glance::decode(operation)?;
+                if entries.is_empty() {
+                    bail!("an operation moved no points");
+                }
+                Ok(reservation.map(|reservation| reservation.name))
+            }
         }
-        Ok(None)
     }
+}
+
+/// A connection with the RPCs that loads are made of.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    wire: Wire,
+    award: Rpc,
+    redeem: Rpc,
+    reserve: Rpc,
+    capture: Rpc,
+    release: Rpc,
+    balance: Rpc,
+}
+
+impl Caller {
+    pub(crate) fn new(wire: Wire) -> anyhow::Result<Caller> {
+        let [award, redeem, reserve] = [wire.rpc("Award")?, wire.rpc("Redeem")?, wire.rpc("Reserve")?];
+        let [capture, release, balance] = [wire.rpc("Capture")?, wire.rpc("Release")?, wire.rpc("GetBalance")?];
+        Ok(Caller { wire, award, redeem, reserve, capture, release, balance })
+    }
+}
+
+/// What is looked at of an `Operation`: a till prints a receipt, and pgbench looks at nothing.
+#[derive(Clone, PartialEq, Message)]
+struct Glance {
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    entries: Vec<Bytes>,
+    #[prost(message, optional, tag = "10")]
+    reservation: Option<Reservation>,
 }
 
 fn award(member: String, currency: &str, net: i64) -> AwardRequest {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tokio::task::JoinSet;
 
-use crate::calls::Call;
+use crate::calls::{Call, Caller};
 use crate::cpu::Meter;
 use crate::sample::{Sample, Timing, micros};
-use crate::suite::{Client, Suite};
+use crate::suite::Suite;
 
 /// HTTP/2 connections that the callers share, as behind a load balancer.
 const CONNECTIONS: usize = 8;
@@ -47,7 +47,7 @@ impl<'a> Load<'a> {
     ) -> anyhow::Result<(Sample, Vec<String>)> {
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS.min(self.callers) {
-            clients.push(self.suite.client().await?);
+            clients.push(self.suite.caller().await?);
         }
         let (calls, numbers) = (Arc::new(calls), Arc::new(AtomicU64::new(0)));
         let start = Instant::now();
@@ -80,7 +80,7 @@ impl<'a> Load<'a> {
 }
 
 async fn call(
-    mut client: Client,
+    client: Caller,
     calls: Arc<impl Fn(u64) -> Option<Call>>,
     numbers: Arc<AtomicU64>,
     start: Instant,
@@ -91,7 +91,7 @@ async fn call(
         && let Some(call) = calls(numbers.fetch_add(1, Ordering::Relaxed))
     {
         let asked = Instant::now();
-        reservations.extend(call.make(&mut client).await?);
+        reservations.extend(call.make(&client).await?);
         let done = Instant::now();
         timings.push(Timing { done: micros(done - start), took: micros(done - asked) });
     }

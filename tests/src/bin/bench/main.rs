@@ -17,6 +17,7 @@ mod spending;
 mod split;
 mod sqlite;
 mod suite;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

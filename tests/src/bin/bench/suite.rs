@@ -5,19 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
-use hyper_util::rt::TokioIo;
 use proto::common::{CalendarPeriod, Role, calendar_period};
 use proto::directory::directory_service_client::DirectoryServiceClient;
 use proto::directory::{CreateApiKeyRequest, CreateProgramRequest};
 use proto::points::points_service_client::PointsServiceClient;
 use proto::points::terms::{ExpiryRounding, PointRounding, ReturnPolicy};
 use proto::points::{CreateProgramVersionRequest, Terms};
-use rpc::{Credential, Gather};
-use tokio::net::TcpStream;
+use rpc::Credential;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint};
 
-use crate::calls::{PROGRAM, PROGRAM_OF_DAYS};
+use crate::calls::{Caller, PROGRAM, PROGRAM_OF_DAYS};
+use crate::wire::Wire;
 
 /// A client of the points service.
 pub(crate) type Client = PointsServiceClient<InterceptedService<Channel, Credential>>;
@@ -26,7 +25,8 @@ pub(crate) type Client = PointsServiceClient<InterceptedService<Channel, Credent
 pub(crate) struct Suite {
     process: Process,
     address: String,
-    credential: Credential,
+    /// The key that it is called with.
+    secret: String,
     folder: tempfile::TempDir,
 }
 
@@ -75,16 +75,16 @@ impl Suite {
         // Nobody reads the rest, but a pipe that is closed would be an error for the one who writes into it.
         std::thread::spawn(move || lines.for_each(drop));
         let (Some(address), Some(key)) = (address, key) else { bail!("the suite did not print its address and first key") };
-        let mut suite = Suite { process, address, credential: Credential::new(&key)?, folder };
+        let mut suite = Suite { process, address, secret: key, folder };
         suite.prepare().await?;
         Ok(suite)
     }
 
     /// Programs with terms like a shop's, and a key as a back end has it.
     async fn prepare(&mut self) -> anyhow::Result<()> {
-        let channel = self.channel().await?;
-        let mut directory = DirectoryServiceClient::with_interceptor(channel.clone(), self.credential.clone());
-        let mut points = PointsServiceClient::with_interceptor(channel, self.credential.clone());
+        let (channel, administrator) = (self.channel().await?, Credential::new(&self.secret)?);
+        let mut directory = DirectoryServiceClient::with_interceptor(channel.clone(), administrator.clone());
+        let mut points = PointsServiceClient::with_interceptor(channel, administrator);
         for (program, years, rounding) in [(PROGRAM, 1, ExpiryRounding::Month), (PROGRAM_OF_DAYS, 3, ExpiryRounding::Day)] {
             directory
                 .create_program(CreateProgramRequest {
@@ -113,25 +113,25 @@ impl Suite {
                 request_id: "key".to_owned(),
             })
             .await?;
-        self.credential = Credential::new(&key.into_inner().secret)?;
+        self.secret = key.into_inner().secret;
         // A key is known to every process within a second.
         tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         Ok(())
     }
 
     async fn channel(&self) -> anyhow::Result<Channel> {
-        let connect = tower::service_fn(async |to: Uri| {
-            let socket = TcpStream::connect((to.host().unwrap_or_default(), to.port_u16().unwrap_or_default())).await?;
-            socket.set_nodelay(true)?;
-            // As the suite does: what the callers of a connection ask at once goes out at once.
-            Ok::<_, std::io::Error>(TokioIo::new(Gather::new(socket)))
-        });
-        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.connect_with_connector(connect).await?)
+        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.tcp_nodelay(true).connect().await?)
     }
 
-    /// A client on a connection of its own.
+    /// A client on a connection of its own, for what is not measured.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        Ok(PointsServiceClient::with_interceptor(self.channel().await?, self.credential.clone()))
+        let credential = Credential::new(&self.secret)?;
+        Ok(PointsServiceClient::with_interceptor(self.channel().await?, credential))
+    }
+
+    /// A client for loads on a connection of its own.
+    pub(crate) async fn caller(&self) -> anyhow::Result<Caller> {
+        Caller::new(Wire::connect(&self.address, &self.secret).await?)
     }
 
     pub(crate) fn pid(&self) -> u32 {
