@@ -38,6 +38,9 @@ pub struct Account {
     pub recorded_at: Timestamp,
     /// The member whose account took this one in: everything that names this one goes there.
     pub merged_into: Option<MemberId>,
+    /// When it, or one that it took in, was let go last, as it was recorded: what was earned before may have been spent in the books of
+    /// who had taken it in.
+    pub let_go_at: Option<Timestamp>,
     /// Accounts that this one took in.
     pub merged: Vec<Merged>,
     /// Who shares it, where it is a pool's.
