@@ -211,7 +211,8 @@ async fn sealed_books(engine: TestEngine) -> Suite {
     testkit::eventually(async || {
         let mut tx = suite.points().await.read().await.unwrap();
         let sealed: Vec<(i64,)> =
-            on_engine!(tx, |conn| sqlx::query_as("SELECT version FROM seals ORDER BY account_id, version").fetch_all(conn).await).unwrap();
+            on_engine!(tx, |conn| sqlx::query_as("SELECT version FROM counted_seals ORDER BY account_id, version").fetch_all(conn).await)
+                .unwrap();
         sealed == [(4,), (4,), (4,)]
     })
     .await;
@@ -226,9 +227,13 @@ async fn what_was_sealed_cannot_be_changed_unseen(engine: TestEngine) {
     damage(&suite, "UPDATE entries SET occurred_at = recorded_at WHERE account_id = $1 AND version = 3").await;
     assert_eq!(found(&suite).await, ["the entries up to version 4 are not those that were sealed"]);
     // Who changes the seal too has not the key.
-    damage(&suite, "UPDATE seals SET hash = (SELECT hash FROM seals s WHERE s.account_id <> $1 LIMIT 1) WHERE account_id = $1").await;
+    damage(
+        &suite,
+        "UPDATE counted_seals SET hash = (SELECT hash FROM counted_seals s WHERE s.account_id <> $1 LIMIT 1) WHERE account_id = $1",
+    )
+    .await;
     assert_eq!(found(&suite).await, ["the entries up to version 4 are not those that were sealed"]);
-    damage(&suite, "UPDATE seals SET key_version = 9 WHERE account_id = $1").await;
+    damage(&suite, "UPDATE counted_seals SET key_version = 9 WHERE account_id = $1").await;
     assert_eq!(found(&suite).await, ["the key of the seal at version 4, number 9, is not there"]);
 }
 
@@ -241,11 +246,12 @@ async fn books_cannot_be_turned_back_unseen(engine: TestEngine) {
     suite.clock.advance(DAY);
     testkit::eventually(async || {
         let mut tx = suite.points().await.read().await.unwrap();
-        let sealed: i64 = on_engine!(tx, |conn| sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM seals WHERE account_id = $1")
-            .bind(account(2))
-            .fetch_one(conn)
-            .await)
-        .unwrap();
+        let sealed: i64 =
+            on_engine!(tx, |conn| sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM counted_seals WHERE account_id = $1")
+                .bind(account(2))
+                .fetch_one(conn)
+                .await)
+            .unwrap();
         sealed == 5
     })
     .await;
@@ -372,7 +378,7 @@ async fn seals_found(suite: &Suite) -> String {
 async fn the_newest_seals_cannot_go_unseen(engine: TestEngine) {
     let suite = sealed_books(engine).await;
     assert_eq!(suite.verified().await.seals, 3);
-    damage(&suite, "DELETE FROM seals WHERE account_id = $1").await;
+    damage(&suite, "DELETE FROM counted_seals WHERE account_id = $1").await;
     assert_eq!(seals_found(&suite).await, "3 were made, and 2 are there");
     // Nor can whoever does it make a count of his own, or begin a new one.
     damage(&suite, "UPDATE seal_count SET seals = 2 WHERE $1 = $1").await;
@@ -388,7 +394,7 @@ async fn seals_of_nobody_are_found(engine: TestEngine) {
     // In the place of a seal that has gone.
     damage(
         &suite,
-        "UPDATE seals SET account_id = (SELECT operation FROM entries WHERE account_id = $1 AND version = 1) WHERE account_id = $1",
+        "UPDATE counted_seals SET account_id = (SELECT operation FROM entries WHERE account_id = $1 AND version = 1) WHERE account_id = $1",
     )
     .await;
     let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
@@ -398,7 +404,7 @@ async fn seals_of_nobody_are_found(engine: TestEngine) {
 
 async fn a_seal_that_follows_none_is_found(engine: TestEngine) {
     let suite = sealed_books(engine).await;
-    damage(&suite, "UPDATE seals SET after_version = 2 WHERE account_id = $1").await;
+    damage(&suite, "UPDATE counted_seals SET after_version = 2 WHERE account_id = $1").await;
     assert_eq!(found(&suite).await, ["the seal at version 4 does not follow the one before it"]);
 }
 
