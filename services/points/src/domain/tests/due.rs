@@ -124,7 +124,8 @@ fn points_that_arrive_for_a_day_that_was_announced_are_announced_too() {
         assert_eq!(reminders(&town.benches[0]), [(january, 70)]);
         (town, spent)
     };
-    let arrivals: [(&str, i64, fn(&mut town::Town, Uuid)); 3] = [
+    type Arrive = fn(&mut town::Town, Uuid);
+    let arrivals: [(&str, i64, Arrive); 3] = [
         ("transfer", 90, |town, _| drop(town.transfer(1, 0, 20).unwrap())),
         ("merge", 120, |town, _| drop(town.merge(0, 1).unwrap())),
         ("refund", 100, |town, spent| drop(town.run(0, refund(spent, None)).unwrap())),
