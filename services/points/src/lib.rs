@@ -25,8 +25,13 @@ mod verify;
 pub use verify::{Difference, Report, verify};
 
 /// The schema of the ledger, for those that open it without a server.
-pub static MIGRATIONS: &[Migration] =
-    persistence::migrations!["0001_ledger.sql", "0002_lots_and_accounts.sql", "0003_seals.sql", "0004_seal_count.sql"];
+pub static MIGRATIONS: &[Migration] = persistence::migrations![
+    "0001_ledger.sql",
+    "0002_lots_and_accounts.sql",
+    "0003_seals.sql",
+    "0004_seal_count.sql",
+    "0005_due_in_order.sql"
+];
 
 /// The points service.
 pub struct Points;

@@ -38,6 +38,9 @@ pub struct Account {
     pub recorded_at: Timestamp,
     /// The member whose account took this one in: everything that names this one goes there.
     pub merged_into: Option<MemberId>,
+    /// When it, or one that it took in, was let go last, as it was recorded: what was earned before may have been spent in the books of
+    /// who had taken it in.
+    pub let_go_at: Option<Timestamp>,
     /// Accounts that this one took in.
     pub merged: Vec<Merged>,
     /// Who shares it, where it is a pool's.
@@ -200,16 +203,18 @@ impl Wallet {
         self.sliding_until = self.sliding_until.max(Some(until));
     }
 
-    /// Notes what was announced, and what points a change of expiry has moved to a moment that had been.
+    /// Notes what was announced, and what points have arrived that lapse no later than that.
     fn evolve_reminders(&mut self, entry: &Entry) {
         if let Source::Reminder { expires_at, .. } = entry.source {
             self.reminded_to = self.reminded_to.max(Some(expires_at));
             self.remind_again.retain(|at| *at != expires_at);
         }
-        if let (Source::Expiry { .. }, Some(reminded_to)) = (&entry.source, self.reminded_to) {
-            let moved_to =
-                entry.lots.iter().filter(|change| change.points > 0).filter_map(|change| change.key.lapses_at(self.sliding_until));
-            self.remind_again.extend(moved_to.filter(|at| *at <= reminded_to));
+        if let Some(reminded_to) = self.reminded_to {
+            // What is earned most often joins lots of the same moment, and each would be announced once more.
+            let joins = matches!(entry.kind, EntryKind::Award | EntryKind::Activity | EntryKind::Activate);
+            let arriving = entry.lots.iter().filter(|change| change.points > 0);
+            let moments = arriving.filter_map(|change| change.key.lapses_at(self.sliding_until));
+            self.remind_again.extend(moments.filter(|at| *at < reminded_to || (*at == reminded_to && !joins)));
             self.remind_again.sort_unstable();
             self.remind_again.dedup();
         }

@@ -8,8 +8,8 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    AccountId, Command, Entry, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool, Refusal,
-    Reservation, Source, Transfer, Wallet,
+    AccountId, Command, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool,
+    Refusal, Reservation, Source, Transfer, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -112,9 +112,10 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     }
     let (from, to) = (other.books.id, survivor.books.id);
     let purchases = other.books.account.purchases;
-    let mut identities: Vec<(AccountId, MemberId)> =
-        other.books.account.merged.iter().flat_map(|merged| merged.identities.clone()).collect();
-    identities.push((from, other.member));
+    let let_go_at = other.books.account.let_go_at;
+    let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
+    let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
+    identities.push(Identity { account: from, member: other.member, came: None });
     let wallets = wallets_of(&other.books);
     for wallet in &wallets {
         survivor.books.check_room(&wallet.name, wallet.active + wallet.pending + wallet.reserved)?;
@@ -129,6 +130,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
             reason: merge.reason.clone(),
             identities: identities.clone(),
             purchases,
+            let_go_at,
             reservations,
         };
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
@@ -151,9 +153,9 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
 /// what one side's points repaid for the other when they came together is undone.
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
-    let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|(id, _)| *id == to));
+    let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|known| known.account == to));
     let Merged { identities, at: _, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
-    let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|(id, _)| *id == origin));
+    let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
     other.books.comes_after = survivor.books.account.recorded_at;
     let mut returned = 0;
     for wallet in wallets_of(&survivor.books) {
@@ -163,7 +165,7 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         let (of_other, of_survivor): (Vec<_>, Vec<_>) = repaid.partition(|(key, _)| came_with(key));
         let brought: i64 = deficits.iter().filter(|(name, _)| *name == wallet.name).map(|(_, deficit)| deficit).sum();
         let deficit = (brought - sum(&of_survivor)).min(wallet.deficit);
-        let in_his_name = |known: &&GivenUp| known.of.first().is_some_and(|named| identities.iter().any(|(id, _)| id == named));
+        let in_his_name = |known: &&GivenUp| known.of.first().is_some_and(|named| identities.iter().any(|known| known.account == *named));
         let given_up: Vec<&GivenUp> = wallet.given_up.iter().filter(in_his_name).collect();
         if free.is_empty() && brought == 0 && of_other.is_empty() && given_up.is_empty() && &*wallet.name != MAIN_WALLET {
             continue;

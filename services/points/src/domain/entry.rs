@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, GivenUp, LotKey, PoolChange, PurchaseId, Reservation};
+use super::{AccountId, GivenUp, Identity, LotKey, PoolChange, PurchaseId, Reservation};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,9 +179,11 @@ pub enum Source {
         /// Why.
         reason: String,
         /// The account that is taken in, last, after those that it had taken in itself.
-        identities: Vec<(AccountId, MemberId)>,
+        identities: Vec<Identity>,
         /// Its purchases.
         purchases: i64,
+        /// When it was let go last before.
+        let_go_at: Option<Timestamp>,
         /// Its open reservations in this wallet, as they are afterwards.
         reservations: Vec<Reservation>,
     },

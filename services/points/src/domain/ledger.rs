@@ -108,7 +108,7 @@ impl<'a> Ledger<'a> {
             store: self.stamp.store.clone(),
             terminal: self.stamp.terminal.clone(),
             occurred_at: self.stamp.occurred_at,
-            recorded_at: self.stamp.now,
+            recorded_at: self.entries.last().map_or(self.stamp.now, |entry| entry.recorded_at),
             operation: self.stamp.operation,
         };
         Ok(Outcome::Awarded { purchase: Box::new(purchase), explanation })

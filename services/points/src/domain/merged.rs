@@ -8,7 +8,7 @@ use super::{Account, AccountId, Entry, EntryKind, LotKey, MAIN_WALLET, Source};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Merged {
     /// The account with its member, and before it those that it had taken in itself.
-    pub identities: Vec<(AccountId, MemberId)>,
+    pub identities: Vec<Identity>,
     /// When, as it was recorded.
     pub at: Timestamp,
     /// Its purchases, with those made in its name since.
@@ -19,6 +19,17 @@ pub struct Merged {
     pub repaid: Vec<(Arc<str>, LotKey, i64)>,
     /// Until when sliding lots would live if the two had stayed apart, per wallet.
     pub apart: Vec<Apart>,
+}
+
+/// One of the accounts that came with a merge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The account.
+    pub account: AccountId,
+    /// Its member.
+    pub member: MemberId,
+    /// The account that had taken it in before, and when, as it was recorded; `None` where this merge did.
+    pub came: Option<(AccountId, Timestamp)>,
 }
 
 /// Until when sliding lots of one wallet live by what was done in the name of each of two accounts.
@@ -35,19 +46,23 @@ pub struct Apart {
 impl Account {
     /// Whether it took another account in.
     pub fn has_merged(&self, account: AccountId) -> bool {
-        self.merged.iter().any(|merged| merged.identities.iter().any(|(id, _)| *id == account))
+        self.merged.iter().any(|merged| merged.identities.iter().any(|known| known.account == account))
     }
 
     /// The account of a member that this one took in.
     pub fn merged_account(&self, member: MemberId) -> Option<AccountId> {
         let mut identities = self.merged.iter().flat_map(|merged| &merged.identities);
-        identities.find(|(_, named)| *named == member).map(|(id, _)| *id)
+        identities.find(|known| known.member == member).map(|known| known.account)
     }
 
-    /// The account of a member that this one took in since he earned something.
+    /// The account in whose books a member earned something then, where this one has taken that in since.
     pub(super) fn merged_since(&self, member: MemberId, earned_at: Timestamp) -> Option<AccountId> {
-        let of = |merged: &&Merged| earned_at <= merged.at && merged.names(Some(member));
-        self.merged.iter().find(of).and_then(|_| self.merged_account(member))
+        let merged = self.merged.iter().find(|merged| merged.names(Some(member)))?;
+        let mut known = merged.identities.iter().find(|known| known.member == member)?;
+        while let Some((into, _)) = known.came.filter(|(_, at)| *at < earned_at) {
+            known = merged.identities.iter().find(|outer| outer.account == into)?;
+        }
+        (known.came.is_some() || earned_at <= merged.at).then_some(known.account)
     }
 
     /// `slid_until` is what the wallet's `sliding_until` was before.
@@ -58,7 +73,8 @@ impl Account {
         }
         match (&entry.source, entry.kind) {
             (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
-            (Source::Merge { identities, purchases, .. }, EntryKind::MergeIn) => {
+            (Source::Merge { identities, purchases, let_go_at, .. }, EntryKind::MergeIn) => {
+                self.let_go_at = self.let_go_at.max(*let_go_at);
                 let deficit = (entry.deficit_delta > 0).then(|| (entry.wallet.clone(), entry.deficit_delta));
                 let apart = Apart { wallet: entry.wallet.clone(), survivor: slid_until, other: entry.sliding_until };
                 match self.merged.iter_mut().find(|merged| merged.identities == *identities) {
@@ -86,10 +102,11 @@ impl Account {
             }
             (Source::Unmerge { purchases, account, .. }, EntryKind::UnmergeOut) if is_main => {
                 self.purchases -= purchases;
-                self.merged.retain(|merged| merged.identities.last().is_none_or(|(id, _)| id != account));
+                self.merged.retain(|merged| merged.identities.last().is_none_or(|known| known.account != *account));
             }
             (Source::Unmerge { purchases, .. }, EntryKind::UnmergeIn) if is_main => {
                 self.merged_into = None;
+                self.let_go_at = Some(entry.recorded_at);
                 self.purchases = *purchases;
             }
             (_, EntryKind::Award) => {
@@ -117,6 +134,6 @@ impl Account {
 impl Merged {
     /// Whether a member is one of those that were taken in.
     fn names(&self, presented: Option<MemberId>) -> bool {
-        self.identities.iter().any(|(_, member)| Some(*member) == presented)
+        self.identities.iter().any(|known| Some(known.member) == presented)
     }
 }

@@ -34,7 +34,7 @@ pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
-pub use merged::{Apart, Merged};
+pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
 pub use pool::{ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use purchase::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};

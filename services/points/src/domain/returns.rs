@@ -162,8 +162,12 @@ impl Ledger<'_> {
                 *(if lot.key.is_open() { &mut taken.active } else { &mut taken.pending }) += part;
             }
         }
+        let was_let_go = self.account.let_go_at.is_some_and(|at| earned_at <= at);
         taken.deficit = match policy {
             ReturnPolicy::OnlyPending => 0,
+            // Who had taken the account in may have spent it, or hold it, in books that do not know of this: were it given up, a refund
+            // there would gain it.
+            _ if was_let_go => left,
             // What a reservation holds is there, only out of reach until it ends.
             ReturnPolicy::WithinBalance => left.min((reserved - deficit).max(0)),
             ReturnPolicy::Unlimited => cap.map_or(left, |cap| left.min((cap.max(reserved) - deficit).max(0))),
@@ -181,7 +185,7 @@ impl Ledger<'_> {
     /// it before that.
     fn given_up(&self, points: i64, earned_at: Timestamp) -> GivenUp {
         let named = self.stamp.presented.and_then(|member| self.account.merged_since(member, earned_at));
-        let others = self.account.merged.iter().flat_map(|merged| &merged.identities).map(|(account, _)| *account);
+        let others = self.account.merged.iter().flat_map(|merged| &merged.identities).map(|known| known.account);
         let others: Vec<AccountId> = others.filter(|account| Some(*account) != named).collect();
         let of = if named.is_none() && others.is_empty() { Vec::new() } else { named.into_iter().chain([self.id]).chain(others).collect() };
         GivenUp { at: self.recorded_at(), of, points }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kernel::Uuid;
-use persistence::{Error, Tx};
+use persistence::{Error, Tx, on_engine};
 
 use super::bulk::by_keys;
 use super::codec;
-use crate::domain::{AccountId, Purchase};
+use crate::domain::{AccountId, EntryKind, Purchase};
 
 /// A row of `purchases`.
 #[derive(sqlx::FromRow)]
@@ -72,6 +72,31 @@ pub(crate) async fn redemption_rows(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMa
         by_keys!(tx, keys, "SELECT redemption, account_id, version, refunded FROM redemptions WHERE redemption", "")?;
     let row = |(key, account, version, refunded)| (key, RedemptionRow { account: AccountId(account), version, refunded });
     Ok(rows.into_iter().map(row).collect())
+}
+
+/// A redemption that is not the one that its entry is.
+#[derive(sqlx::FromRow)]
+pub(crate) struct StrayRedemption {
+    pub(crate) redemption: Uuid,
+    pub(crate) account_id: Uuid,
+    pub(crate) version: i64,
+    pub(crate) program: Option<String>,
+    pub(crate) member: Option<Uuid>,
+}
+
+/// Redemptions that name an entry of another operation, or one that spent nothing: points could be given back by them once more.
+pub(crate) async fn stray_redemptions(tx: &mut Tx) -> Result<Vec<StrayRedemption>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT r.redemption, r.account_id, r.version, a.program, a.member
+           FROM redemptions r JOIN entries e ON e.account_id = r.account_id AND e.version = r.version
+           LEFT JOIN accounts a ON a.account_id = r.account_id
+          WHERE e.operation <> r.redemption OR e.kind NOT IN ($1, $2)
+          ORDER BY r.account_id, r.version, r.redemption",
+    )
+    .bind(EntryKind::Redeem as i64)
+    .bind(EntryKind::Capture as i64)
+    .fetch_all(conn)
+    .await)?)
 }
 
 /// Rewards by key: the version of the wish, and the points that are granted.

@@ -20,7 +20,7 @@ use crate::domain::{Account, AccountId, ClosedReservation, Entry, Facts, MAIN_WA
 use bulk::{by_keys, insert_rows};
 use codec::StoredEntry;
 
-pub(crate) use checks::{purchase_rows, redemption_rows, returns, reward_rows};
+pub(crate) use checks::{PurchaseRow, purchase_rows, redemption_rows, returns, reward_rows, stray_redemptions};
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,

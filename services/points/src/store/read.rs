@@ -261,8 +261,8 @@ pub(crate) async fn orphans(tx: &mut Tx) -> Result<Vec<(Uuid, String)>, Error> {
         "SELECT DISTINCT account_id, 'entries' AS what FROM entries
           WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = entries.account_id)
           UNION ALL
-         SELECT DISTINCT account_id, 'seals' FROM seals
-          WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = seals.account_id)
+         SELECT DISTINCT account_id, 'seals' FROM counted_seals
+          WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.account_id = counted_seals.account_id)
           ORDER BY account_id, what",
     )
     .fetch_all(conn)

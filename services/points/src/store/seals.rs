@@ -45,8 +45,8 @@ pub(crate) async fn seal_states(tx: &mut Tx, after: Uuid, limit: i64) -> Result<
     Ok(on_engine!(tx, |conn| sqlx::query_as(
         "SELECT a.account_id, a.version, s.version AS sealed_version, s.hash, s.sealed_at
            FROM (SELECT account_id, version FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2) a
-           LEFT JOIN seals s ON s.account_id = a.account_id
-                AND s.version = (SELECT MAX(version) FROM seals last WHERE last.account_id = a.account_id)
+           LEFT JOIN counted_seals s ON s.account_id = a.account_id
+                AND s.version = (SELECT MAX(version) FROM counted_seals last WHERE last.account_id = a.account_id)
           ORDER BY a.account_id",
     )
     .bind(after)
@@ -58,7 +58,7 @@ pub(crate) async fn seal_states(tx: &mut Tx, after: Uuid, limit: i64) -> Result<
 /// The seals of an account, oldest first.
 pub(crate) async fn seals(tx: &mut Tx, account: AccountId) -> Result<Vec<SealRow>, Error> {
     Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT after_version, version, key_version, hash FROM seals WHERE account_id = $1 ORDER BY version"
+        "SELECT after_version, version, key_version, hash FROM counted_seals WHERE account_id = $1 ORDER BY version"
     )
     .bind(account.0)
     .fetch_all(conn)
@@ -70,7 +70,7 @@ pub(crate) async fn insert_seals(tx: &mut Tx, seals: &[NewSeal]) -> Result<u64, 
     Ok(insert_rows!(
         tx,
         seals,
-        "seals (account_id, after_version, version, key_version, hash, sealed_at)",
+        "counted_seals (account_id, after_version, version, key_version, hash, sealed_at)",
         "ON CONFLICT (account_id, after_version) DO NOTHING",
         |values, row| values
             .push_bind(row.account.0)
@@ -112,7 +112,7 @@ pub(crate) async fn write_seal_count(tx: &mut Tx, count: &SealCount) -> Result<(
 /// The count of seals, and how many there are at the same moment.
 pub(crate) async fn seal_count(tx: &mut Tx) -> Result<Option<(SealCount, i64)>, Error> {
     let row: Option<(i64, i64, Vec<u8>, i64)> = on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT seals, key_version, hash, (SELECT COUNT(*) FROM seals) FROM seal_count WHERE place = 1"
+        "SELECT seals, key_version, hash, (SELECT COUNT(*) FROM counted_seals) FROM seal_count WHERE place = 1"
     )
     .fetch_optional(conn)
     .await)?;

@@ -65,6 +65,14 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
     for (account, what) in store::orphans(&mut tx).await? {
         report.differences.push(Difference { member: format!("accounts/{account}"), what: format!("there are {what} and no account") });
     }
+    for row in store::stray_redemptions(&mut tx).await? {
+        let member = match (row.program, row.member) {
+            (Some(program), Some(member)) => format!("programs/{program}/members/{member}"),
+            _ => format!("accounts/{}", row.account_id),
+        };
+        let what = format!("entry {}: the redemption {} names it and is another's", row.version, row.redemption);
+        report.differences.push(Difference { member, what });
+    }
     match seal::check_count(&mut tx, keyring).await? {
         Ok(seals) => report.seals = seals,
         Err(what) => report.differences.push(Difference { member: "seals".to_owned(), what }),

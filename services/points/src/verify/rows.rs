@@ -11,7 +11,7 @@ use persistence::{Database, Error, Tx};
 use super::{ENTRIES_PER_PAGE, readable};
 use crate::domain::{AccountId, Entry, EntryKind, GivenUp, Source};
 use crate::executor::Target;
-use crate::store::{self, Guard};
+use crate::store::{self, Guard, PurchaseRow};
 
 /// A row that says what entries have come to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -20,6 +20,8 @@ pub(super) enum Row {
     Redemption(Uuid),
     /// Points that are granted.
     Reward(Uuid),
+    /// Goods that went back.
+    Purchase(Uuid),
 }
 
 /// What entries say of such a row.
@@ -31,6 +33,10 @@ pub(super) struct Said {
     given_back: i128,
     /// Points that were spent, where the entry that did it is one of these.
     spent: Option<i128>,
+    /// Goods went back so often.
+    returns: i64,
+    /// Points that they should have taken, those given up included where that is kept.
+    taken: i128,
     /// How often the reward was granted, less how often it was taken back.
     grants: i64,
     /// The points of the last grant.
@@ -51,6 +57,10 @@ impl Said {
                 self.last_grant = self.last_grant.max(Some((entry.recorded_at, entry.points)));
             }
             EntryKind::RewardRevoked => self.grants -= 1,
+            EntryKind::Clawback => {
+                self.returns += 1;
+                self.taken += i128::from(GivenUp::sum(entry.given_up.iter())) - i128::from(entry.points);
+            }
             _ => {}
         }
     }
@@ -59,13 +69,22 @@ impl Said {
         self.places.extend(other.places);
         self.given_back += other.given_back;
         self.spent = self.spent.or(other.spent);
+        self.returns += other.returns;
+        self.taken += other.taken;
         self.grants += other.grants;
         self.last_grant = self.last_grant.max(other.last_grant);
     }
 
-    /// What is wrong with a row that says `points`.
-    fn fault(&self, row: Row, points: i64) -> Option<String> {
+    /// What is wrong with a row that says this many points, and how many changes have come to them.
+    fn fault(&self, row: Row, (changes, points): (i64, i64)) -> Option<String> {
         match row {
+            Row::Purchase(_) if self.returns != changes => {
+                Some(format!("{} returns of its purchase took points back, the purchase counts {changes}", self.returns))
+            }
+            // What the terms leave with the member stands in no entry: it may be less.
+            Row::Purchase(_) if self.taken > i128::from(points) => {
+                Some(format!("{} points of its purchase were taken back, its returns say {points}", self.taken))
+            }
             Row::Redemption(_) if self.spent.is_some_and(|spent| spent < self.given_back) => {
                 Some(format!("{} points of its redemption were given back, and {} were spent", self.given_back, self.spent?))
             }
@@ -77,7 +96,7 @@ impl Said {
                 let granted = self.last_grant.filter(|_| self.grants > 0).map_or(0, |(_, points)| points);
                 (granted != points).then(|| format!("{granted} points of its reward are granted, the reward says {points}"))
             }
-            Row::Redemption(_) => None,
+            Row::Redemption(_) | Row::Purchase(_) => None,
         }
     }
 }
@@ -92,10 +111,11 @@ pub(super) struct Sayings {
 
 impl Row {
     /// The row that an entry about something says something of.
-    fn of(target: Target) -> Option<Row> {
+    fn of(target: Target, entry: &Entry) -> Option<Row> {
         match target {
             Target::Redemption(key) => Some(Row::Redemption(key)),
             Target::Reward(key) => Some(Row::Reward(key)),
+            Target::Purchase(key) if entry.kind == EntryKind::Clawback => Some(Row::Purchase(key)),
             _ => None,
         }
     }
@@ -136,7 +156,7 @@ pub(super) async fn check_page(
             Some(Target::Activity(key)) => guards.entry(Guard::Activity).or_default().push((entry.version, key)),
             Some(Target::Account) | None => {}
         }
-        if let Some(row) = target.and_then(Row::of) {
+        if let Some(row) = target.and_then(|target| Row::of(target, entry)) {
             sayings.by_row.entry(row).or_default().take(account, entry);
         }
         sayings.has_merged |= matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. });
@@ -220,19 +240,34 @@ async fn check_purchases(tx: &mut Tx, wanted: &[(&Entry, Uuid)], wrong: &mut Vec
     Ok(())
 }
 
-/// What the rows say now.
+/// What the rows say now: how many changes where that is counted, and the points.
 async fn rows_now(tx: &mut Tx, rows: impl Iterator<Item = &Row>) -> Result<BTreeMap<Row, (i64, i64)>, Error> {
-    let (mut redemptions, mut rewards) = (Vec::new(), Vec::new());
+    let (mut redemptions, mut rewards, mut purchases) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         match row {
             Row::Redemption(key) => redemptions.push(*key),
             Row::Reward(key) => rewards.push(*key),
+            Row::Purchase(key) => purchases.push(*key),
         }
     }
     let redemptions = if redemptions.is_empty() { Default::default() } else { store::redemption_rows(tx, &redemptions).await? };
     let rewards = if rewards.is_empty() { Default::default() } else { store::reward_rows(tx, &rewards).await? };
+    let purchases = if purchases.is_empty() { Default::default() } else { returns_now(tx, &purchases).await? };
     let redemptions = redemptions.into_iter().map(|(key, row)| (Row::Redemption(key), (0, row.refunded)));
-    Ok(redemptions.chain(rewards.into_iter().map(|(key, row)| (Row::Reward(key), row))).collect())
+    Ok(redemptions.chain(rewards.into_iter().map(|(key, row)| (Row::Reward(key), row))).chain(purchases).collect())
+}
+
+/// How many returns purchases count, and the points that these say they should have taken.
+async fn returns_now(tx: &mut Tx, keys: &[Uuid]) -> Result<Vec<(Row, (i64, i64))>, Error> {
+    let purchases = store::purchase_rows(tx, keys).await?;
+    // They are read afterwards, as above.
+    let returns = store::returns(tx, keys).await?;
+    let now = |(key, purchase): (Uuid, PurchaseRow)| {
+        let counted = returns.get(&key).into_iter().flatten().filter(|back| back.number <= purchase.returns);
+        let taken = counted.fold(0_i64, |taken, back| taken.saturating_sub(back.due_points_delta));
+        (Row::Purchase(key), (purchase.returns, taken))
+    };
+    Ok(purchases.into_iter().map(now).collect())
 }
 
 /// Keeps of what an account says what others may add to, and what its rows do not say alike.
@@ -250,8 +285,8 @@ pub(super) async fn keep_suspects(
     let rows = rows_now(&mut database.read().await?, by_row.keys()).await?;
     for (row, said) in by_row {
         // One that is not there has been told of.
-        let Some((_, points)) = rows.get(&row) else { continue };
-        if has_merged || said.fault(row, *points).is_some() {
+        let Some(now) = rows.get(&row) else { continue };
+        if has_merged || said.fault(row, *now).is_some() {
             let first = || Suspect { member: member.to_owned(), program: program.to_owned(), said: Said::default() };
             suspects.entry(row).or_insert_with(first).said.add(said);
         }
@@ -277,8 +312,7 @@ impl Suspect {
         loop {
             let mut tx = database.read().await?;
             let Some(now) = rows_now(&mut tx, [row].iter()).await?.remove(&row) else { return Ok(None) };
-            let (_, points) = now;
-            if self.said.fault(row, points).is_none() {
+            if self.said.fault(row, now).is_none() {
                 return Ok(None);
             }
             // A working server may have changed the row since its entries were read: unless it does so while they are read again, they
@@ -286,7 +320,7 @@ impl Suspect {
             self.said = self.read_again(&mut tx, row, &program).await?;
             if rows_now(&mut tx, [row].iter()).await?.remove(&row) == Some(now) {
                 let entry = self.said.places.values().next().copied().unwrap_or_default();
-                return Ok(self.said.fault(row, points).map(|what| format!("entry {entry}: {what}")));
+                return Ok(self.said.fault(row, now).map(|what| format!("entry {entry}: {what}")));
             }
         }
     }
@@ -311,7 +345,7 @@ impl Suspect {
                     if let Source::Merge { member, .. } | Source::Unmerge { member, .. } = entry.source {
                         open.push(AccountId::of(program, member));
                     }
-                    if natural_key(program, &entry).and_then(Row::of) == Some(row) {
+                    if natural_key(program, &entry).and_then(|target| Row::of(target, &entry)) == Some(row) {
                         said.take(account, &entry);
                     }
                 }

@@ -23,6 +23,8 @@ testkit::on_each_engine!(
     books_cannot_be_turned_back_unseen,
     what_purchases_redemptions_and_rewards_say_is_compared,
     what_was_given_back_in_two_accounts_is_added_up,
+    a_redemption_of_anothers_entry_is_found,
+    a_purchase_put_back_without_its_returns_is_found,
     the_newest_seals_cannot_go_unseen,
     seals_of_nobody_are_found,
     a_seal_that_follows_none_is_found,
@@ -211,7 +213,8 @@ async fn sealed_books(engine: TestEngine) -> Suite {
     testkit::eventually(async || {
         let mut tx = suite.points().await.read().await.unwrap();
         let sealed: Vec<(i64,)> =
-            on_engine!(tx, |conn| sqlx::query_as("SELECT version FROM seals ORDER BY account_id, version").fetch_all(conn).await).unwrap();
+            on_engine!(tx, |conn| sqlx::query_as("SELECT version FROM counted_seals ORDER BY account_id, version").fetch_all(conn).await)
+                .unwrap();
         sealed == [(4,), (4,), (4,)]
     })
     .await;
@@ -226,9 +229,13 @@ async fn what_was_sealed_cannot_be_changed_unseen(engine: TestEngine) {
     damage(&suite, "UPDATE entries SET occurred_at = recorded_at WHERE account_id = $1 AND version = 3").await;
     assert_eq!(found(&suite).await, ["the entries up to version 4 are not those that were sealed"]);
     // Who changes the seal too has not the key.
-    damage(&suite, "UPDATE seals SET hash = (SELECT hash FROM seals s WHERE s.account_id <> $1 LIMIT 1) WHERE account_id = $1").await;
+    damage(
+        &suite,
+        "UPDATE counted_seals SET hash = (SELECT hash FROM counted_seals s WHERE s.account_id <> $1 LIMIT 1) WHERE account_id = $1",
+    )
+    .await;
     assert_eq!(found(&suite).await, ["the entries up to version 4 are not those that were sealed"]);
-    damage(&suite, "UPDATE seals SET key_version = 9 WHERE account_id = $1").await;
+    damage(&suite, "UPDATE counted_seals SET key_version = 9 WHERE account_id = $1").await;
     assert_eq!(found(&suite).await, ["the key of the seal at version 4, number 9, is not there"]);
 }
 
@@ -241,11 +248,12 @@ async fn books_cannot_be_turned_back_unseen(engine: TestEngine) {
     suite.clock.advance(DAY);
     testkit::eventually(async || {
         let mut tx = suite.points().await.read().await.unwrap();
-        let sealed: i64 = on_engine!(tx, |conn| sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM seals WHERE account_id = $1")
-            .bind(account(2))
-            .fetch_one(conn)
-            .await)
-        .unwrap();
+        let sealed: i64 =
+            on_engine!(tx, |conn| sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM counted_seals WHERE account_id = $1")
+                .bind(account(2))
+                .fetch_one(conn)
+                .await)
+            .unwrap();
         sealed == 5
     })
     .await;
@@ -318,6 +326,13 @@ async fn what_purchases_redemptions_and_rewards_say_is_compared(engine: TestEngi
                 "earned 101 points",
             ),
             (
+                "UPDATE purchase_returns SET due_points_delta = -9 WHERE number = 2
+                    AND purchase_key IN (SELECT purchase_key FROM purchases WHERE account_id = $1)|\
+                 UPDATE purchase_returns SET due_points_delta = -10 WHERE number = 2
+                    AND purchase_key IN (SELECT purchase_key FROM purchases WHERE account_id = $1)",
+                "50 points of its purchase were taken back, its returns say 49",
+            ),
+            (
                 "UPDATE rewards SET granted = 9 WHERE account_id = $1 AND granted = 8|\
                  UPDATE rewards SET granted = 8 WHERE account_id = $1 AND granted = 9",
                 "8 points of its reward are granted, the reward says 9",
@@ -330,6 +345,50 @@ async fn what_purchases_redemptions_and_rewards_say_is_compared(engine: TestEngi
         ],
     )
     .await;
+}
+
+/// By such a row the same points could be given back a second time.
+async fn a_redemption_of_anothers_entry_is_found(engine: TestEngine) {
+    let suite = books(engine).await;
+    let award = "SELECT operation FROM entries WHERE account_id = $1 AND version = 1";
+    damage(
+        &suite,
+        &format!("INSERT INTO redemptions SELECT ({award}), account_id, version, 0 FROM redemptions WHERE account_id = $1 AND version = 2"),
+    )
+    .await;
+    let [what] = &found(&suite).await[..] else { panic!("one difference") };
+    assert!(what.starts_with("entry 2: the redemption") && what.ends_with("names it and is another's"), "{what}");
+    // Nor may one name what spent nothing, if it is its own operation.
+    damage(&suite, &format!("UPDATE redemptions SET version = 1 WHERE account_id = $1 AND redemption = ({award})")).await;
+    let [what] = &found(&suite).await[..] else { panic!("one difference") };
+    assert!(what.starts_with("entry 1: the redemption"), "{what}");
+}
+
+/// As if the goods had never gone back: they could a second time.
+async fn a_purchase_put_back_without_its_returns_is_found(engine: TestEngine) {
+    let suite = books(engine).await;
+    let mut tx = suite.points().await.begin().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query("CREATE TABLE before AS SELECT * FROM purchases").execute(conn).await.map(|_| ())).unwrap();
+    tx.commit().await.unwrap();
+    suite.platform().return_purchase(down_to("p2", 6_000)).await.unwrap();
+    // One of them in the books of who has taken the account in.
+    suite.client(Role::Support).await.merge_accounts(merge(1, 2)).await.unwrap();
+    suite.platform().return_purchase(down_to("p2", 5_000)).await.unwrap();
+    suite.verified().await;
+    let key = "SELECT purchase_key FROM purchases WHERE account_id = $1 AND returns > 0";
+    for number in [1, 2] {
+        damage(&suite, &format!("DELETE FROM purchase_returns WHERE number = {number} AND purchase_key IN ({key})")).await;
+    }
+    damage(
+        &suite,
+        "UPDATE purchases SET (remaining_net, due_points, returns, details) =
+             (SELECT remaining_net, due_points, returns, details FROM before WHERE before.purchase_key = purchases.purchase_key)
+          WHERE account_id = $1 AND returns = 2",
+    )
+    .await;
+    let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
+    let [difference] = &report.differences[..] else { panic!("{report:?}") };
+    assert!(difference.what.ends_with("2 returns of its purchase took points back, the purchase counts 0"), "{difference:?}");
 }
 
 async fn what_was_given_back_in_two_accounts_is_added_up(engine: TestEngine) {
@@ -372,7 +431,7 @@ async fn seals_found(suite: &Suite) -> String {
 async fn the_newest_seals_cannot_go_unseen(engine: TestEngine) {
     let suite = sealed_books(engine).await;
     assert_eq!(suite.verified().await.seals, 3);
-    damage(&suite, "DELETE FROM seals WHERE account_id = $1").await;
+    damage(&suite, "DELETE FROM counted_seals WHERE account_id = $1").await;
     assert_eq!(seals_found(&suite).await, "3 were made, and 2 are there");
     // Nor can whoever does it make a count of his own, or begin a new one.
     damage(&suite, "UPDATE seal_count SET seals = 2 WHERE $1 = $1").await;
@@ -388,7 +447,7 @@ async fn seals_of_nobody_are_found(engine: TestEngine) {
     // In the place of a seal that has gone.
     damage(
         &suite,
-        "UPDATE seals SET account_id = (SELECT operation FROM entries WHERE account_id = $1 AND version = 1) WHERE account_id = $1",
+        "UPDATE counted_seals SET account_id = (SELECT operation FROM entries WHERE account_id = $1 AND version = 1) WHERE account_id = $1",
     )
     .await;
     let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
@@ -398,7 +457,7 @@ async fn seals_of_nobody_are_found(engine: TestEngine) {
 
 async fn a_seal_that_follows_none_is_found(engine: TestEngine) {
     let suite = sealed_books(engine).await;
-    damage(&suite, "UPDATE seals SET after_version = 2 WHERE account_id = $1").await;
+    damage(&suite, "UPDATE counted_seals SET after_version = 2 WHERE account_id = $1").await;
     assert_eq!(found(&suite).await, ["the seal at version 4 does not follow the one before it"]);
 }
 

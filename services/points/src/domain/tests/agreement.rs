@@ -253,22 +253,28 @@ impl Story {
         Ok(())
     }
 
-    /// In the order of their moments, but for those that points were moved to after a later one had been announced.
+    /// In the order of their moments, but for those that points came to after it, or a later one, had been announced.
     fn each_expiry_is_announced_once(&self) -> Result<(), TestCaseError> {
         for bench in &self.town.benches {
             let mut told_to = None;
             let mut moved_to = std::collections::BTreeSet::new();
+            let mut slides_to = None;
             for entry in &bench.entries {
+                slides_to = match entry.kind {
+                    EntryKind::UnmergeOut | EntryKind::UnmergeIn => entry.sliding_until.or(slides_to),
+                    _ => slides_to.max(entry.sliding_until),
+                };
                 match entry.source {
                     Source::Reminder { expires_at, points } => {
                         let was_moved = moved_to.remove(&expires_at);
                         prop_assert!(points > 0 && (Some(expires_at) > told_to || was_moved), "{:?} after {:?}", expires_at, told_to);
                         told_to = told_to.max(Some(expires_at));
                     }
-                    Source::Expiry { .. } => {
-                        moved_to.extend(entry.lots.iter().filter(|lot| lot.points > 0).filter_map(|lot| lot.key.lapses_at(None)));
+                    _ => {
+                        let joins = matches!(entry.kind, EntryKind::Award | EntryKind::Activity | EntryKind::Activate);
+                        let moments = entry.lots.iter().filter(|lot| lot.points > 0).filter_map(|lot| lot.key.lapses_at(slides_to));
+                        moved_to.extend(moments.filter(|at| !joins || Some(*at) < told_to));
                     }
-                    _ => {}
                 }
             }
         }

@@ -110,6 +110,47 @@ fn an_expiry_is_announced_once() {
 }
 
 #[test]
+fn points_that_arrive_for_a_day_that_was_announced_are_announced_too() {
+    let terms = Terms { remind_before: Some(days(30)), ..terms() };
+    let january = at("2027-02-01T00:00:00Z");
+    let announced = || {
+        let mut town = town::Town::new(2, terms.clone());
+        for (member, net) in [(0, 10_000), (1, 5_000)] {
+            town.run(member, award(&member.to_string(), net)).unwrap();
+        }
+        town.run(0, redeem(30)).unwrap();
+        let spent = town.last_operation(0);
+        town.wait(352 * DAY);
+        assert_eq!(reminders(&town.benches[0]), [(january, 70)]);
+        (town, spent)
+    };
+    type Arrive = fn(&mut town::Town, Uuid);
+    let arrivals: [(&str, i64, Arrive); 3] = [
+        ("transfer", 90, |town, _| drop(town.transfer(1, 0, 20).unwrap())),
+        ("merge", 120, |town, _| drop(town.merge(0, 1).unwrap())),
+        ("refund", 100, |town, spent| drop(town.run(0, refund(spent, None)).unwrap())),
+    ];
+    for (name, all, arrive) in arrivals {
+        let (mut town, spent) = announced();
+        arrive(&mut town, spent);
+        town.wait(DAY);
+        town.wait(DAY);
+        assert_eq!(reminders(&town.benches[0])[1..], [(january, all)], "{name}");
+    }
+}
+
+/// Every purchase of a month lapses at one moment: where that is announced at once, one entry tells of it.
+#[test]
+fn a_purchase_that_joins_what_was_announced_is_not_announced_again() {
+    let mut bench = Bench::new(Terms { remind_before: Some(days(400)), ..terms() });
+    for number in 0..3 {
+        bench.run(award(&number.to_string(), 1_000)).unwrap();
+        bench.settle();
+    }
+    assert_eq!(reminders(&bench), [(at("2027-02-01T00:00:00Z"), 10)]);
+}
+
+#[test]
 fn an_expiry_that_moves_to_an_earlier_day_is_announced_again() {
     let mut bench = Bench::new(Terms { remind_before: Some(days(30)), ..terms() });
     bench.run(award("january", 10_000)).unwrap();

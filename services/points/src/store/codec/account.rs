@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::Message;
 
 use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{Account, AccountId, Apart, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
+use crate::domain::{Account, AccountId, Apart, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -21,6 +21,8 @@ struct StoredState {
     merged: Vec<StoredMerged>,
     #[prost(message, optional, tag = "7")]
     pool: Option<StoredPool>,
+    #[prost(int64, optional, tag = "8")]
+    let_go_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -92,7 +94,7 @@ pub(super) struct StoredReservation {
 #[derive(Clone, PartialEq, Message)]
 struct StoredMerged {
     #[prost(message, repeated, tag = "1")]
-    identities: Vec<StoredIdentity>,
+    identities: Vec<StoredMergedIdentity>,
     #[prost(int64, tag = "2")]
     purchases: i64,
     #[prost(message, repeated, tag = "3")]
@@ -132,6 +134,19 @@ pub(super) struct StoredIdentity {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct StoredMergedIdentity {
+    #[prost(bytes = "vec", tag = "1")]
+    account: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    member: Vec<u8>,
+    /// Empty where it came with this merge.
+    #[prost(bytes = "vec", tag = "3")]
+    into: Vec<u8>,
+    #[prost(int64, tag = "4")]
+    at: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct StoredDeficit {
     #[prost(string, tag = "1")]
     wallet: String,
@@ -158,6 +173,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         purchases: account.purchases,
         recorded_at: account.recorded_at.as_micros(),
         merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
+        let_go_at: account.let_go_at.map(Timestamp::as_micros),
         merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
@@ -175,6 +191,7 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         purchases: state.purchases,
         recorded_at: time(state.recorded_at),
         merged_into,
+        let_go_at: state.let_go_at.map(time),
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
     })
@@ -267,7 +284,7 @@ impl StoredMerged {
             other: other.map(Timestamp::as_micros),
         });
         StoredMerged {
-            identities: identities.iter().map(StoredIdentity::of).collect(),
+            identities: identities.iter().map(StoredMergedIdentity::of).collect(),
             at: at.as_micros(),
             purchases: *purchases,
             deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
@@ -278,7 +295,7 @@ impl StoredMerged {
 
     fn merged(self) -> Result<Merged, Error> {
         Ok(Merged {
-            identities: self.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
+            identities: self.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
             at: time(self.at),
             purchases: self.purchases,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
@@ -306,5 +323,23 @@ impl StoredIdentity {
     pub(super) fn identity(&self) -> Result<(AccountId, MemberId), Error> {
         let account = account_id(&self.account, "account of an identity")?.ok_or_else(|| corrupt("account of an identity"))?;
         Ok((account, MemberId(uuid(&self.member, "member of an identity")?)))
+    }
+}
+
+impl StoredMergedIdentity {
+    pub(super) fn of(Identity { account, member, came }: &Identity) -> StoredMergedIdentity {
+        StoredMergedIdentity {
+            account: account.0.as_bytes().to_vec(),
+            member: member.0.as_bytes().to_vec(),
+            into: came.map(|(into, _)| into.0.as_bytes().to_vec()).unwrap_or_default(),
+            at: came.map_or(0, |(_, at)| at.as_micros()),
+        }
+    }
+
+    pub(super) fn identity(&self) -> Result<Identity, Error> {
+        let account = account_id(&self.account, "account of an identity")?.ok_or_else(|| corrupt("account of an identity"))?;
+        let into = account_id(&self.into, "account that had taken an identity in")?;
+        let came = into.map(|into| (into, time(self.at)));
+        Ok(Identity { account, member: MemberId(uuid(&self.member, "member of an identity")?), came })
     }
 }

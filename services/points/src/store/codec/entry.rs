@@ -2,7 +2,7 @@ use kernel::{MemberId, Timestamp};
 use persistence::Error;
 use prost::{Message, Oneof};
 
-use super::account::{StoredIdentity, StoredReservation};
+use super::account::{StoredIdentity, StoredMergedIdentity, StoredReservation};
 use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
 use crate::domain::{AccountId, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
 
@@ -130,11 +130,13 @@ struct StoredMerge {
     #[prost(message, required, tag = "1")]
     counterpart: StoredCounterpart,
     #[prost(message, repeated, tag = "2")]
-    identities: Vec<StoredIdentity>,
+    identities: Vec<StoredMergedIdentity>,
     #[prost(int64, tag = "3")]
     purchases: i64,
     #[prost(message, repeated, tag = "4")]
     reservations: Vec<StoredReservation>,
+    #[prost(int64, optional, tag = "5")]
+    let_go_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -225,10 +227,11 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
         }),
         Source::Pooled { spender, reference } => StoredSource::Pooled(StoredCounterpart::of(*spender, reference)),
         Source::Transfer { member, reason } => StoredSource::Transfer(StoredCounterpart::of(*member, reason)),
-        Source::Merge { member, reason, identities, purchases, reservations } => StoredSource::Merge(StoredMerge {
+        Source::Merge { member, reason, identities, purchases, let_go_at, reservations } => StoredSource::Merge(StoredMerge {
             counterpart: StoredCounterpart::of(*member, reason),
-            identities: identities.iter().map(StoredIdentity::of).collect(),
+            identities: identities.iter().map(StoredMergedIdentity::of).collect(),
             purchases: *purchases,
+            let_go_at: let_go_at.map(Timestamp::as_micros),
             reservations: reservations.iter().map(StoredReservation::of).collect(),
         }),
         Source::Unmerge { member, reason, account, purchases } => StoredSource::Unmerge(StoredUnmerge {
@@ -326,8 +329,9 @@ impl StoredEntry {
             Some(StoredSource::Merge(merge)) => Source::Merge {
                 member: merge.counterpart.member()?,
                 reason: merge.counterpart.reason.clone(),
-                identities: merge.identities.iter().map(StoredIdentity::identity).collect::<Result<_, _>>()?,
+                identities: merge.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
                 purchases: merge.purchases,
+                let_go_at: merge.let_go_at.map(time),
                 reservations: merge.reservations.iter().cloned().map(StoredReservation::reservation).collect::<Result<_, _>>()?,
             },
             Some(StoredSource::Unmerge(unmerge)) => Source::Unmerge {

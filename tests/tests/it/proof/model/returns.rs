@@ -41,6 +41,7 @@ impl World {
             expire_time: lot.as_ref().filter(|lot| lot.expires != NEVER).map(|lot| time(lot.expires)),
             first_purchase: member.is_some() && account.purchases == 0,
         });
+        let recorded = if member.is_some() { account.next_record(stamp) } else { stamp.now };
         if member.is_some() {
             let about = About { purchase: name.clone(), terms: rules.number, ..About::default() };
             account.credit(stamp, EntryKind::Award, &about, key, points);
@@ -64,7 +65,7 @@ impl World {
             due_points: if member.is_some() { points } else { 0 },
             returns: 0,
             occur_time: Some(time(stamp.occurred)),
-            record_time: Some(time(stamp.now)),
+            record_time: Some(time(recorded)),
             operation: stamp.operation.clone(),
             redeemed_points,
             given_back_points: 0,
