@@ -52,7 +52,6 @@ impl Suite {
             .env("REGULARS_PEERS__CREDENTIAL", "rk_none_none")
             .env("REGULARS_PEERS__URLS__MEMBERS", "http://127.0.0.1:9")
             .env("REGULARS_PEERS__URLS__TIERS", "http://127.0.0.1:9")
-            .env("REGULARS_TELEMETRY__LOG_FILTER", "error")
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", regulars.display()))?;
