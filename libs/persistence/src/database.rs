@@ -132,15 +132,13 @@ impl Database {
 
     /// On PostgreSQL a connection on which each statement is committed by itself, which saves the round trips around one statement: reads
     /// lock nothing, and what is written must fail when what it rests on has changed meanwhile. [`Tx::commit`] gives the
-    /// connection back; dropped, it is closed. In SQLite, which has no round trips, this is [`Database::begin`].
+    /// connection back; dropped, it is closed. `None` in SQLite, which has no round trips.
     ///
     /// The first statement fails with [`Error::Unavailable`] when the server has gone since the connection was used last: nothing has
     /// happened then, and another attempt, by [`Database::begin`], finds a new one.
-    pub async fn autocommit(&self) -> Result<Tx, Error> {
-        match &self.pools {
-            Pools::Postgres(connections) => Ok(self.tx(Inner::Postgres(connections.autocommit().await?))),
-            Pools::Sqlite { .. } => self.begin().await,
-        }
+    pub async fn autocommit(&self) -> Result<Option<Tx>, Error> {
+        let Pools::Postgres(connections) = &self.pools else { return Ok(None) };
+        Ok(Some(self.tx(Inner::Postgres(connections.autocommit().await?))))
     }
 
     /// Begins a transaction that only reads. In SQLite it sees one snapshot and does not wait for the writer.

@@ -44,8 +44,8 @@ pub struct ExecutorOptions {
     pub queue_max: usize,
     /// Commands in one batch.
     pub batch_max: usize,
-    /// A batch with fewer commands waits a little while another such is at work. What begins and ends a transaction is paid for by each of its
-    /// commands, and two small batches cost more than one.
+    /// A batch with fewer commands waits a little while another such is at work. What begins and ends a transaction is paid for by
+    /// each of its commands, and two small batches cost more than one.
     pub batch_small: usize,
 }
 
@@ -199,7 +199,8 @@ impl<H: Handler> Lane<H> {
         }
     }
 
-    /// Takes along what comes in while everything else that is ready runs and, as long as the batch is small, until it is this lane's turn.
+    /// Takes along what comes in while everything else that is ready runs and, as long as the batch is small, until it is this
+    /// lane's turn.
     async fn gather(&self, queue: &mut mpsc::Receiver<Job<H>>, jobs: &mut Vec<Job<H>>) -> Option<MutexGuard<'_, ()>> {
         for _ in 0..STEPS_BACK {
             tokio::task::yield_now().await;

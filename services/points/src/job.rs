@@ -20,6 +20,8 @@ use crate::store;
 /// How often the clock looks, and how many accounts it takes at a time.
 const PAUSE: Duration = Duration::from_secs(1);
 const ACCOUNTS_MAX: i64 = 256;
+/// Refusals forgotten in one transaction.
+const REFUSALS_MAX: i64 = 256;
 /// Accounts that wait in the ledger's queues at the same time.
 const JOBS_AT_ONCE: usize = 256;
 /// How often the points outstanding are counted: it reads every account.
@@ -38,13 +40,17 @@ pub(crate) struct Done {
 }
 
 /// Settles what has fallen due, for ever. Several processes may: each account is settled under its lock, and once settled it is
-/// not due. Refusals whose time is over are forgotten on the way.
+/// not due. Refusals whose time is over are forgotten then.
 pub(crate) fn start(host: &Host, database: &Database, executor: &Arc<Executor<LedgerHandler>>) {
     let programs = Arc::new(Programs::new(database.clone(), host.directory().clone()));
     let (database, executor, context) = (database.clone(), executor.clone(), host.context().clone());
     host.every("settle", PAUSE, move || {
         let (database, executor, programs, now) = (database.clone(), executor.clone(), programs.clone(), context.now());
-        async move { settle_all(&database, &executor, &programs, now).await }
+        async move {
+            let settled = settle_all(&database, &executor, &programs, now).await;
+            forget_all(&database, now).await?;
+            settled
+        }
     });
 }
 
@@ -70,10 +76,7 @@ async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, pro
     let mut known: HashMap<String, Option<Arc<Program>>> = HashMap::new();
     let mut failed = None;
     loop {
-        let mut tx = database.begin().await?;
-        store::forget_refusals(&mut tx, now, ACCOUNTS_MAX).await?;
-        let due = store::due_accounts(&mut tx, now, after, ACCOUNTS_MAX).await?;
-        tx.commit().await?;
+        let due = store::due_accounts(&mut database.read().await?, now, after, ACCOUNTS_MAX).await?;
         let Some((at, account, _, _)) = due.last() else { break };
         after = (*at, *account);
         let is_last = i64::try_from(due.len()).is_ok_and(|found| found < ACCOUNTS_MAX);
@@ -98,6 +101,18 @@ async fn settle_all(database: &Database, executor: &Executor<LedgerHandler>, pro
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Forgets refusals whose time is over, some at a time.
+async fn forget_all(database: &Database, now: Timestamp) -> Result<(), Error> {
+    loop {
+        let mut tx = database.begin().await?;
+        let forgotten = store::forget_refusals(&mut tx, now, REFUSALS_MAX).await?;
+        tx.commit().await?;
+        if forgotten < REFUSALS_MAX.unsigned_abs() {
+            return Ok(());
+        }
+    }
 }
 
 /// Settles one program's due accounts, at most `limit`.

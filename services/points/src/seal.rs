@@ -138,6 +138,7 @@ impl<'a> Chain<'a> {
         };
         (derived[..] != sealed[..]).then(|| format!("the entries up to version {version} are not those that were sealed"))
     }
+
     /// What is wrong with the seals that ended at none of the entries.
     pub(crate) fn left(self) -> impl Iterator<Item = String> {
         self.seals.map(|seal| format!("the seal at version {} does not follow the one before it", seal.version))

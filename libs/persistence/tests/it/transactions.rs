@@ -1,4 +1,4 @@
-use persistence::{Database, Error, Migration, Tx, on_engine};
+use persistence::{Database, Engine, Error, Migration, NewEvent, Tx, on_engine};
 use testkit::TestEngine;
 
 static MIGRATIONS: &[Migration] = &[Migration {
@@ -11,12 +11,35 @@ static MIGRATIONS: &[Migration] = &[Migration {
 testkit::on_each_engine!(
     what_is_committed_stays,
     what_is_dropped_is_gone,
+    a_statement_of_its_own_is_committed_by_itself,
     a_taken_key_names_its_columns,
     a_taken_unique_index_names_its_column,
     a_reader_sees_what_is_committed,
     each_service_has_a_database_of_its_own,
     a_closed_database_is_unavailable,
 );
+
+async fn a_statement_of_its_own_is_committed_by_itself(engine: TestEngine) {
+    let database = engine.open("cards", MIGRATIONS).await;
+    let Some(mut tx) = database.autocommit().await.unwrap() else {
+        assert_eq!(database.engine(), Engine::Sqlite);
+        return;
+    };
+    insert(&mut tx, "tea", "1", 5).await.unwrap();
+    assert_eq!(points(&database, "1").await, Some(5));
+    let event = NewEvent { id: uuid::Uuid::nil(), stream: "tea".to_owned(), at: kernel::Timestamp::MIN, payload: Vec::new() };
+    assert!(matches!(tx.append_event(event).await, Err(Error::Configuration(_))), "it would be committed apart from what it tells of");
+    // A statement that fails undoes itself and no other, and the connection serves on.
+    assert!(matches!(insert(&mut tx, "tea", "1", 6).await, Err(Error::Unique { .. })));
+    insert(&mut tx, "tea", "2", 7).await.unwrap();
+    tx.commit().await.unwrap();
+    drop(database.autocommit().await.unwrap());
+    assert_eq!((points(&database, "1").await, points(&database, "2").await), (Some(5), Some(7)));
+    let mut tx = database.begin().await.unwrap();
+    insert(&mut tx, "tea", "3", 8).await.unwrap();
+    drop(tx);
+    assert_eq!(points(&database, "3").await, None, "a transaction on that connection is one again");
+}
 
 async fn what_is_committed_stays(engine: TestEngine) {
     let database = engine.open("cards", MIGRATIONS).await;

@@ -8,7 +8,7 @@ mod keys;
 use std::time::Duration;
 
 use kernel::Context;
-use persistence::{Database, Engine, Error, Handler, IsRetryable, retry};
+use persistence::{Database, Error, Handler, IsRetryable, retry};
 use rpc::config::ClockConfig;
 
 pub(crate) use job::{Done, Job, Origin, Reply, Target, ToldTime, Work};
@@ -48,11 +48,11 @@ impl LedgerHandler {
     /// Two statements on PostgreSQL, without locks and the round trips of a transaction: what is written fails when what was read
     /// has changed. `None` when nothing was done: because it has, because a lock is needed, or because the server had gone.
     async fn try_unlocked(&self, jobs: &[Job]) -> Result<Option<Vec<Reply>>, Error> {
-        if self.database.engine() == Engine::Sqlite || !jobs.iter().all(rests_on_one_account) {
+        if !jobs.iter().all(rests_on_one_account) {
             return Ok(None);
         }
+        let Some(mut tx) = self.database.autocommit().await? else { return Ok(None) };
         let now = self.context.now();
-        let mut tx = self.database.autocommit().await?;
         let loading = Batch::load_unlocked(&mut tx, jobs, &self.context, &self.clock, now);
         let mut batch = match tokio::time::timeout(ANSWER_MAX, loading).await {
             Ok(Ok(batch)) => batch,

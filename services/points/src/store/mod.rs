@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
-use persistence::{DbTime, Engine, Error, Tx, on_engine};
+use persistence::{Connection, DbTime, Engine, Error, Traced, Tx, on_engine};
 
 use crate::domain::{Account, AccountId, ClosedReservation, Entry, Facts, MAIN_WALLET, Purchase, RewardState};
 use bulk::{by_keys, insert_rows};
@@ -272,15 +272,11 @@ pub(crate) async fn insert_operations(tx: &mut Tx, answers: &[NewAnswer]) -> Res
     all_written(written, answers.len())
 }
 
-/// Makes room for answers where refusals are due to be forgotten.
+/// Makes room on PostgreSQL for answers where refusals are due to be forgotten; in SQLite [`insert_operations`] does it.
 pub(crate) async fn forget(tx: &mut Tx, keys: &[Uuid], now: Timestamp) -> Result<(), Error> {
-    for key in keys {
-        on_engine!(tx, |conn| sqlx::query("DELETE FROM operations WHERE operation_id = $1 AND forget_at <= $2")
-            .bind(key)
-            .bind(DbTime(now))
-            .execute(conn)
-            .await?
-            .rows_affected());
+    if let (Connection::Postgres(conn), false) = (tx.connection(), keys.is_empty()) {
+        let sql = "DELETE FROM operations WHERE operation_id = ANY($1) AND forget_at <= $2";
+        sqlx::query(sql).bind(keys).bind(DbTime(now)).execute(Traced(conn)).await?;
     }
     Ok(())
 }

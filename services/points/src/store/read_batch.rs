@@ -9,7 +9,7 @@ use persistence::{Connection, DbTime, Error, Traced, Tx};
 use sqlx::PgConnection;
 
 use super::bulk::by_keys;
-use super::{Held, StoredAnswer, codec, ended_reservations, lock_accounts, operations, purchases, reservation_end};
+use super::{Held, StoredAnswer, codec, ended_reservations, operations, purchases, reservation_end};
 use crate::domain::{Account, AccountId, ClosedReservation, Facts, Purchase};
 
 /// Keys to look up, each list sorted.
@@ -63,17 +63,12 @@ pub(crate) async fn find(tx: &mut Tx, wanted: &Wanted, accounts: HashMap<Account
     }
 }
 
-/// Looks up what a batch needs, and locks nothing: on PostgreSQL all is as it was at one moment.
+/// Looks up what a batch needs on PostgreSQL, and locks nothing: all is as it was at one moment.
 pub(crate) async fn find_unlocked(tx: &mut Tx, wanted: &Wanted, now: Timestamp) -> Result<Found, Error> {
+    let accounts = wanted.accounts.iter().map(|id| (AccountId(*id), Held::default())).collect();
     match tx.connection() {
-        Connection::Postgres(conn) => {
-            let accounts = wanted.accounts.iter().map(|id| (AccountId(*id), Held::default())).collect();
-            find_at_once(conn, wanted, accounts, &wanted.accounts, now).await
-        }
-        Connection::Sqlite(_) => {
-            let accounts = lock_accounts(tx, &wanted.accounts).await?;
-            find_in_steps(tx, wanted, accounts, now).await
-        }
+        Connection::Postgres(conn) => find_at_once(conn, wanted, accounts, &wanted.accounts, now).await,
+        Connection::Sqlite(_) => Err(Error::Configuration("one who writes to SQLite has locked everything".to_owned())),
     }
 }
 

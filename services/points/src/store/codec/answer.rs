@@ -6,7 +6,7 @@ use persistence::Error;
 const PACKED: u8 = 0;
 /// The most that a byte can stand for in this form; a damaged length asks for no more memory than that.
 const RATIO_MAX: usize = 255;
-/// What a packed answer begins with, and the length of the answer.
+/// The length of that byte and of the answer's length behind it.
 const HEADER: usize = 5;
 
 /// An answer as it is stored.
