@@ -30,13 +30,13 @@ impl Model {
         true
     }
 
-    /// Takes points of a credit of some day back, its own first.
-    pub(in super::super) fn take_back(&mut self, me: usize, owner: usize, lot: Option<&LotKey>, points: i64, day: Timestamp) -> i64 {
+    /// Takes points of a credit of some step of the story back, its own first.
+    pub(in super::super) fn take_back(&mut self, me: usize, owner: usize, lot: Option<&LotKey>, points: i64, earned: Option<usize>) -> i64 {
         let policy = self.terms.return_policy;
         let mut missing = 0;
         let mut one = self.group(me);
         let merging = self.books[me].merged.iter().find(|merging| self.group(merging.other).contains(&owner));
-        if merging.is_some_and(|merging| day <= merging.at) {
+        if merging.is_some_and(|merging| earned < Some(merging.at)) {
             one.retain(|member| *member != owner);
             one.insert(0, owner);
         }
@@ -60,6 +60,8 @@ impl Model {
         let held = count(book.points.iter().filter(|point| point.hold.is_some()));
         let bound = match (policy, self.terms.deficit_cap) {
             (ReturnPolicy::OnlyPending, _) => 0,
+            // Who had taken the book in may have spent them, and does not know of this.
+            _ if book.let_go_at.is_some_and(|at| earned < Some(at)) => i64::MAX,
             (ReturnPolicy::WithinBalance, _) => held,
             (ReturnPolicy::Unlimited, None) => i64::MAX,
             (ReturnPolicy::Unlimited, Some(cap)) => cap.max(held),
@@ -145,8 +147,8 @@ impl Model {
     }
 
     /// All of the other becomes the survivor's, and stays the other's.
-    pub(in super::super) fn merge(&mut self, survivor: usize, other: usize, now: Timestamp) {
-        let Book { points, deficit, holds, until, given_up, .. } = self.books[other].clone();
+    pub(in super::super) fn merge(&mut self, survivor: usize, other: usize, at: usize, now: Timestamp) {
+        let Book { points, deficit, holds, until, given_up, let_go_at, .. } = self.books[other].clone();
         self.books[other] = Book { points: Vec::new(), deficit: 0, holds: Vec::new(), given_up: Vec::new(), ..self.books[other].clone() };
         let untils = [self.books[survivor].until, until];
         if let Some(until) = until {
@@ -162,12 +164,13 @@ impl Model {
         book.given_up.extend(given_up);
         book.holds.extend(holds);
         book.deficit += deficit;
+        book.let_go_at = book.let_go_at.max(let_go_at);
         let repaid = book.repay(survivor);
-        book.merged.push(Merging { other, at: now, deficit, repaid, until: untils });
+        book.merged.push(Merging { other, at, deficit, repaid, until: untils });
     }
 
     /// What is free of the other's goes back, and what one repaid for the other is undone.
-    pub(in super::super) fn unmerge(&mut self, survivor: usize, other: usize, now: Timestamp) -> bool {
+    pub(in super::super) fn unmerge(&mut self, survivor: usize, other: usize, at: usize, now: Timestamp) -> bool {
         let Some(index) = self.books[survivor].merged.iter().position(|merging| merging.other == other) else { return false };
         let group = self.group(other);
         let Merging { deficit, repaid, until, .. } = self.books[survivor].merged.remove(index);
@@ -185,6 +188,7 @@ impl Model {
         let book = &mut self.books[other];
         book.points = back.into_iter().chain(theirs).collect();
         book.given_up = given_up;
+        book.let_go_at = Some(at);
         book.deficit = owed + count(&own);
         book.until = until[1].or(book.until);
         for me in [survivor, other] {

@@ -23,6 +23,8 @@ struct Book {
     /// Step by step, what was given up, and whose accounts were one then, first that in which it was earned.
     given_up: Vec<(u32, i64, Vec<usize>)>,
     merged: Vec<Merging>,
+    /// In which step of the story this book, or one that it has taken in since, was last let go.
+    let_go_at: Option<usize>,
 }
 
 /// One point.
@@ -56,7 +58,8 @@ struct Spent {
 #[derive(Debug, Clone)]
 struct Merging {
     other: usize,
-    at: Timestamp,
+    /// In which step of the story.
+    at: usize,
     deficit: i64,
     repaid: Vec<Point>,
     until: [Option<Timestamp>; 2],
