@@ -60,6 +60,11 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Whether points that come with it slide from then on where nothing keeps them alive yet, though the member did nothing.
+    pub(super) fn begins_sliding(self) -> bool {
+        matches!(self, EntryKind::Adjust | EntryKind::Reward | EntryKind::Activate)
+    }
+
     /// All kinds, in the order of their numbers from 1 on.
     pub const ALL: [EntryKind; 25] = [
         EntryKind::Award,

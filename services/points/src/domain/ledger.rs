@@ -5,7 +5,7 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Expiry, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey,
+    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey,
     MAIN_WALLET, MemberStatus, Outcome, Purchase, Refusal, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
 };
 
@@ -274,11 +274,9 @@ impl<'a> Ledger<'a> {
     /// Earning and spending keep sliding lots alive; so do the first of them, or the first since the others lapsed.
     fn kept_alive_until(&self, posting: &Posting) -> Option<Timestamp> {
         let is_doing = matches!(posting.kind, EntryKind::Award | EntryKind::Activity | EntryKind::Redeem | EntryKind::Capture);
-        let slides = |lot: &LotChange| lot.points > 0 && lot.key.expiry == Expiry::Sliding;
-        let is_new = matches!(posting.kind, EntryKind::Adjust | EntryKind::Reward | EntryKind::Activate);
-        let lives = |until: Timestamp| until > posting.effective_at;
-        let is_first = || !self.account.wallet(&posting.wallet).and_then(|wallet| wallet.sliding_until).is_some_and(lives);
-        let moves = is_doing || (is_new && posting.lots.iter().any(slides) && is_first());
+        let slid_until = self.account.wallet(&posting.wallet).and_then(|wallet| wallet.sliding_until);
+        let is_first = |lot: &LotChange| self.account.starts_sliding(&posting.wallet, slid_until, lot, posting.effective_at);
+        let moves = is_doing || (posting.kind.begins_sliding() && posting.lots.iter().any(is_first));
         moves.then(|| self.versions.at(posting.effective_at).sliding_until(posting.effective_at)).flatten()
     }
 }

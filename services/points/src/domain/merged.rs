@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp};
 
-use super::{Account, AccountId, Entry, EntryKind, LotKey, MAIN_WALLET, Source};
+use super::{Account, AccountId, Entry, EntryKind, Expiry, LotChange, LotKey, MAIN_WALLET, Source};
 
 /// An account that was taken in, with what it takes to let it go again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,7 +46,7 @@ pub struct Apart {
 impl Account {
     /// Whether it took another account in.
     pub fn has_merged(&self, account: AccountId) -> bool {
-        self.merged.iter().any(|merged| merged.identities.iter().any(|known| known.account == account))
+        self.merged.iter().any(|merged| merged.has(account))
     }
 
     /// The account of a member that this one took in.
@@ -69,7 +69,7 @@ impl Account {
     pub(super) fn evolve_identity(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
         let is_main = &*entry.wallet == MAIN_WALLET;
         if !matches!(entry.source, Source::Unmerge { .. }) {
-            self.evolve_apart(entry);
+            self.evolve_apart(entry, slid_until);
         }
         match (&entry.source, entry.kind) {
             (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
@@ -120,18 +120,59 @@ impl Account {
     }
 
     /// Keeps apart what was done in the name of each account that has come together here.
-    fn evolve_apart(&mut self, entry: &Entry) {
-        for merged in self.merged.iter_mut().filter(|_| entry.sliding_until.is_some()) {
-            let is_other = merged.names(entry.stamp.presented);
+    fn evolve_apart(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
+        if entry.sliding_until.is_none() {
+            return;
+        }
+        if entry.kind.begins_sliding() {
+            let is_first = |lot: &&LotChange| self.starts_sliding(&entry.wallet, slid_until, lot, entry.effective_at);
+            for origin in entry.lots.iter().filter(is_first).map(|lot| lot.key.origin).collect::<Vec<_>>() {
+                self.slide_apart(entry, |merged| origin.is_some_and(|origin| merged.has(origin)));
+            }
+        } else {
+            self.slide_apart(entry, |merged| merged.names(entry.stamp.presented));
+        }
+    }
+
+    fn slide_apart(&mut self, entry: &Entry, is_other: impl Fn(&Merged) -> bool) {
+        for merged in &mut self.merged {
+            let is_other = is_other(merged);
             for apart in merged.apart.iter_mut().filter(|apart| apart.wallet == entry.wallet) {
-                let until = if is_other { &mut apart.other } else { &mut apart.survivor };
+                let until = apart.side(is_other);
                 *until = (*until).max(entry.sliding_until);
             }
         }
     }
+
+    /// Whether a sliding lot that arrives finds nothing that keeps it alive: in its wallet, or in what that would be if those who have come
+    /// together had stayed apart.
+    pub(super) fn starts_sliding(&self, wallet: &str, slid_until: Option<Timestamp>, lot: &LotChange, moment: Timestamp) -> bool {
+        let lives = |until: Option<Timestamp>| until.is_some_and(|until| until > moment);
+        let sides = self.merged.iter().flat_map(|merged| {
+            let is_other = lot.key.origin.is_some_and(|origin| merged.has(origin));
+            merged
+                .apart
+                .iter()
+                .filter(|apart| *apart.wallet == *wallet)
+                .map(move |apart| if is_other { apart.other } else { apart.survivor })
+        });
+        let arrives = lot.points > 0 && lot.key.expiry == Expiry::Sliding;
+        arrives && !std::iter::once(slid_until).chain(sides).all(lives)
+    }
+}
+
+impl Apart {
+    fn side(&mut self, is_other: bool) -> &mut Option<Timestamp> {
+        if is_other { &mut self.other } else { &mut self.survivor }
+    }
 }
 
 impl Merged {
+    /// Whether an account is one of those that were taken in.
+    fn has(&self, account: AccountId) -> bool {
+        self.identities.iter().any(|known| known.account == account)
+    }
+
     /// Whether a member is one of those that were taken in.
     fn names(&self, presented: Option<MemberId>) -> bool {
         self.identities.iter().any(|known| Some(known.member) == presented)

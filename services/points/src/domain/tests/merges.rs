@@ -143,6 +143,21 @@ fn what_is_done_in_either_name_keeps_all_alive_while_it_is_one_account() {
 }
 
 #[test]
+fn points_given_in_a_name_that_keeps_none_alive_begin_a_life_of_their_own() {
+    let sliding = Terms { life: Life::WhileActive(days(10), Rounding::None), ..terms() };
+    let mut town = Town::new(2, sliding);
+    town.merge(0, 1).unwrap();
+    town.run(0, adjust(10)).unwrap();
+    town.wait(6 * DAY);
+    town.run(1, adjust(20)).unwrap();
+    let lapses = |days: u32| Some(town.benches[0].now + days * DAY);
+    let (first, second) = (lapses(4), lapses(10));
+    town.unmerge(0, 1).unwrap();
+    assert_eq!(town.expiries(0), [(first, 10)]);
+    assert_eq!(town.expiries(1), [(second, 20)]);
+}
+
+#[test]
 fn a_reward_is_taken_back_from_its_own_lot_also_after_a_merge() {
     let mut town = Town::new(2, terms());
     town.run(1, adjust(10)).unwrap();

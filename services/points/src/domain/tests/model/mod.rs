@@ -182,6 +182,12 @@ impl Model {
         Some(rounding.up(period.after(moment, &Zone::UTC), &Zone::UTC))
     }
 
+    /// Whether what slides is alive, for those who are one and for whom it is of alone.
+    fn is_alive(&self, me: usize, owner: usize, moment: Timestamp) -> bool {
+        let sides = self.books[me].merged.iter().map(|merging| merging.until[usize::from(self.group(merging.other).contains(&owner))]);
+        sides.chain([self.books[me].until]).all(|until| until.is_some_and(|until| until > moment))
+    }
+
     /// The member, or one who was merged into him, did something.
     fn did(&mut self, me: usize, named: usize, moment: Timestamp, now: Timestamp) {
         let Some(until) = self.slides(moment) else { return };
@@ -252,8 +258,8 @@ impl Model {
                 continue;
             }
             let expiry = life(&point).unwrap_or(point.expiry);
-            if expiry == Expiry::Sliding && self.books[me].until.is_none_or(|until| until <= at) {
-                self.did(me, me, at, now);
+            if expiry == Expiry::Sliding && !self.is_alive(me, point.owner, at) {
+                self.did(me, point.owner, at, now);
             }
             self.books[me].points.push(Point { expiry, opening: Opening::Open, ..point });
         }
@@ -264,7 +270,7 @@ impl Model {
         let is_open = lot.opening == Opening::Open;
         let repaid = if is_open { points.min(self.books[me].deficit) } else { 0 };
         self.books[me].deficit -= repaid;
-        let starts = || lot.expiry == Expiry::Sliding && points > repaid && self.books[me].until.is_none_or(|until| until <= now);
+        let starts = || lot.expiry == Expiry::Sliding && points > repaid && !self.is_alive(me, owner, now);
         if by_doing || starts() {
             self.did(me, owner, now, now);
         }
