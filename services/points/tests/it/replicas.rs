@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use persistence::on_engine;
 use proto::common::Role;
 use testkit::TestEngine;
 
@@ -12,6 +13,8 @@ use super::suite::*;
 testkit::on_each_engine!(
     one_member_at_two_servers,
     what_was_read_before_another_wrote_is_not_written,
+    what_another_server_did_counts_at_once,
+    commits_that_a_database_lost_leave_no_gap,
     points_are_spent_once_at_two_servers,
     one_request_at_two_servers,
     strangers_at_two_servers,
@@ -62,6 +65,50 @@ async fn what_was_read_before_another_wrote_is_not_written(engine: TestEngine) {
     }
     suite.verified().await;
     replica.stop().await;
+    suite.stop().await;
+}
+
+/// Each server answers by what there is, whatever it has written itself.
+async fn what_another_server_did_counts_at_once(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let replica = suite.replica().await;
+    let (mut one, mut other) = (suite.platform(), replica.platform.clone());
+    for round in 0..4 {
+        one.award(award(1, &format!("p{round}"), 10_000)).await.unwrap();
+        other.redeem(redeem(1, 100)).await.unwrap();
+        assert_eq!(refusal(one.redeem(redeem(1, 50)).await).1, "INSUFFICIENT_POINTS");
+        other.award(award(1, &format!("q{round}"), 5_000)).await.unwrap();
+        one.redeem(redeem(1, 50)).await.unwrap();
+        // A request that the other has answered.
+        let again = award(1, &format!("r{round}"), 100);
+        let first = other.award(again.clone()).await.unwrap().into_inner();
+        assert_eq!(one.award(again).await.unwrap().into_inner(), first);
+        one.redeem(redeem(1, 1)).await.unwrap();
+    }
+    assert_eq!(suite.figures(1).await, (0, 0, 0, 0));
+    suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
+}
+
+/// A database that fails over to a copy which lags behind has lost commits: the server goes on from what there is.
+async fn commits_that_a_database_lost_leave_no_gap(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    suite.award(1, "p1", 1_000).await;
+    let mut tx = suite.points().await.begin().await.unwrap();
+    let row = "SELECT active, state FROM accounts WHERE account_id = $1";
+    let (active, state): (i64, Vec<u8>) = on_engine!(tx, |conn| sqlx::query_as(row).bind(account(1)).fetch_one(conn).await).unwrap();
+    tx.commit().await.unwrap();
+    suite.award(1, "p2", 1_000).await;
+    let mut tx = suite.points().await.begin().await.unwrap();
+    let back = "UPDATE accounts SET version = version - 1, active = $2, state = $3 WHERE account_id = $1";
+    on_engine!(tx, |conn| sqlx::query(back).bind(account(1)).bind(active).bind(&state[..]).execute(conn).await.map(|_| ())).unwrap();
+    let lost = "DELETE FROM entries WHERE account_id = $1 AND version = 2";
+    on_engine!(tx, |conn| sqlx::query(lost).bind(account(1)).execute(conn).await.map(|_| ())).unwrap();
+    tx.commit().await.unwrap();
+    suite.award(1, "p3", 500).await;
+    let entries = suite.entries(1).await;
+    assert_eq!(entries.iter().map(|entry| (entry.version, entry.active_after)).collect::<Vec<_>>(), [(1, 10), (2, 15)]);
     suite.stop().await;
 }
 
