@@ -7,6 +7,7 @@ use rpc::status::{REPLAYED_HEADER, with_reason};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::domain::rewards::RewardRefusal;
 use crate::domain::{ClosedReservation, Refusal};
 
 /// A refusal as it is remembered.
@@ -41,6 +42,7 @@ impl StoredRefusal {
 /// The stable reason of a refusal.
 pub(crate) fn reason(refusal: &Refusal) -> &'static str {
     match refusal {
+        Refusal::Reward(refusal) => reward_reason(*refusal),
         Refusal::InsufficientPoints { .. } => "INSUFFICIENT_POINTS",
         Refusal::MemberBlocked => "MEMBER_BLOCKED",
         Refusal::MemberClosed => "MEMBER_CLOSED",
@@ -76,6 +78,25 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
     }
 }
 
+/// The stable reason of a refusal of a reward or voucher.
+pub(crate) fn reward_reason(refusal: RewardRefusal) -> &'static str {
+    match refusal {
+        RewardRefusal::NotFound => "REWARD_NOT_FOUND",
+        RewardRefusal::Retired => "REWARD_RETIRED",
+        RewardRefusal::NotStarted => "REWARD_NOT_STARTED",
+        RewardRefusal::Over => "REWARD_OVER",
+        RewardRefusal::Tier => "TIER_NOT_ADMITTED",
+        RewardRefusal::Limit => "MEMBER_LIMIT_REACHED",
+        RewardRefusal::OutOfStock => "REWARD_OUT_OF_STOCK",
+        RewardRefusal::VoucherNotFound => "VOUCHER_NOT_FOUND",
+        RewardRefusal::VoucherNotRedeemed => "VOUCHER_NOT_REDEEMED",
+        RewardRefusal::VoucherUsed => "VOUCHER_USED",
+        RewardRefusal::VoucherRevoked => "VOUCHER_REVOKED",
+        RewardRefusal::VoucherRefunded => "VOUCHER_REFUNDED",
+        RewardRefusal::RedemptionOfReward => "REDEMPTION_OF_REWARD",
+    }
+}
+
 /// Whether a refusal stands for 30 days under its request id. What is not known yet may be known in a moment, and an amount that
 /// cannot be counted is a malformed request.
 pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
@@ -85,6 +106,7 @@ pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
             | Refusal::ReservationNotFound
             | Refusal::PurchaseNotFound
             | Refusal::RedemptionNotFound
+            | Refusal::Reward(RewardRefusal::NotFound | RewardRefusal::VoucherNotFound)
             | Refusal::NothingPending
             | Refusal::Overflow
     )
@@ -94,6 +116,7 @@ pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
 pub(crate) fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
         Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::RedemptionNotFound | Refusal::PoolNotFound => Code::NotFound,
+        Refusal::Reward(RewardRefusal::NotFound | RewardRefusal::VoucherNotFound) => Code::NotFound,
         Refusal::Overflow => Code::OutOfRange,
         _ => Code::FailedPrecondition,
     };

@@ -35,7 +35,7 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
                 postings,
             })
         }
-        Outcome::Redeemed { .. } => posted("REDEEM")?,
+        Outcome::Redeemed { .. } | Outcome::RewardRedeemed { .. } => posted("REDEEM")?,
         Outcome::Reserved { .. } => posted("RESERVE")?,
         Outcome::Captured { .. } => posted("CAPTURE")?,
         Outcome::Released { .. } => posted("RELEASE")?,
@@ -44,7 +44,7 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
         Outcome::Earned { .. } => posted("ACTIVITY")?,
         Outcome::Resolved { came: true, .. } => posted("ACTIVATE")?,
         Outcome::Resolved { came: false, .. } => posted("CANCEL")?,
-        Outcome::Refunded(_) => posted("REFUND")?,
+        Outcome::Refunded(_) | Outcome::RewardRefunded { .. } => posted("REFUND")?,
         Outcome::ExpirySet { .. } => posted("SET_EXPIRY")?,
         Outcome::Forgiven { .. } => posted("FORGIVE")?,
         Outcome::Transferred { .. } => posted("TRANSFER")?,

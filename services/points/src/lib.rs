@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use persistence::{Executor, ExecutorOptions, Migration};
 use proto::points::points_service_server::PointsServiceServer;
+use proto::points::rewards_service_server::RewardsServiceServer;
 use rpc::{Host, StartError, Started};
 
 mod consumer;
@@ -30,7 +31,8 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0002_lots_and_accounts.sql",
     "0003_seals.sql",
     "0004_seal_count.sql",
-    "0005_due_in_order.sql"
+    "0005_due_in_order.sql",
+    "0006_rewards.sql"
 ];
 
 /// The points service.
@@ -51,14 +53,14 @@ impl rpc::Service for Points {
         seal::start(host, &database);
         let draining = executor.clone();
         host.when_drained(async move { draining.shutdown().await });
-        let rpcs = service::Rpcs {
+        let rpcs = Arc::new(service::Rpcs {
             programs: program::Programs::new(database.clone(), host.directory().clone()),
             database,
             executor,
             context: host.context().clone(),
             keyring: host.keyring().clone(),
             clock,
-        };
-        Ok(Started::new().with(PointsServiceServer::new(rpcs)))
+        });
+        Ok(Started::new().with(PointsServiceServer::from_arc(rpcs.clone())).with(RewardsServiceServer::from_arc(rpcs)))
     }
 }

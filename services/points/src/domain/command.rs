@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid};
 
+use super::rewards::{RedeemReward, RefundReward};
 use super::{ChangePool, LeavePool, PurchaseInput, RedeemFromPool, Return};
 
 /// What can be asked of an account. Its stamp travels beside it.
@@ -12,6 +13,10 @@ pub enum Command {
     Award(Award),
     /// Spend points at once.
     Redeem(Redeem),
+    /// Spend points on a reward.
+    RedeemReward(RedeemReward),
+    /// Give the points of a reward back.
+    RefundReward(RefundReward),
     /// Set points aside.
     Reserve(Reserve),
     /// Spend a reservation.

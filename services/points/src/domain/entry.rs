@@ -140,6 +140,13 @@ pub enum Source {
         /// Why, in words that may be shown to the member.
         reason: String,
     },
+    /// A reward of the catalogue.
+    Catalogue {
+        /// Its id.
+        reward: Arc<str>,
+        /// The voucher that was issued for it.
+        voucher: Uuid,
+    },
     /// A correction.
     Correction {
         /// Why.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use kernel::{MemberId, Timestamp, Uuid};
 use rust_decimal::Decimal;
 
+use super::rewards::{Reward, Voucher};
 use super::{AccountId, LotKey};
 
 /// Whether a member may earn and redeem.
@@ -61,6 +62,10 @@ pub struct Known {
     pub reward: Option<RewardState>,
     /// The redemptions that are to be undone: the one that a refund names, or those that paid for a purchase.
     pub redemptions: Vec<Redemption>,
+    /// The reward of the catalogue that is wanted, and how many of it the member has had.
+    pub catalogue: Option<(Reward, i64)>,
+    /// The voucher that is named.
+    pub voucher: Option<Voucher>,
 }
 
 /// How a reservation ended.
@@ -91,6 +96,8 @@ pub struct Redemption {
     pub spent_at: Timestamp,
     /// Points that have been given back.
     pub refunded: i64,
+    /// They were spent on a reward of the catalogue, whose voucher ends when they are given back.
+    pub of_reward: bool,
 }
 
 impl Redemption {

@@ -54,6 +54,8 @@ impl<'a> Ledger<'a> {
             Command::Activity(activity) => self.activity(activity),
             Command::Resolve(resolve) => self.resolve(resolve),
             Command::Redeem(redeem) => self.redeem(redeem),
+            Command::RedeemReward(request) => self.redeem_reward(request, known),
+            Command::RefundReward(request) => self.refund_reward(request, known),
             Command::Reserve(reserve) => self.reserve(reserve),
             Command::Capture(capture) => self.capture(capture, known),
             Command::Release(release) => self.release(release, known),

@@ -49,6 +49,12 @@ impl Account {
         self.merged.iter().any(|merged| merged.has(account))
     }
 
+    /// This account, whose id is `own`, and all that it took in.
+    pub fn accounts(&self, own: AccountId) -> Vec<AccountId> {
+        let merged = self.merged.iter().flat_map(|merged| &merged.identities).map(|identity| identity.account);
+        std::iter::once(own).chain(merged).collect()
+    }
+
     /// The account of a member that this one took in.
     pub fn merged_account(&self, member: MemberId) -> Option<AccountId> {
         let mut identities = self.merged.iter().flat_map(|merged| &merged.identities);

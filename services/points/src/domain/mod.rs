@@ -19,6 +19,7 @@ mod pool;
 mod purchase;
 mod refusal;
 mod returns;
+pub mod rewards;
 mod settle;
 mod spending;
 mod terms;

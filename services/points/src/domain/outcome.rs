@@ -1,3 +1,4 @@
+use super::rewards::Voucher;
 use super::{Explanation, LotKey, Restored, Returned, RewardState};
 
 /// What a command did, besides the entries that it posted.
@@ -16,6 +17,20 @@ pub enum Outcome {
         requested: i64,
         /// Spent.
         actual: i64,
+    },
+    /// So many points were spent on a reward.
+    RewardRedeemed {
+        /// Its cost.
+        points: i64,
+        /// The voucher that was issued.
+        voucher: Box<Voucher>,
+    },
+    /// The points of a reward were given back.
+    RewardRefunded {
+        /// What became of them.
+        restored: Restored,
+        /// The voucher afterwards.
+        voucher: Box<Voucher>,
     },
     /// A reservation was opened.
     Reserved {

@@ -1,8 +1,12 @@
 use super::ClosedReservation;
+use super::rewards::RewardRefusal;
 
 /// Why a command was not carried out. Nothing has changed then.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
+    /// A reward is not had, or not given back.
+    #[error(transparent)]
+    Reward(RewardRefusal),
     /// Not enough spendable points.
     #[error("{missing} points are missing")]
     InsufficientPoints {

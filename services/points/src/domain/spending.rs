@@ -1,4 +1,5 @@
 use super::ledger::Posting;
+use super::rewards::RewardRefusal;
 use super::{
     Capture, ClosedReservation, EntryKind, Expiry, GivenUp, Known, Ledger, LotChange, LotKey, MemberStatus, Outcome, Redeem, Redemption,
     Refund, Refusal, Release, Reservation, Reserve, Restored, Source,
@@ -66,6 +67,9 @@ impl Ledger<'_> {
 
     pub(super) fn refund(&mut self, refund: &Refund, known: &Known) -> Result<Outcome, Refusal> {
         let redemption = known.redemptions.first().ok_or(Refusal::RedemptionNotFound)?;
+        if redemption.of_reward {
+            return Err(Refusal::Reward(RewardRefusal::RedemptionOfReward));
+        }
         let points = refund.points.unwrap_or(redemption.left());
         if points > redemption.left() || points == 0 {
             return Err(Refusal::ExceedsRedemption { left: redemption.left() });

@@ -112,6 +112,9 @@ pub(crate) enum Target {
     Reward(Uuid),
     Activity(Uuid),
     Redemption(Uuid),
+    /// A reward of the catalogue.
+    Catalogue(Uuid),
+    Voucher(Uuid),
 }
 
 impl Target {
@@ -123,6 +126,16 @@ impl Target {
     /// The key of an activity: the hash of program, activity and its id.
     pub(crate) fn activity(program: &kernel::ProgramId, activity: &str, id: &str) -> Target {
         Target::Activity(hash("regulars points activity v1", program, &format!("{activity}/{id}")))
+    }
+
+    /// The key of a reward of the catalogue: the hash of program and id.
+    pub(crate) fn catalogue(program: &kernel::ProgramId, reward: &str) -> Uuid {
+        hash("regulars points catalogue v1", program, reward)
+    }
+
+    /// The key of a grant: the hash of program and grant key.
+    pub(crate) fn grant(program: &kernel::ProgramId, key: &str) -> Uuid {
+        hash("regulars points grant v1", program, key)
     }
 
     /// The key of a reward: the hash of program and reward key.
@@ -159,4 +172,6 @@ pub(crate) enum Reply {
 pub(crate) enum Done {
     Operation(Box<pb::Operation>),
     Ensured(RewardState),
+    /// With the voucher, which has no code yet, and the version of the key that its code is made with.
+    Voucher(Box<pb::Operation>, Box<pb::Voucher>, i64),
 }

@@ -18,6 +18,8 @@ pub(super) struct Keys {
     /// Redemptions that are named. Those of a purchase that goes back are known when it has been read.
     redemptions: Vec<Uuid>,
     returns: Vec<Uuid>,
+    /// Rewards of the catalogue or vouchers are named.
+    pub(super) catalogue: bool,
 }
 
 /// Whether a job rests on its account alone, whose next entry fails when it has changed meanwhile, and on keys that are taken once: then it
@@ -46,6 +48,13 @@ impl Keys {
                 Target::Reward(reward) => keys.rewards.push(*reward),
                 Target::Activity(activity) => keys.activities.push(*activity),
                 Target::Redemption(redemption) => keys.redemptions.push(*redemption),
+                Target::Catalogue(_) => keys.catalogue = true,
+                Target::Voucher(_) => {
+                    keys.catalogue = true;
+                    if let Command::RefundReward(refund) = command {
+                        keys.redemptions.extend(refund.paid.map(|(_, operation)| operation));
+                    }
+                }
             }
         }
         let Wanted { accounts: _, requests, purchases, reservations } = &mut keys.find;

@@ -1,5 +1,6 @@
 //! The domain as messages.
 
+pub(crate) mod rewards;
 mod terms;
 
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
@@ -84,6 +85,15 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         Outcome::Redeemed { requested, .. } => {
             operation.requested_points = *requested;
             Kind::Redeem
+        }
+        Outcome::RewardRedeemed { points, .. } => {
+            operation.requested_points = *points;
+            Kind::Redeem
+        }
+        Outcome::RewardRefunded { restored, .. } => {
+            operation.requested_points = restored.points;
+            operation.refund = Some(refund(&program.id, restored));
+            Kind::Refund
         }
         Outcome::Reserved { reservation: held } => {
             operation.requested_points = held.points;
@@ -318,6 +328,7 @@ fn about(program: &ProgramId, member_name: &str, source: &Source) -> About {
         }
         Source::Reference(reference) => about.reason = reference.clone(),
         Source::Pooled { spender, reference } => (about.counterpart, about.reason) = (spender.name(program), reference.clone()),
+        Source::Catalogue { reward, .. } => about.reason = program.name_of("rewards", reward),
         Source::Reward { key, reason } => about.reason = format!("{reason} ({key})"),
         Source::Correction { reason, approver } | Source::Expiry { reason, approver } => {
             (about.reason, about.approver) = (reason.clone(), approver.clone());

@@ -6,6 +6,7 @@ mod parse_account;
 mod parse_pool;
 mod programs;
 mod reads;
+mod rewards;
 
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -81,6 +82,7 @@ impl Rpcs {
         let account_of = |member: MemberId| (AccountId::of(&parsed.program.id, member), member);
         let lane_of_key = match parsed.target {
             Target::Purchase(key) | Target::Reservation(key) | Target::Reward(key) | Target::Activity(key) | Target::Redemption(key) => key,
+            Target::Catalogue(key) | Target::Voucher(key) => key,
             Target::Account => key.id(),
         };
         let request = match parsed.command {
@@ -145,7 +147,7 @@ pub(crate) fn not_answered(error: SubmitError<persistence::Error>) -> Status {
 fn operation(answer: Answer<Done>) -> Result<Response<pb::Operation>, Status> {
     match answer.message {
         Done::Operation(operation) => Ok(Answer { message: *operation, replayed: answer.replayed }.into_response()),
-        Done::Ensured(_) => Err(status::internal()),
+        Done::Ensured(_) | Done::Voucher(..) => Err(status::internal()),
     }
 }
 
@@ -300,7 +302,7 @@ impl PointsService for Rpcs {
         let Answer { message: done, replayed } = self.submit(&call, parsed, &message.request_id, &message).await?;
         match done {
             Done::Ensured(state) => Ok(Answer { message: crate::message::ensured(&state), replayed }.into_response()),
-            Done::Operation(_) => Err(status::internal()),
+            Done::Operation(_) | Done::Voucher(..) => Err(status::internal()),
         }
     }
 

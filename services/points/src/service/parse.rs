@@ -227,7 +227,7 @@ pub(super) fn told_time(field: &'static str, given: Option<&prost_types::Timesta
     given.map(|given| Ok(ToldTime { at: moment(field, given)?, field })).transpose()
 }
 
-fn money(program: &Program, field: &'static str, given: Option<&proto::common::Money>) -> Result<i64, Status> {
+pub(super) fn money(program: &Program, field: &str, given: Option<&proto::common::Money>) -> Result<i64, Status> {
     let given = given.ok_or_else(|| status::bad_request([(field, "must be set")]))?;
     let minor = message::minor_units(program, given).map_err(|expected| {
         let text = format!("{field} must be in {expected}, the program's currency");

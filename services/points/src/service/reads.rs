@@ -240,7 +240,7 @@ impl Rpcs {
 }
 
 /// Does in memory what has fallen due and has not been written yet.
-fn settle_unseen(program: &Program, id: AccountId, held: &mut store::Held, now: Timestamp) -> Vec<Entry> {
+pub(super) fn settle_unseen(program: &Program, id: AccountId, held: &mut store::Held, now: Timestamp) -> Vec<Entry> {
     let Some(versions) = &program.versions else { return Vec::new() };
     Ledger::open(id, &mut held.account, versions, &held.facts, &Stamp::of_clock(now)).settle().entries
 }

@@ -7,6 +7,7 @@ mod programs;
 mod read;
 mod read_batch;
 mod redemptions;
+mod rewards;
 mod seals;
 mod write_batch;
 
@@ -28,6 +29,11 @@ pub(crate) use read::{
 };
 pub(crate) use read_batch::{Found, Wanted, find, find_unlocked};
 pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
+pub(crate) use rewards::{
+    NewVoucher, RewardRow, adjust_stock, catalogue_by_cost, catalogue_by_id, catalogue_row, granted, insert_reward, insert_vouchers,
+    lock_catalogue, lock_vouchers, miscounted_rewards, retire_reward, stray_vouchers, taken_by, update_voucher, voucher, voucher_by_code,
+    vouchers_of, write_taken,
+};
 pub(crate) use seals::{
     NewSeal, SealCount, SealRow, SealState, insert_seals, lock_seal_count, seal_count, seal_states, seals, write_seal_count,
 };

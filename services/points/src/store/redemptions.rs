@@ -40,8 +40,9 @@ pub(crate) async fn redemptions(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uu
     let redemption = |(operation, account, refunded, wallet, spent_at, details): RedemptionRow| {
         let entry = StoredEntry::read(&details)?;
         let lots = entry.lots()?.into_iter().map(|change| (change.key, -change.points)).collect();
-        let (wallet, spender) = (codec::shared(wallet), entry.spender()?);
-        Ok((operation, Redemption { operation, account: AccountId(account), wallet, lots, spender, spent_at: spent_at.0, refunded }))
+        let (wallet, spender, of_reward) = (codec::shared(wallet), entry.spender()?, entry.is_of_reward());
+        let account = AccountId(account);
+        Ok((operation, Redemption { operation, account, wallet, lots, spender, spent_at: spent_at.0, refunded, of_reward }))
     };
     rows.into_iter().map(redemption).collect()
 }

@@ -73,6 +73,14 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
         let what = format!("entry {}: the redemption {} names it and is another's", row.version, row.redemption);
         report.differences.push(Difference { member, what });
     }
+    for (program, reward, taken, vouchers) in store::miscounted_rewards(&mut tx).await? {
+        let what = format!("it counts {taken} pieces as taken, and {vouchers} vouchers were issued for it");
+        report.differences.push(Difference { member: format!("programs/{program}/rewards/{reward}"), what });
+    }
+    for (program, member, voucher) in store::stray_vouchers(&mut tx).await? {
+        let what = format!("the voucher {voucher} and the redemption that paid for it do not stand alike");
+        report.differences.push(Difference { member: format!("programs/{program}/members/{member}"), what });
+    }
     match seal::check_count(&mut tx, keyring).await? {
         Ok(seals) => report.seals = seals,
         Err(what) => report.differences.push(Difference { member: "seals".to_owned(), what }),

@@ -154,7 +154,8 @@ pub(super) async fn check_page(
             Some(Target::Reward(key)) => rewards.push((entry, key)),
             Some(Target::Reservation(key)) => guards.entry(Guard::Reservation).or_default().push((entry.version, key)),
             Some(Target::Activity(key)) => guards.entry(Guard::Activity).or_default().push((entry.version, key)),
-            Some(Target::Account) | None => {}
+            // What these have rows for is checked by their redemptions, and all at once at the end.
+            Some(Target::Account | Target::Catalogue(_) | Target::Voucher(_)) | None => {}
         }
         if let Some(row) = target.and_then(|target| Row::of(target, entry)) {
             sayings.by_row.entry(row).or_default().take(account, entry);

@@ -181,6 +181,7 @@ impl Bench {
             spender: spent.spender(),
             spent_at: spent.recorded_at,
             refunded: 0,
+            of_reward: false,
         };
         self.redemptions.insert(operation, redemption);
     }

@@ -116,7 +116,7 @@ proptest! {
                         let account = town.benches[POOL].id();
                         let spent_at = entry.stamp.now;
                         let spender = entry.spender();
-                        let redemption = Redemption { operation, account, wallet: wallet(), lots, spender, refunded: 0, spent_at };
+                        let redemption = Redemption { operation, account, wallet: wallet(), lots, spender, refunded: 0, spent_at, of_reward: false };
                         town.benches[POOL].redemptions.insert(operation, redemption);
                         spendings.push((operation, parts));
                     }
@@ -196,6 +196,7 @@ fn an_order_paid_from_a_pool_goes_back_to_the_lots_of_the_pool() {
         spender: entry.spender(),
         spent_at: entry.recorded_at,
         refunded: 0,
+        of_reward: false,
     };
     town.benches[1].redemptions.insert(redemption.operation, redemption.clone());
     town.run(1, refunds::paid("order", 3_000, Vec::new(), vec![redemption.operation])).unwrap();

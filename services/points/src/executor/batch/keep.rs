@@ -12,6 +12,7 @@ use super::Batch;
 use crate::domain::{AccountId, ClosedReservation, Entry, EntryKind, Outcome, Redemption, Restored, Source, Stamp};
 use crate::event;
 use crate::executor::job::{Done, Job, Reply, Target};
+use crate::message::rewards::RememberedVoucher;
 use crate::message::{self, AnswerParts};
 use crate::store::{AnswerKind, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
 
@@ -45,6 +46,13 @@ impl Batch<'_> {
             operation.pool = self.accounts.get(&id).and_then(|held| message::pool(&job.program.id, other, &held.account));
         }
         let (done, bytes) = match &outcome {
+            Outcome::RewardRedeemed { voucher, .. } | Outcome::RewardRefunded { voucher, .. } => {
+                let told = message::rewards::voucher(&job.program, voucher)?;
+                let key_version = voucher.seal.key_version;
+                let mut bytes = operation.encode_to_vec();
+                bytes.extend(RememberedVoucher { voucher: Some(told.clone()), key_version }.encode_to_vec());
+                (Done::Voucher(Box::new(operation), Box::new(told), key_version), bytes)
+            }
             Outcome::Ensured(state) => (Done::Ensured(state.clone()), message::remembered_reward(&operation, state)),
             _ => {
                 let bytes = operation.encode_to_vec();
@@ -105,6 +113,14 @@ impl Batch<'_> {
                 self.keep_refunds(&returned.restored);
             }
             (Outcome::Refunded(restored), _, _) => self.keep_refunds(restored),
+            (Outcome::RewardRedeemed { voucher, .. }, _, Some(account)) => {
+                self.keep_redemption(account, stamp, entries, EntryKind::Redeem);
+                self.catalogue.issue(&job.program.id, voucher);
+            }
+            (Outcome::RewardRefunded { restored, voucher }, _, _) => {
+                self.keep_refunds(restored);
+                self.catalogue.refund(voucher);
+            }
             (Outcome::Redeemed { .. }, _, Some(account)) => self.keep_redemption(account, stamp, entries, EntryKind::Redeem),
             (Outcome::Reserved { reservation }, _, Some(account)) => {
                 self.reservations.insert(reservation.id, (account, None));
@@ -144,7 +160,8 @@ impl Batch<'_> {
         let lots = spent.lots.iter().map(|change| (change.key.clone(), -change.points)).collect();
         let (operation, version) = (stamp.operation, spent.version);
         let (wallet, spender, spent_at) = (spent.wallet.clone(), spent.spender(), spent.recorded_at);
-        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spender, spent_at, refunded: 0 });
+        let of_reward = matches!(spent.source, Source::Catalogue { .. });
+        self.redemptions.insert(operation, Redemption { operation, account, wallet, lots, spender, spent_at, refunded: 0, of_reward });
         self.new_redemptions.push(NewRedemption { operation, account, version, refunded: 0 });
     }
 

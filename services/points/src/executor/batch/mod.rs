@@ -1,3 +1,4 @@
+mod catalogue;
 mod keep;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,6 +10,7 @@ use prost::Message;
 use proto::points as pb;
 use rpc::config::ClockConfig;
 
+use self::catalogue::Catalogue;
 use self::keep::Executed;
 use super::job::{Done, Job, Reply, Side, Target, Work};
 use super::keys::Keys;
@@ -18,7 +20,7 @@ use crate::domain::{
 };
 use crate::error::{self, StoredRefusal};
 use crate::event;
-use crate::message;
+use crate::message::{self, rewards::RememberedVoucher};
 use crate::store::{self, Additions, AnswerKind, Found, Held, NewActivity, NewAnswer, NewPurchase, NewRedemption, NewReturn, StoredAnswer};
 
 /// What a batch has read, and what it is going to write. Commands see what those before them in the batch have done.
@@ -35,6 +37,7 @@ pub(super) struct Batch<'a> {
     ended: HashMap<Uuid, (AccountId, ClosedReservation)>,
     rewards: HashMap<Uuid, (AccountId, RewardState)>,
     redemptions: HashMap<Uuid, Redemption>,
+    catalogue: Catalogue,
     /// Operations that rewarded activities.
     activities: HashMap<Uuid, Uuid>,
     changed: HashSet<AccountId>,
@@ -90,6 +93,9 @@ impl<'a> Batch<'a> {
         if !redeemed.is_empty() {
             batch.redemptions = store::redemptions(tx, &redeemed).await?;
         }
+        if keys.catalogue {
+            batch.catalogue = Catalogue::load(tx, jobs, &batch.accounts).await?;
+        }
         if !keys.rewards.is_empty() {
             batch.rewards = store::rewards(tx, &keys.rewards).await?;
         }
@@ -127,6 +133,7 @@ impl<'a> Batch<'a> {
             ended,
             rewards: HashMap::new(),
             redemptions: HashMap::new(),
+            catalogue: Catalogue::default(),
             activities: HashMap::new(),
             changed: HashSet::new(),
             entries: Vec::new(),
@@ -344,6 +351,7 @@ impl<'a> Batch<'a> {
         for (redemption, refunded) in &self.refunded {
             store::write_refunded(tx, *redemption, *refunded).await?;
         }
+        self.catalogue.write(tx).await?;
         self.new_activities.sort_unstable_by_key(|activity| activity.key);
         store::insert_activities(tx, &self.new_activities).await?;
         self.new_answers.sort_unstable_by_key(|answer| answer.operation);
@@ -401,7 +409,8 @@ impl<'a> Batch<'a> {
                     (_, Some(purchase)) => &purchase.input.redemptions,
                     (_, None) => &[],
                 };
-                known.redemptions = spent.iter().filter_map(paid).collect();
+                // What was spent on a reward pays for nothing else.
+                known.redemptions = spent.iter().filter_map(paid).filter(|redemption| !redemption.of_reward).collect();
             }
             Target::Reservation(key) => {
                 let ended = self.ended.get(key).filter(|(owner, _)| self.holds(job, *owner));
@@ -409,6 +418,15 @@ impl<'a> Batch<'a> {
             }
             Target::Reward(key) => known.reward = self.rewards.get(key).map(|(_, state)| state.clone()),
             Target::Redemption(key) => known.redemptions = redemption(key).into_iter().collect(),
+            Target::Catalogue(key) => {
+                let held = job.account.and_then(|(id, _)| Some((id, self.accounts.get(&id)?)));
+                known.catalogue = held.and_then(|(id, held)| self.catalogue.reward(*key, id, &held.account));
+            }
+            Target::Voucher(id) => {
+                known.voucher = self.catalogue.voucher(*id).cloned();
+                let paid = known.voucher.as_ref().and_then(|voucher| voucher.paid);
+                known.redemptions = paid.and_then(|(_, operation)| redemption(&operation)).into_iter().collect();
+            }
         }
         known
     }
@@ -450,6 +468,11 @@ fn replay(key: &RequestKey, stored: &StoredAnswer, command: &Command, reused: Re
     let corrupt = |_| Error::Corrupt("a remembered answer".to_owned());
     let done = match command {
         Command::Ensure(_) => Done::Ensured(message::reward_state(&stored.answer).map_err(corrupt)?),
+        Command::RedeemReward(_) | Command::RefundReward(_) => {
+            let operation = pb::Operation::decode(&stored.answer[..]).map_err(corrupt)?;
+            let RememberedVoucher { voucher, key_version } = RememberedVoucher::decode(&stored.answer[..]).map_err(corrupt)?;
+            Done::Voucher(Box::new(operation), Box::new(voucher.unwrap_or_default()), key_version)
+        }
         _ => Done::Operation(Box::new(pb::Operation::decode(&stored.answer[..]).map_err(corrupt)?)),
     };
     Ok(Reply::Done { done, replayed: true })

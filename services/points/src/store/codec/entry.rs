@@ -13,7 +13,7 @@ pub(in crate::store) struct StoredEntry {
     lots: Vec<StoredLot>,
     #[prost(sint64, tag = "2")]
     pub(in crate::store) deficit_delta: i64,
-    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31")]
+    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 40")]
     source: Option<StoredSource>,
     #[prost(int64, tag = "8")]
     pub(in crate::store) program_version: i64,
@@ -69,6 +69,8 @@ enum StoredSource {
     Pool(StoredPoolChange),
     #[prost(message, tag = "31")]
     Pooled(StoredCounterpart),
+    #[prost(message, tag = "40")]
+    Catalogue(StoredCatalogue),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -83,6 +85,14 @@ struct StoredHold {
     several: bool,
     #[prost(bool, tag = "5")]
     stays_open: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredCatalogue {
+    #[prost(string, tag = "1")]
+    reward: String,
+    #[prost(bytes = "vec", tag = "2")]
+    voucher: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -217,6 +227,9 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
         }),
         Source::Reference(reference) => StoredSource::Reference(reference.clone()),
         Source::Reward { key, reason } => StoredSource::Reward(StoredReward { key: key.clone(), reason: reason.clone() }),
+        Source::Catalogue { reward, voucher } => {
+            StoredSource::Catalogue(StoredCatalogue { reward: reward.to_string(), voucher: voucher.as_bytes().to_vec() })
+        }
         Source::Correction { reason, approver } => StoredSource::Correction(correction(reason, approver)),
         Source::Expiry { reason, approver } => StoredSource::Expiry(correction(reason, approver)),
         Source::Activity { activity, id } => StoredSource::Activity(StoredActivity { activity: activity.clone(), id: id.to_string() }),
@@ -289,6 +302,11 @@ impl StoredEntry {
         }
     }
 
+    /// Whether it spent points on a reward of the catalogue.
+    pub(in crate::store) fn is_of_reward(&self) -> bool {
+        matches!(self.source, Some(StoredSource::Catalogue(_)))
+    }
+
     pub(in crate::store) fn given_up(&self) -> Result<Vec<GivenUp>, Error> {
         given_up(&self.given_up)
     }
@@ -310,6 +328,9 @@ impl StoredEntry {
             },
             Some(StoredSource::Reference(reference)) => Source::Reference(reference.clone()),
             Some(StoredSource::Reward(StoredReward { key, reason })) => Source::Reward { key: key.clone(), reason: reason.clone() },
+            Some(StoredSource::Catalogue(StoredCatalogue { reward, voucher })) => {
+                Source::Catalogue { reward: reward.as_str().into(), voucher: uuid(voucher, "voucher of an entry")? }
+            }
             Some(StoredSource::Correction(StoredCorrection { reason, approver })) => {
                 Source::Correction { reason: reason.clone(), approver: approver.clone() }
             }

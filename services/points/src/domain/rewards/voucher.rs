@@ -1,0 +1,212 @@
+use std::fmt;
+use std::sync::Arc;
+
+use kernel::{MemberId, Period, Timestamp, Uuid, Zone};
+
+use super::conditions::Conditions;
+use crate::domain::AccountId;
+
+/// What a voucher does. Amounts are minor units of the program's currency.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// So much off the lines that it is for, together.
+    AmountOff(i64),
+    /// A part off them.
+    PercentOff {
+        /// Hundredths of a per cent, 1 to 10 000.
+        basis_points: i32,
+        /// No more than this.
+        at_most: Option<i64>,
+    },
+    /// Pieces for a price, the dearest first. A price of 0 makes them free.
+    FixedPrice {
+        /// What each costs then.
+        price: i64,
+        /// For how many.
+        pieces: i64,
+    },
+    /// Some pieces free with others: the cheapest of all.
+    BuyGet {
+        /// Pieces that are paid for.
+        buy: i64,
+        /// Pieces that are free with them.
+        get: i64,
+        /// How often in one basket.
+        times_max: Option<i64>,
+    },
+    /// The delivery costs nothing.
+    FreeDelivery,
+}
+
+/// What a voucher is worth, and when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VoucherTerms {
+    /// What it does.
+    pub effect: Effect,
+    /// When it holds.
+    pub conditions: Conditions,
+    /// How long.
+    pub validity: Validity,
+}
+
+/// How long a voucher is good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Validity {
+    /// For ever.
+    Unlimited,
+    /// So long after it was issued.
+    For(Period),
+    /// Until then, exclusive.
+    Until(Timestamp),
+}
+
+impl Validity {
+    /// When a voucher that is issued now is over.
+    pub fn ends(self, now: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        match self {
+            Validity::Unlimited => None,
+            Validity::For(period) => Some(period.after(now, zone)),
+            Validity::Until(end) => Some(end),
+        }
+    }
+}
+
+/// What the code of a voucher is found by. It tells nothing of the code.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CodeSeal {
+    /// Keyed hash of the code in its program.
+    pub hash: [u8; 32],
+    /// Version of the master key that the code and the hash were made with.
+    pub key_version: i64,
+}
+
+impl fmt::Debug for CodeSeal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CodeSeal(key {})", self.key_version)
+    }
+}
+
+/// Points to spend on a reward.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RedeemReward {
+    /// The reward's key.
+    pub reward: Uuid,
+    /// Who is named: the voucher is his, whoever has taken his account in.
+    pub member: MemberId,
+    /// Of the voucher to issue.
+    pub seal: CodeSeal,
+}
+
+/// A reward's points to give back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefundReward {
+    /// The voucher.
+    pub voucher: Uuid,
+    /// The reward that it was redeemed for, and the operation that spent the points; `None` when it was granted.
+    pub paid: Option<(Uuid, Uuid)>,
+    /// The piece is there again.
+    pub restock: bool,
+}
+
+/// A voucher as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Voucher {
+    /// Its id.
+    pub id: Uuid,
+    /// The account of its member.
+    pub account: AccountId,
+    /// Whose it is.
+    pub member: MemberId,
+    /// The reward that it was redeemed for, and the operation that spent the points; `None` when it was granted.
+    pub paid: Option<(Uuid, Uuid)>,
+    /// What its code is found by.
+    pub seal: CodeSeal,
+    /// How it stands.
+    pub state: VoucherState,
+    /// Counts its changes from 1.
+    pub version: i64,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When its time is over.
+    pub expires_at: Option<Timestamp>,
+    /// What it is worth and what members read, encoded.
+    pub details: Arc<[u8]>,
+}
+
+/// How a voucher stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VoucherState {
+    /// It can be used.
+    Usable,
+    /// It is bound to an order.
+    Used(Use),
+    /// It was made worthless, for a reason.
+    Revoked(String),
+    /// Its points were given back.
+    Refunded {
+        /// The piece was put back into stock.
+        restocked: bool,
+    },
+}
+
+/// The use of a voucher.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Use {
+    /// The order.
+    pub order: String,
+    /// The operation whose answer told of it.
+    pub operation: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// Minor units that it took off.
+    pub discount: i64,
+}
+
+impl Voucher {
+    /// What keeps it from being used, whatever the basket.
+    pub fn obstacle(&self, now: Timestamp) -> Option<Obstacle> {
+        match self.state {
+            VoucherState::Used(_) => Some(Obstacle::Used),
+            VoucherState::Revoked(_) => Some(Obstacle::Revoked),
+            VoucherState::Refunded { .. } => Some(Obstacle::Refunded),
+            VoucherState::Usable => self.expires_at.filter(|end| *end <= now).map(|_| Obstacle::Expired),
+        }
+    }
+}
+
+/// Why a voucher takes nothing off a basket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// It is bound to an order.
+    Used,
+    /// It was made worthless.
+    Revoked,
+    /// Its points were given back.
+    Refunded,
+    /// Its time is over.
+    Expired,
+    /// The member may not redeem.
+    Member,
+    /// The lines come to too little.
+    MinimumSpend {
+        /// Minor units that are missing.
+        missing: i64,
+    },
+    /// There is no line that it is for.
+    Items,
+    /// Not in this store.
+    Store,
+    /// Not by this channel.
+    Channel,
+    /// Not at this hour of this day.
+    Time,
+    /// Not the member's first order.
+    FirstOrder,
+    /// Too few pieces.
+    Pieces {
+        /// How many more it takes.
+        missing: i64,
+    },
+    /// Nothing would become cheaper.
+    NothingGained,
+}

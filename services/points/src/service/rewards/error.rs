@@ -1,0 +1,82 @@
+use persistence::IsRetryable;
+use rpc::status::{self, with_reason};
+use tonic::{Code, Status};
+
+use crate::domain::Refusal;
+use crate::domain::rewards::{Obstacle, RewardRefusal};
+use crate::error;
+
+/// What keeps a change of the catalogue or of a voucher from being made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RewardError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the program has had a reward of that id")]
+    IdTaken,
+    #[error("the reward has no limit")]
+    WithoutStock,
+    #[error("{left} pieces are left")]
+    BelowTaken { left: i64 },
+    #[error("the grant key was used before for a grant with another {field}")]
+    GrantExists { field: String },
+    #[error("the voucher is not used for that order")]
+    NotUsed,
+    #[error("the voucher's time is over")]
+    Expired,
+    #[error("the basket does not meet the voucher's conditions")]
+    NotApplicable(Vec<Obstacle>),
+    #[error(transparent)]
+    Store(#[from] persistence::Error),
+}
+
+impl From<RewardRefusal> for RewardError {
+    fn from(refusal: RewardRefusal) -> RewardError {
+        RewardError::Refused(Refusal::Reward(refusal))
+    }
+}
+
+impl IsRetryable for RewardError {
+    fn is_retryable(&self) -> bool {
+        matches!(self, RewardError::Store(error) if error.is_retryable())
+    }
+}
+
+impl From<RewardError> for Status {
+    fn from(error: RewardError) -> Status {
+        let text = error.to_string();
+        let (code, reason, metadata) = match error {
+            RewardError::Refused(refusal) => return error::refused(&refusal),
+            RewardError::Store(error) => return status::from_store(error),
+            RewardError::IdTaken => (Code::AlreadyExists, "REWARD_ID_TAKEN", None),
+            RewardError::GrantExists { field } => (Code::AlreadyExists, "GRANT_EXISTS", Some(("field", field))),
+            RewardError::WithoutStock => (Code::FailedPrecondition, "REWARD_WITHOUT_STOCK", None),
+            RewardError::BelowTaken { left } => (Code::FailedPrecondition, "STOCK_BELOW_TAKEN", Some(("left", left.to_string()))),
+            RewardError::NotUsed => (Code::FailedPrecondition, "VOUCHER_NOT_USED", None),
+            RewardError::Expired => (Code::FailedPrecondition, "VOUCHER_EXPIRED", None),
+            RewardError::NotApplicable(obstacles) => {
+                let names: Vec<_> = obstacles.iter().map(obstacle_name).collect();
+                (Code::FailedPrecondition, "VOUCHER_NOT_APPLICABLE", Some(("obstacles", names.join(","))))
+            }
+        };
+        with_reason(code, reason, text, metadata)
+    }
+}
+
+/// An obstacle in metadata: as the contract has it, without the prefix.
+fn obstacle_name(obstacle: &Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Used => "USED",
+        Obstacle::Revoked => "REVOKED",
+        Obstacle::Refunded => "REFUNDED",
+        Obstacle::Expired => "EXPIRED",
+        Obstacle::Member => "MEMBER",
+        Obstacle::MinimumSpend { .. } => "MINIMUM_SPEND",
+        Obstacle::Items => "ITEMS",
+        Obstacle::Store => "STORE",
+        Obstacle::Channel => "CHANNEL",
+        Obstacle::Time => "TIME",
+        Obstacle::FirstOrder => "FIRST_ORDER",
+        Obstacle::Pieces { .. } => "PIECES",
+        Obstacle::NothingGained => "NOTHING_GAINED",
+    }
+}
