@@ -30,6 +30,12 @@ mod it {
     mod replicas;
     mod returns;
     mod rewards;
+    mod rewards_catalogue;
+    mod rewards_races;
+    mod rewards_redeem;
+    mod rewards_requests;
+    mod rewards_roles;
+    mod rewards_vouchers;
     mod roles;
     mod specification;
     mod spending;

@@ -205,7 +205,7 @@ pub(crate) fn reward_obstacles(obstacles: &[RewardObstacle]) -> (Vec<i32>, i64) 
 
 /// A voucher as it stands, without its code.
 pub(crate) fn voucher(program: &Program, voucher: &Voucher) -> Result<pb::Voucher, Error> {
-    use pb::voucher::State;
+    use pb::VoucherState as State;
     let details = pb::Voucher::decode(&voucher.details[..]).map_err(|_| corrupt("details of a voucher"))?;
     let mut told = pb::Voucher {
         name: voucher_name(&program.id, voucher.member, voucher.id),

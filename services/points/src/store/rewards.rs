@@ -284,9 +284,8 @@ pub(crate) async fn vouchers_of(tx: &mut Tx, accounts: &[AccountId], before: (Ti
     let mut vouchers = Vec::new();
     // There are as many accounts as were merged into one: few. Each gives its own newest.
     for account in accounts {
-        let rows: Vec<VoucherRow> =
-            on_engine!(tx, |conn| {
-                sqlx::query_as(
+        let rows: Vec<VoucherRow> = on_engine!(tx, |conn| {
+            sqlx::query_as(
             "SELECT voucher_id, account_id, member, reward_key, redemption, code_hash, key_version, state, version, issued_at, expires_at,
                     reference, use_operation, used_at, discount, details
                FROM vouchers WHERE account_id = $1 AND (issued_at, voucher_id) < ($2, $3)
@@ -298,7 +297,7 @@ pub(crate) async fn vouchers_of(tx: &mut Tx, accounts: &[AccountId], before: (Ti
         .bind(limit)
         .fetch_all(conn)
         .await
-            })?;
+        })?;
         for row in rows {
             vouchers.push(row.voucher()?);
         }

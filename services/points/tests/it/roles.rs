@@ -12,7 +12,7 @@ use super::suite::*;
 
 testkit::on_each_engine!(each_rpc_admits_its_roles, a_key_reaches_its_own_programs_only, a_program_must_exist, points_need_terms);
 
-const ROLES: [(Role, char); 8] = [
+pub(crate) const ROLES: [(Role, char); 8] = [
     (Role::Terminal, 't'),
     (Role::Platform, 'p'),
     (Role::LandingPage, 'l'),

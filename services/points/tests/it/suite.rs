@@ -383,9 +383,14 @@ fn wire(running: &Running, credential: &Credential) -> Wire {
 
 /// Calls an RPC of the points service with bytes and answers with bytes.
 pub(crate) async fn raw(wire: &Wire, rpc: &str, message: Vec<u8>) -> Result<Response<Vec<u8>>, Status> {
+    raw_of(wire, "PointsService", rpc, message).await
+}
+
+/// Calls an RPC of any service of the package with bytes and answers with bytes.
+pub(crate) async fn raw_of(wire: &Wire, service: &str, rpc: &str, message: Vec<u8>) -> Result<Response<Vec<u8>>, Status> {
     let mut grpc = Grpc::new(wire.clone());
     grpc.ready().await.unwrap();
-    let path = PathAndQuery::try_from(format!("/regulars.points.v1.PointsService/{rpc}")).unwrap();
+    let path = PathAndQuery::try_from(format!("/regulars.points.v1.{service}/{rpc}")).unwrap();
     if rpc == "StreamEntries" {
         let mut stream = grpc.server_streaming(Request::new(message), path, Bytes).await?.into_inner();
         return Ok(Response::new(stream.message().await?.unwrap_or_default()));

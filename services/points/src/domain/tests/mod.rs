@@ -135,7 +135,7 @@ impl Bench {
             }
             _ => None,
         };
-        let known = Known { purchase, closed_reservation, reward: self.reward.clone(), redemptions };
+        let known = Known { purchase, closed_reservation, reward: self.reward.clone(), redemptions, ..Known::default() };
         let stamp = self.stamp();
         let before = self.account.clone();
         let done = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);

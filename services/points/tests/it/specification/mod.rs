@@ -1,6 +1,7 @@
 //! What the ledger answers, one line per call: every reason that the contracts name has its line.
 
 mod player;
+mod rewards;
 mod words;
 
 use std::collections::BTreeSet;

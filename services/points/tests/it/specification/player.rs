@@ -24,9 +24,11 @@ pub(super) struct Player {
     pub(super) suite: Suite,
     wires: BTreeMap<Role, Wire>,
     /// The operations by the names of the requests that made them.
-    made: HashMap<String, pb::Operation>,
+    pub(super) made: HashMap<String, pb::Operation>,
     /// How often the state of a member was told.
     facts: i64,
+    /// The vouchers by the names of the requests that issued them.
+    pub(super) vouchers: HashMap<String, pb::Voucher>,
 }
 
 impl Player {
@@ -35,7 +37,7 @@ impl Player {
         for role in [Role::Platform, Role::Support, Role::Service, Role::Administrator] {
             wires.insert(role, suite.wire(role, Programs::All).await);
         }
-        Player { suite, wires, made: HashMap::new(), facts: 0 }
+        Player { suite, wires, made: HashMap::new(), facts: 0, vouchers: HashMap::new() }
     }
 
     /// The answer to a line in words; what the calls of a range answer alike is told once.
@@ -53,6 +55,9 @@ impl Player {
         let change = self.change(words).or_else(|| self.correction(words)).or_else(|| self.pooled(words));
         if let Some((rpc, role, request)) = change {
             return self.operation(&words.request_id, rpc, role, request).await;
+        }
+        if let Some(answer) = self.rewarded(words).await {
+            return answer;
         }
         let platform = Role::Platform;
         match words.verb {
@@ -268,7 +273,7 @@ impl Player {
     }
 
     /// A member by his number, or the name in whose place a pool stands in its books.
-    fn member(&self, words: &Words<'_>, index: usize) -> String {
+    pub(super) fn member(&self, words: &Words<'_>, index: usize) -> String {
         match words.word(index).parse() {
             Ok(number) => member(number).replace(TEA, &words.program),
             Err(_) => self.made[words.word(index)].pool.as_ref().unwrap().name.replace("/pools/", "/members/"),
@@ -291,7 +296,7 @@ impl Player {
     }
 
     /// Calls an RPC that answers with an operation, which is kept under the name of its request.
-    async fn operation(&mut self, name: &str, rpc: &str, role: Role, request: Vec<u8>) -> String {
+    pub(super) async fn operation(&mut self, name: &str, rpc: &str, role: Role, request: Vec<u8>) -> String {
         let mut made = None;
         let told = |operation: pb::Operation| made.insert(operation).actual_points.to_string();
         let answer = self.send(rpc, role, request, told).await;
@@ -299,12 +304,29 @@ impl Player {
         answer
     }
 
-    async fn ask<M: Message + Default>(&self, rpc: &str, role: Role, request: &impl Message, tell: impl FnOnce(M) -> String) -> String {
+    pub(super) async fn ask<M: Message + Default>(
+        &self,
+        rpc: &str,
+        role: Role,
+        request: &impl Message,
+        tell: impl FnOnce(M) -> String,
+    ) -> String {
         self.send(rpc, role, request.encode_to_vec(), tell).await
     }
 
     async fn send<M: Message + Default>(&self, rpc: &str, role: Role, request: Vec<u8>, tell: impl FnOnce(M) -> String) -> String {
-        match raw(&self.wires[&role], rpc, request).await {
+        self.send_to("PointsService", rpc, role, request, tell).await
+    }
+
+    pub(super) async fn send_to<M: Message + Default>(
+        &self,
+        service: &str,
+        rpc: &str,
+        role: Role,
+        request: Vec<u8>,
+        tell: impl FnOnce(M) -> String,
+    ) -> String {
+        match raw_of(&self.wires[&role], service, rpc, request).await {
             Ok(answer) => format!("{}{}", if replayed(&answer) { "again " } else { "" }, tell(M::decode(&answer.get_ref()[..]).unwrap())),
             Err(status) => told_refusal(&status),
         }

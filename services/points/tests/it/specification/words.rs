@@ -11,9 +11,11 @@ use rpc::wire::timestamp;
 use super::super::requests::*;
 
 /// Words that another one follows, anywhere behind the verb.
-const OPTIONS: [&str; 11] = ["as", "at", "for", "giving", "in", "known", "later", "of", "paid-by", "till", "to"];
+const OPTIONS: [&str; 17] = [
+    "as", "at", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "starts", "stock", "till", "tier", "to", "valid",
+];
 /// Words that stand alone, anywhere behind the verb.
-const FLAGS: [&str; 7] = ["EUR", "last", "never", "several", "sharing", "stars", "up-to"];
+const FLAGS: [&str; 8] = ["EUR", "last", "never", "restock", "several", "sharing", "stars", "up-to"];
 
 /// A call: its verb, what it is about in order, and the rest in any order.
 pub(super) struct Words<'a> {
@@ -136,7 +138,7 @@ fn number(text: &str) -> i64 {
 }
 
 /// `12.34` is 1234.
-fn fen(text: &str) -> i64 {
+pub(super) fn fen(text: &str) -> i64 {
     number(&text.replace('.', ""))
 }
 
