@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 /// A moment in whole microseconds since 1970-01-01T00:00:00Z.
@@ -52,6 +52,11 @@ impl Timestamp {
     /// The calendar day of this moment in a zone.
     pub fn date_in(self, zone: &Zone) -> Date {
         self.jiff().to_zoned(zone.0.clone()).date()
+    }
+
+    /// Calendar day and time of day of this moment in a zone.
+    pub fn wall_in(self, zone: &Zone) -> DateTime {
+        self.jiff().to_zoned(zone.0.clone()).datetime()
     }
 
     /// The time from `earlier` to this moment; zero when `earlier` is later.

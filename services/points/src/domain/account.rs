@@ -34,6 +34,8 @@ pub struct Account {
     pub reservations: Vec<Reservation>,
     /// Purchases ever recorded, those that earned nothing included.
     pub purchases: i64,
+    /// When the latest of them was made.
+    pub last_purchase_at: Option<Timestamp>,
     /// When the last entry was recorded.
     pub recorded_at: Timestamp,
     /// The member whose account took this one in: everything that names this one goes there.

@@ -8,8 +8,8 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    AccountId, Command, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool,
-    Refusal, Reservation, Source, Transfer, Wallet,
+    Account, AccountId, Command, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged,
+    Outcome, Pool, Refusal, Reservation, Source, Transfer, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -112,7 +112,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     }
     let (from, to) = (other.books.id, survivor.books.id);
     let purchases = other.books.account.purchases;
-    let let_go_at = other.books.account.let_go_at;
+    let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
     let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
     let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
     identities.push(Identity { account: from, member: other.member, came: None });
@@ -130,6 +130,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
             reason: merge.reason.clone(),
             identities: identities.clone(),
             purchases,
+            last_purchase_at,
             let_go_at,
             reservations,
         };

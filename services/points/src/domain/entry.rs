@@ -187,6 +187,8 @@ pub enum Source {
         identities: Vec<Identity>,
         /// Its purchases.
         purchases: i64,
+        /// When the last of them was made.
+        last_purchase_at: Option<Timestamp>,
         /// When it was let go last before.
         let_go_at: Option<Timestamp>,
         /// Its open reservations in this wallet, as they are afterwards.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kernel::{MemberId, Timestamp, Uuid};
 use rust_decimal::Decimal;
 
-use super::{AccountId, LotKey};
+use super::{AccountId, Birthday, LotKey};
 
 /// Whether a member may earn and redeem.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,6 +41,8 @@ pub struct Facts {
     pub status: MemberStatus,
     /// Tier intervals, newest knowledge.
     pub tiers: Vec<TierInterval>,
+    /// The day on which he was born, where it is known.
+    pub birthday: Option<Birthday>,
 }
 
 impl Facts {

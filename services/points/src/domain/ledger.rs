@@ -5,8 +5,9 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey,
-    MAIN_WALLET, MemberStatus, Outcome, Purchase, Refusal, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
+    Account, AccountId, Activity, Award, Basket, Buyer, Command, Ensure, Entry, EntryKind, Explanation, Facts, FrozenFacts, GivenUp, Known,
+    LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection, ReturnPolicy, RewardState,
+    Selection, Source, Stamp, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -75,18 +76,21 @@ impl<'a> Ledger<'a> {
 
     fn award(&mut self, award: &Award, known: &Known) -> Result<Outcome, Refusal> {
         let version = self.versions.at(self.stamp.occurred_at);
-        let facts = match award.member {
-            Some(_) => {
-                self.admit()?;
-                self.frozen_facts(version)
-            }
-            None => FrozenFacts { version: version.number, tier: String::new(), multiplier: Decimal::ONE, first_purchase: false },
-        };
+        if award.member.is_some() {
+            self.admit()?;
+        }
         let input = &award.purchase;
         if known.redemptions.len() != input.redemptions.len() {
             return Err(Refusal::RedemptionNotFound);
         }
-        let explanation = version.points_for(input.net, &facts)?;
+        let store = self.stamp.store.clone();
+        let PurchaseInput { net, lines, channel, .. } = input;
+        let basket = Basket { net: *net, whole_net: *net, lines, channel, store: &store, occurred_at: self.stamp.occurred_at };
+        let (facts, rejected) = match award.member {
+            Some(_) => self.frozen_facts(version, &basket)?,
+            None => (FrozenFacts::of_stranger(version.number), Vec::new()),
+        };
+        let explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
@@ -204,15 +208,20 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The tier with the greatest multiplier among those that held when the purchase was made.
-    fn frozen_facts(&self, version: &Version) -> FrozenFacts {
+    /// The tier with the greatest multiplier among those that held when the purchase was made, and the promotions that apply to it; with
+    /// those that do not.
+    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<(FrozenFacts, Vec<(Arc<str>, Rejection)>), Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
-        FrozenFacts {
+        let Account { purchases, last_purchase_at, .. } = *self.account;
+        let Selection { applied, rejected } = version.select(basket, &Buyer { facts: self.facts, purchases, last_purchase_at })?;
+        let facts = FrozenFacts {
             version: version.number,
             tier: best.map(|tier| tier.tier.clone()).unwrap_or_default(),
             multiplier: best.map_or(Decimal::ONE, |tier| tier.multiplier),
-            first_purchase: self.account.purchases == 0,
-        }
+            first_purchase: purchases == 0,
+            promotions: applied,
+        };
+        Ok((facts, rejected))
     }
 
     /// A posting that changes nothing yet, under the terms of now.

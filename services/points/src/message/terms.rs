@@ -6,10 +6,17 @@ use proto::common::calendar_period::Unit;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
+use super::promotions::promotions;
 use crate::domain::{Activation, Life, PointRounding, ReturnPolicy, Terms};
 
 /// Reads terms; the error is the field that is wrong and what it must be.
-pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'static str)> {
+pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (String, &'static str)> {
+    let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what))?;
+    Ok(Terms { promotions: promotions(&message.promotions)?, ..plain })
+}
+
+/// All but the promotions.
+fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     let told =
         |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
     let time = |field: &'static str, given: Option<&prost_types::Timestamp>| {
@@ -39,6 +46,7 @@ pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'stati
         life: life(message, told, time)?,
         remind_before: told("remind_before", message.remind_before.as_ref())?,
         activities: activities.collect(),
+        promotions: Vec::new(),
         return_policy: match message.return_policy() {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,

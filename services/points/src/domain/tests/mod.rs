@@ -7,6 +7,7 @@ mod merges;
 mod model;
 mod pending;
 mod pools;
+mod promotions;
 mod properties;
 mod refunds;
 mod sliding;
@@ -35,6 +36,7 @@ pub(super) fn terms() -> Terms {
         life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
         remind_before: None,
         activities: Vec::new(),
+        promotions: Vec::new(),
         tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,

@@ -23,6 +23,8 @@ struct StoredState {
     pool: Option<StoredPool>,
     #[prost(int64, optional, tag = "8")]
     let_go_at: Option<i64>,
+    #[prost(int64, optional, tag = "9")]
+    last_purchase_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -174,6 +176,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         recorded_at: account.recorded_at.as_micros(),
         merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
         let_go_at: account.let_go_at.map(Timestamp::as_micros),
+        last_purchase_at: account.last_purchase_at.map(Timestamp::as_micros),
         merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
@@ -192,6 +195,7 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         recorded_at: time(state.recorded_at),
         merged_into,
         let_go_at: state.let_go_at.map(time),
+        last_purchase_at: state.last_purchase_at.map(time),
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
     })

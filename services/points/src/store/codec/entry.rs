@@ -137,6 +137,8 @@ struct StoredMerge {
     reservations: Vec<StoredReservation>,
     #[prost(int64, optional, tag = "5")]
     let_go_at: Option<i64>,
+    #[prost(int64, optional, tag = "6")]
+    last_purchase_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -227,13 +229,16 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
         }),
         Source::Pooled { spender, reference } => StoredSource::Pooled(StoredCounterpart::of(*spender, reference)),
         Source::Transfer { member, reason } => StoredSource::Transfer(StoredCounterpart::of(*member, reason)),
-        Source::Merge { member, reason, identities, purchases, let_go_at, reservations } => StoredSource::Merge(StoredMerge {
-            counterpart: StoredCounterpart::of(*member, reason),
-            identities: identities.iter().map(StoredMergedIdentity::of).collect(),
-            purchases: *purchases,
-            let_go_at: let_go_at.map(Timestamp::as_micros),
-            reservations: reservations.iter().map(StoredReservation::of).collect(),
-        }),
+        Source::Merge { member, reason, identities, purchases, last_purchase_at, let_go_at, reservations } => {
+            StoredSource::Merge(StoredMerge {
+                counterpart: StoredCounterpart::of(*member, reason),
+                identities: identities.iter().map(StoredMergedIdentity::of).collect(),
+                purchases: *purchases,
+                last_purchase_at: last_purchase_at.map(Timestamp::as_micros),
+                let_go_at: let_go_at.map(Timestamp::as_micros),
+                reservations: reservations.iter().map(StoredReservation::of).collect(),
+            })
+        }
         Source::Unmerge { member, reason, account, purchases } => StoredSource::Unmerge(StoredUnmerge {
             counterpart: StoredCounterpart::of(*member, reason),
             account: account.0.as_bytes().to_vec(),
@@ -331,6 +336,7 @@ impl StoredEntry {
                 reason: merge.counterpart.reason.clone(),
                 identities: merge.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
                 purchases: merge.purchases,
+                last_purchase_at: merge.last_purchase_at.map(time),
                 let_go_at: merge.let_go_at.map(time),
                 reservations: merge.reservations.iter().cloned().map(StoredReservation::reservation).collect::<Result<_, _>>()?,
             },

@@ -2,7 +2,7 @@ use kernel::{MemberId, ProgramId};
 use persistence::Error;
 use prost::Message;
 
-use super::{StoredKey, corrupt, decimal, decode, time, uuid};
+use super::{StoredKey, corrupt, decimal, decode, shared, time, uuid};
 use crate::domain::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
 
 #[derive(Clone, PartialEq, Message)]
@@ -55,6 +55,8 @@ struct StoredPurchase {
     redeemed: i64,
     #[prost(int64, tag = "24")]
     given_back: i64,
+    #[prost(string, repeated, tag = "25")]
+    promotions: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -125,6 +127,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         redemptions: input.redemptions.iter().map(|id| id.as_bytes().to_vec()).collect(),
         redeemed: *redeemed,
         given_back: *given_back,
+        promotions: facts.promotions.iter().map(ToString::to_string).collect(),
     };
     stored.encode_to_vec()
 }
@@ -152,6 +155,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         tier: stored.tier,
         multiplier: decimal(&stored.multiplier)?,
         first_purchase: stored.first_purchase,
+        promotions: stored.promotions.into_iter().map(shared).collect(),
     };
     Ok(Purchase {
         program: ProgramId::parse(&stored.program).map_err(|_| corrupt("program of a purchase"))?,
