@@ -36,7 +36,7 @@ pub use ledger::Ledger;
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
-pub use pool::{ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
+pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use purchase::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
