@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::EntryKind;
 
 use super::lots::{Lot, LotKey, NEVER, Owner};
+use super::refused;
 use super::rules::{Rules, time, version_at};
+use crate::it::proof::calls::Refusal;
 
 /// Points set aside.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ pub(super) struct Change {
     /// Lots, the change of their points and of what is held of them.
     pub(super) lots: Vec<(LotKey, i64, i64)>,
     pub(super) owed: i64,
-    pub(super) given_up: Vec<(i64, i64)>,
+    pub(super) given_up: Vec<GivenUp>,
     /// From when it counts, where that is not when it happened.
     pub(super) effective: Option<i64>,
 }
@@ -79,11 +82,51 @@ impl Change {
     }
 }
 
+/// Points that a return gave up, since they had been spent in one of the accounts that were one by then.
+#[derive(Clone, Debug)]
+pub(super) struct GivenUp {
+    pub(super) at: i64,
+    /// Those accounts, first that in which they had been earned.
+    pub(super) of: Vec<Owner>,
+    pub(super) points: i64,
+}
+
+impl GivenUp {
+    fn is_like(&self, other: &GivenUp) -> bool {
+        (self.at, &self.of) == (other.at, &other.of)
+    }
+
+    /// The first of them that make up so many points, as changes.
+    pub(super) fn take<'a>(these: impl Iterator<Item = &'a GivenUp>, mut points: i64) -> Vec<GivenUp> {
+        let mut taken = Vec::new();
+        for known in these {
+            let part = points.min(known.points);
+            points -= part;
+            if part > 0 {
+                taken.push(GivenUp { points: -part, ..known.clone() });
+            }
+        }
+        taken
+    }
+}
+
+/// At so many moments points given up are kept apart.
+const GIVEN_UP_MAX: usize = 48;
+
+/// One of those who were taken in at once.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) owner: Owner,
+    /// Who had taken him in before, and when.
+    pub(super) came: Option<(Owner, i64)>,
+}
+
 /// An account that was taken in, with what it takes to let it go.
 #[derive(Clone, Debug)]
 pub(super) struct Merged {
     /// Its member last, and before him those whom he had taken in.
-    pub(super) members: Vec<Owner>,
+    pub(super) members: Vec<Identity>,
+    pub(super) at: i64,
     pub(super) purchases: i64,
     pub(super) owed: i64,
     /// Lots of either that repaid what the other owed.
@@ -92,7 +135,7 @@ pub(super) struct Merged {
 
 impl Merged {
     pub(super) fn has(&self, member: &str) -> bool {
-        self.members.iter().any(|known| *known.member == *member)
+        self.members.iter().any(|known| *known.owner.member == *member)
     }
 }
 
@@ -100,8 +143,8 @@ impl Merged {
 #[derive(Clone, Default, Debug)]
 pub(super) struct Pool {
     pub(super) members: Vec<PoolMember>,
-    /// When each first brought points.
-    pub(super) brought: Vec<(Owner, i64)>,
+    /// What each has brought and not taken back, and when.
+    pub(super) brought: Vec<(Owner, i64, i64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -118,12 +161,17 @@ pub(crate) struct Account {
     pub(super) lots: BTreeMap<LotKey, Lot>,
     pub(super) holds: Vec<Hold>,
     pub(super) owed: i64,
-    /// What should have been taken back and had been spent, by the moment when it was given up.
-    pub(super) given_up: Vec<(i64, i64)>,
+    /// What should have been taken back and had been spent.
+    pub(super) given_up: Vec<GivenUp>,
     pub(super) purchases: i64,
     pub(super) recorded: i64,
     pub(super) merged_into: Option<Arc<str>>,
     pub(super) merged: Vec<Merged>,
+    /// What the ledger knows of its member, and how often that has changed.
+    pub(super) state: MemberState,
+    pub(super) facts: i64,
+    /// When it, or one that it took in, was let go last.
+    pub(super) let_go: Option<i64>,
     pub(super) pool: Option<Pool>,
 }
 
@@ -140,6 +188,9 @@ impl Account {
             recorded: 0,
             merged_into: None,
             merged: Vec::new(),
+            state: MemberState::Active,
+            facts: 0,
+            let_go: None,
             pool: None,
         }
     }
@@ -221,6 +272,15 @@ impl Account {
         }
     }
 
+    /// Who is blocked or has left neither earns nor spends.
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
+        match self.state {
+            MemberState::Blocked => Err(refused("MEMBER_BLOCKED")),
+            MemberState::Closed => Err(refused("MEMBER_CLOSED")),
+            MemberState::Active | MemberState::Unspecified => Ok(()),
+        }
+    }
+
     /// When the next entry is recorded.
     pub(super) fn next_record(&self, stamp: &Stamp) -> i64 {
         stamp.now.max(self.recorded + 1)
@@ -238,13 +298,7 @@ impl Account {
         self.lots.retain(|_, lot| lot.points > 0);
         self.owed += owed;
         assert!(self.owed >= 0, "the model repays more than is owed");
-        for (moment, points) in given_up {
-            match self.given_up.iter_mut().find(|known| known.0 == moment) {
-                Some(known) => known.1 += points,
-                None => self.given_up.push((moment, points)),
-            }
-        }
-        self.given_up.retain(|known| known.1 > 0);
+        self.change_given_up(given_up);
         self.recorded = self.next_record(stamp);
         let version = self.version() + 1;
         let entry = pb::Entry {
@@ -269,7 +323,7 @@ impl Account {
             reason: about.reason.clone(),
             approver: about.approver.clone(),
             program_version: if about.terms == 0 { String::new() } else { format!("{}/versions/{}", super::TEA, about.terms) },
-            fact_version: 0,
+            fact_version: self.facts,
             occur_time: Some(time(stamp.occurred)),
             effective_time: Some(time(effective.unwrap_or(stamp.occurred))),
             record_time: Some(time(self.recorded)),
@@ -280,6 +334,23 @@ impl Account {
             sliding_expire_time: None,
         };
         self.entries.push(Arc::new(entry));
+    }
+
+    fn change_given_up(&mut self, changes: Vec<GivenUp>) {
+        for change in changes {
+            match self.given_up.iter_mut().find(|known| known.is_like(&change)) {
+                Some(known) => known.points += change.points,
+                None => self.given_up.push(change),
+            }
+        }
+        self.given_up.retain(|known| known.points > 0);
+        // A list with an end: the oldest counts with the next of the same accounts.
+        while self.given_up.len() > GIVEN_UP_MAX {
+            let next = |index: usize| (index + 1..self.given_up.len()).find(|next| self.given_up[*next].of == self.given_up[index].of);
+            let Some((oldest, next)) = (0..self.given_up.len()).find_map(|index| Some((index, next(index)?))) else { return };
+            self.given_up[next].points += self.given_up[oldest].points;
+            self.given_up.remove(oldest);
+        }
     }
 
     /// Does what the clock brings, moment by moment; at one moment activations come first, then what has waited in vain, then

@@ -3,7 +3,7 @@
 use proto::points::EntryKind;
 use proto::points::terms::ReturnPolicy;
 
-use super::account::{About, Account, Change, Stamp};
+use super::account::{About, Account, Change, GivenUp, Merged, Stamp};
 use super::lots::{LotKey, Owner};
 use super::rules::{DAY, Rules, version_at};
 
@@ -14,6 +14,8 @@ pub(super) struct Redemption {
     pub(super) name: String,
     /// Whose account they were in.
     pub(super) owner: Owner,
+    /// Who spent them, where that is somebody else.
+    pub(super) spender: String,
     pub(super) lots: Vec<(LotKey, i64)>,
     pub(super) spent: i64,
     pub(super) refunded: i64,
@@ -30,7 +32,7 @@ impl Redemption {
 struct Alive {
     lots: Vec<(LotKey, i64)>,
     /// What had been given up and is taken after all.
-    given_up: Vec<(i64, i64)>,
+    given_up: Vec<GivenUp>,
     taken: i64,
     repaid: i64,
     lapsed: i64,
@@ -63,9 +65,9 @@ impl Account {
 
     /// Points of lots live on there; where that has lapsed, for the grace of the terms or not at all. Those that live are first what
     /// had been given up, and then repay what is owed.
-    fn come_alive(&self, rules: &[Rules], parts: &[(LotKey, i64)], given_up: &[(i64, i64)], at: i64) -> Alive {
+    fn come_alive(&self, rules: &[Rules], parts: &[(LotKey, i64)], given_up: &[&GivenUp], at: i64) -> Alive {
         let grace = version_at(rules, at).grace_days * DAY;
-        let (mut owed, mut missing) = (self.owed(), given_up.iter().map(|known| known.1).sum::<i64>());
+        let (mut owed, mut missing) = (self.owed(), given_up.iter().map(|known| known.points).sum::<i64>());
         let mut alive = Alive::default();
         for (key, points) in parts {
             let (lapsed, mut key) = (key.expires <= at, key.clone());
@@ -84,14 +86,7 @@ impl Account {
                 alive.lots.push((key, points - taken - repaid));
             }
         }
-        let mut left = alive.taken;
-        for (moment, points) in given_up {
-            let part = left.min(*points);
-            left -= part;
-            if part > 0 {
-                alive.given_up.push((*moment, -part));
-            }
-        }
+        alive.given_up = GivenUp::take(given_up.iter().copied(), alive.taken);
         alive
     }
 
@@ -109,8 +104,8 @@ impl Account {
                 (key, i64::try_from(lot.len()).expect("it was counted"))
             })
             .collect();
-        let own = spent.owner == self.owner;
-        let given_up: Vec<_> = self.given_up.iter().copied().filter(|(moment, _)| own && *moment > spent.spent).collect();
+        // What was given up because it had been spent is taken after all.
+        let given_up: Vec<_> = self.given_up.iter().filter(|known| known.at > spent.spent && known.of.contains(&spent.owner)).collect();
         let alive = self.come_alive(rules, &parts, &given_up, stamp.now);
         let lots = alive.lots.into_iter().map(|(key, points)| (key, points, 0));
         let change = Change { owed: -alive.repaid, given_up: alive.given_up, ..Change::of_lots(lots) };
@@ -126,7 +121,7 @@ impl Account {
         kind: EntryKind,
         about: &About,
         points: i64,
-        own: Option<&LotKey>,
+        (own, earned): (Option<&LotKey>, i64),
         (policy, cap): (ReturnPolicy, i64),
     ) -> [i64; 4] {
         let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
@@ -144,35 +139,65 @@ impl Account {
         }
         // What a reservation holds is there, only out of reach.
         let may_owe = match policy {
+            ReturnPolicy::OnlyPending | ReturnPolicy::Unspecified => 0,
+            // It may have been spent in the books of who had taken the account in, which do not know of this.
+            _ if self.let_go.is_some_and(|at| earned <= at) => left,
             ReturnPolicy::Unlimited if cap == 0 => left,
             ReturnPolicy::Unlimited => cap.max(self.held()) - self.owed(),
             ReturnPolicy::WithinBalance => self.held() - self.owed(),
-            ReturnPolicy::OnlyPending | ReturnPolicy::Unspecified => 0,
         };
         let owed = left.min(may_owe.max(0));
         let forgiven = left - owed;
         // By the terms what is not pending stays with the member; what was spent does not, should it come back.
-        let given_up = (policy != ReturnPolicy::OnlyPending && forgiven > 0).then(|| (self.next_record(stamp), forgiven));
+        let is_spent = policy != ReturnPolicy::OnlyPending && forgiven > 0;
+        let given_up = is_spent.then(|| GivenUp { at: self.next_record(stamp), of: self.one_with(stamp, earned), points: forgiven });
         self.post(stamp, kind, about, Change { owed, given_up: given_up.into_iter().collect(), ..Change::of_lots(lots) });
         [pending, active, owed, forgiven]
     }
 
-    /// Of what has come back from a pool, what was given up since the member first brought anything there is taken after all.
-    pub(super) fn take_after_all(&mut self, stamp: &Stamp, rules: &[Rules], returned: i64, brought: Option<i64>) {
-        let Some(brought) = brought else { return };
-        let (mut left, mut given_up) = (returned.min(self.active()), Vec::new());
-        for (moment, points) in self.given_up.iter().filter(|(moment, _)| *moment >= brought) {
-            let part = left.min(*points);
-            left -= part;
-            if part > 0 {
-                given_up.push((*moment, -part));
+    /// The accounts that are one here, first that in whose books something was earned.
+    fn one_with(&self, stamp: &Stamp, earned: i64) -> Vec<Owner> {
+        let named = self.merged.iter().find(|merged| merged.has(&stamp.presented)).and_then(|merged| merged.earned_in(stamp, earned));
+        let others = self.merged.iter().flat_map(|merged| &merged.members).map(|known| &known.owner);
+        let mut all: Vec<Owner> = std::iter::once(&self.owner).chain(others).cloned().collect();
+        if let Some(named) = named {
+            all.retain(|owner| *owner != named);
+            all.insert(0, named);
+        }
+        all
+    }
+
+    /// Of what has come back from a pool, told by when it was brought, what was given up since is taken after all, as far as it has not
+    /// repaid what was owed.
+    pub(super) fn take_after_all(&mut self, stamp: &Stamp, rules: &[Rules], by: &Owner, returned: Vec<(i64, i64)>) {
+        let arrived: i64 = self.entries.last().map_or(0, |entry| entry.lots.iter().map(|lot| lot.points_delta).sum());
+        let (mut left, mut open, mut given_up) = (arrived.min(self.active()), self.given_up.clone(), Vec::new());
+        for (brought, points) in returned {
+            // Point by point, each against the first that it can be.
+            for _ in 0..points.min(left) {
+                let Some(known) = open.iter_mut().find(|known| known.points > 0 && known.at > brought && known.of.contains(by)) else {
+                    break;
+                };
+                (known.points, left) = (known.points - 1, left - 1);
+                given_up.push(GivenUp { points: -1, ..known.clone() });
             }
         }
-        let taken: i64 = -given_up.iter().map(|known| known.1).sum::<i64>();
+        let taken: i64 = -given_up.iter().map(|known| known.points).sum::<i64>();
         if taken > 0 {
             let lots = self.take(taken).into_iter().map(|(key, part)| (key, -part, 0));
             let about = About { terms: version_at(rules, stamp.now).number, ..About::default() };
             self.post(stamp, EntryKind::Clawback, &about, Change { given_up, ..Change::of_lots(lots) });
         }
+    }
+}
+
+impl Merged {
+    /// In whose books the named member earned something then; `None` when it was in those of who has them all now.
+    fn earned_in(&self, stamp: &Stamp, earned: i64) -> Option<Owner> {
+        let mut known = self.members.iter().find(|known| *known.owner.member == *stamp.presented)?;
+        while let Some((into, _)) = known.came.as_ref().filter(|(_, at)| *at < earned) {
+            known = self.members.iter().find(|outer| outer.owner == *into)?;
+        }
+        (known.came.is_some() || earned <= self.at).then(|| known.owner.clone())
     }
 }

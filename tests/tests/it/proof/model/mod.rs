@@ -17,6 +17,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use persistence::{Keyring, RequestKey};
 use prost::Message;
+use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::reservation::State;
 use tonic::Code;
@@ -147,6 +148,13 @@ impl World {
     /// What `GetOperation` tells of a request.
     pub(crate) fn operation(&self, request_id: &str) -> Option<&Arc<pb::Operation>> {
         self.requests.get(request_id)?.operation.as_ref()
+    }
+
+    /// Learns the state of a member. What is no news is not counted.
+    pub(crate) fn learn(&mut self, member: &str, state: MemberState) {
+        let mut account = (*self.account(member)).clone();
+        (account.state, account.facts) = (state, account.facts + i64::from(account.state != state));
+        self.accounts.insert(member.into(), Arc::new(account));
     }
 
     /// The points of all accounts, less what they owe.
