@@ -7,7 +7,7 @@ use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::EntryKind;
 
-use super::lots::{Lot, LotKey, NEVER, Owner};
+use super::lots::{Lot, LotKey, NEVER, Owner, SLIDING};
 use super::refused;
 use super::rules::{Rules, time, version_at};
 use crate::it::proof::calls::Refusal;
@@ -72,6 +72,8 @@ pub(super) struct Change {
     pub(super) lots: Vec<(LotKey, i64, i64)>,
     pub(super) owed: i64,
     pub(super) given_up: Vec<GivenUp>,
+    /// Until when sliding lots live because of it, where that is told by another account.
+    pub(super) slides: Option<i64>,
     /// From when it counts, where that is not when it happened.
     pub(super) effective: Option<i64>,
 }
@@ -131,6 +133,8 @@ pub(super) struct Merged {
     pub(super) owed: i64,
     /// Lots of either that repaid what the other owed.
     pub(super) repaid: Vec<(LotKey, i64)>,
+    /// Until when sliding lots would live if the two had stayed apart: the survivor's and the other's.
+    pub(super) apart: [Option<i64>; 2],
 }
 
 impl Merged {
@@ -157,9 +161,13 @@ pub(super) struct PoolMember {
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(super) owner: Owner,
+    rules: Arc<Vec<Rules>>,
     pub(crate) entries: Vec<Arc<pb::Entry>>,
     pub(super) lots: BTreeMap<LotKey, Lot>,
     pub(super) holds: Vec<Hold>,
+    /// Until when sliding lots live, and when they lapsed last before the member did something again.
+    pub(super) slides_until: Option<i64>,
+    pub(super) slid: Option<i64>,
     pub(super) owed: i64,
     /// What should have been taken back and had been spent.
     pub(super) given_up: Vec<GivenUp>,
@@ -176,9 +184,12 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(super) fn of(member: &str) -> Account {
+    pub(super) fn of(member: &str, rules: &Arc<Vec<Rules>>) -> Account {
         Account {
             owner: Owner::new(member),
+            rules: rules.clone(),
+            slides_until: None,
+            slid: None,
             entries: Vec::new(),
             lots: BTreeMap::new(),
             holds: Vec::new(),
@@ -212,6 +223,19 @@ impl Account {
         self.merged.iter().any(|merged| merged.has(member))
     }
 
+    /// When a lot lapses here.
+    pub(super) fn lapses(&self, key: &LotKey) -> i64 {
+        key.lapses(self.slides_until)
+    }
+
+    /// The lots in the order in which they are spent: those that slide stand where their moment is, behind what lapses with them.
+    pub(super) fn in_order(&self) -> Vec<(&LotKey, &Lot)> {
+        let mut lots: Vec<_> = self.lots.iter().collect();
+        let slides_until = self.slides_until.unwrap_or(SLIDING);
+        lots.sort_by_key(|(key, _)| if key.expires == SLIDING { (slides_until, 1) } else { (key.expires, 0) });
+        lots
+    }
+
     fn sum(&self, of: impl Fn(&LotKey, &Lot) -> i64) -> i64 {
         self.lots.iter().map(|(key, lot)| of(key, lot)).sum()
     }
@@ -239,17 +263,17 @@ impl Account {
 
     /// Moments at which something changes by itself.
     pub(crate) fn due_times(&self) -> impl Iterator<Item = i64> {
-        let of_lot = |key: &LotKey| {
+        let of_lot = move |key: &LotKey| {
             let cancelled = key.gate().and_then(|gate| gate.cancelled);
-            [key.opens(), cancelled, Some(key.expires)].into_iter().flatten()
+            [key.opens(), cancelled, Some(self.lapses(key))].into_iter().flatten()
         };
         self.lots.keys().flat_map(of_lot).chain(self.holds.iter().map(|hold| hold.until))
     }
 
     pub(super) fn balance(&self, now: i64, with_lots: bool) -> pb::Balance {
-        let free = |wanted: i64| self.sum(|key, lot| if key.is_open() && key.expires == wanted { lot.free() } else { 0 });
-        let mut spendable = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
-        let expires = spendable.next().map(|(key, _)| key.expires).filter(|at| *at != NEVER);
+        let free = |wanted: i64| self.sum(|key, lot| if key.is_open() && self.lapses(key) == wanted { lot.free() } else { 0 });
+        let spendable = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
+        let expires = spendable.map(|(key, _)| self.lapses(key)).min().filter(|at| *at != NEVER);
         let activates = self.lots.keys().filter_map(LotKey::opens).min();
         let wallet = pb::WalletBalance {
             wallet: "points".to_owned(),
@@ -261,7 +285,7 @@ impl Account {
             next_expire_points: expires.map_or(0, free),
             next_activate_time: activates.map(time),
             next_activate_points: self.sum(|key, lot| if activates.is_some() && key.opens() == activates { lot.points } else { 0 }),
-            lots: self.lots.iter().filter(|_| with_lots).map(|(key, lot)| key.told(lot)).collect(),
+            lots: self.in_order().into_iter().filter(|_| with_lots).map(|(key, lot)| key.told(lot, self.slides_until)).collect(),
         };
         pb::Balance {
             member: self.member().to_owned(),
@@ -288,7 +312,8 @@ impl Account {
 
     /// Writes an entry: lots change, and what is owed.
     pub(super) fn post(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, change: Change) {
-        let Change { lots, owed, given_up, effective } = change;
+        let slides = change.slides.or_else(|| self.kept_alive_until(stamp, kind, &change));
+        let Change { lots, owed, given_up, effective, slides: _ } = change;
         for (key, points, held) in &lots {
             let lot = self.lots.entry(key.clone()).or_default();
             lot.points += points;
@@ -300,6 +325,9 @@ impl Account {
         assert!(self.owed >= 0, "the model repays more than is owed");
         self.change_given_up(given_up);
         self.recorded = self.next_record(stamp);
+        if let Some(until) = slides {
+            self.slide(stamp, kind, until);
+        }
         let version = self.version() + 1;
         let entry = pb::Entry {
             name: format!("{}/entries/{version}", self.member()),
@@ -331,9 +359,37 @@ impl Account {
             presented_member: stamp.presented.clone(),
             activity: about.activity.clone(),
             redemption: about.redemption.clone(),
-            sliding_expire_time: None,
+            sliding_expire_time: slides.map(time),
         };
         self.entries.push(Arc::new(entry));
+    }
+
+    /// What a member does keeps his sliding lots alive, and so does the first of them that he is given.
+    fn kept_alive_until(&self, stamp: &Stamp, kind: EntryKind, change: &Change) -> Option<i64> {
+        use EntryKind::{Activate, Activity, Adjust, Award, Capture, Redeem, Reward};
+        let effective = change.effective.unwrap_or(stamp.occurred);
+        let moves = match kind {
+            Award | Activity | Redeem | Capture => true,
+            Adjust | Reward | Activate => {
+                let comes = change.lots.iter().any(|(key, points, _)| *points > 0 && key.expires == SLIDING);
+                comes && self.slides_until.is_none_or(|until| until <= effective)
+            }
+            _ => false,
+        };
+        version_at(&self.rules, effective).slides_until(effective).filter(|_| moves)
+    }
+
+    fn slide(&mut self, stamp: &Stamp, kind: EntryKind, until: i64) {
+        if matches!(kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn) {
+            self.slides_until = Some(until);
+            return;
+        }
+        self.slid = self.slides_until.filter(|until| *until <= self.recorded).or(self.slid);
+        self.slides_until = self.slides_until.max(Some(until));
+        for merged in &mut self.merged {
+            let side = usize::from(merged.has(&stamp.presented));
+            merged.apart[side] = merged.apart[side].max(Some(until));
+        }
     }
 
     fn change_given_up(&mut self, changes: Vec<GivenUp>) {
@@ -364,7 +420,9 @@ impl Account {
             let in_vain = self.lots.keys().filter_map(cancelled).min().unwrap_or(NEVER);
             let ends = self.holds.iter().map(|hold| hold.until).min().unwrap_or(NEVER);
             let free = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
-            let lapses = free.map(|(key, _)| key.expires).min().unwrap_or(NEVER);
+            let held_and_slides = self.lots.iter().any(|(key, lot)| key.expires == SLIDING && lot.held > 0);
+            let slides = self.slides_until.filter(|_| held_and_slides);
+            let lapses = free.map(|(key, _)| self.lapses(key)).chain(slides).min().unwrap_or(NEVER);
             let moment = opens.min(in_vain).min(ends).min(lapses);
             if moment > now {
                 return ended;
@@ -400,11 +458,38 @@ impl Account {
 
     /// Takes out what has lapsed by a moment and is not held.
     pub(super) fn lapse(&mut self, stamp: &Stamp, moment: i64) {
-        let lapsed =
-            |(key, lot): (&LotKey, &Lot)| (key.is_open() && key.expires <= moment && lot.free() > 0).then(|| (key.clone(), -lot.free(), 0));
-        while let Some(change) = self.lots.iter().find_map(lapsed) {
-            let effective = Some(change.0.expires);
+        self.end_sliding_of_held(stamp, moment);
+        loop {
+            let due = |(key, lot): &(&LotKey, &Lot)| key.is_open() && self.lapses(key) <= moment && lot.free() > 0;
+            let Some((key, lot)) = self.in_order().into_iter().find(due) else { return };
+            let (effective, change) = (Some(self.lapses(key)), (key.clone(), -lot.free(), 0));
             self.post(stamp, EntryKind::Expire, &About::default(), Change { effective, ..Change::of_lots([change]) });
+        }
+    }
+
+    /// What is held when the others lapse stays, and slides no more.
+    fn end_sliding_of_held(&mut self, stamp: &Stamp, moment: i64) {
+        let Some(until) = self.slides_until.filter(|until| *until <= moment) else { return };
+        let held = self.lots.iter().filter(|(key, lot)| key.expires == SLIDING && lot.held > 0);
+        let moved: Vec<_> = held.map(|(key, lot)| (key.clone(), LotKey { expires: until, ..key.clone() }, lot.held)).collect();
+        if !moved.is_empty() {
+            let pairs = moved.iter().flat_map(|(from, to, held)| [(from.clone(), -held, -held), (to.clone(), *held, *held)]);
+            let change = Change { effective: Some(until), ..Change::of_lots(pairs) };
+            self.post(stamp, EntryKind::Expiry, &About::default(), change);
+            self.move_held(&moved);
+        }
+    }
+
+    /// What is held stays held in the lots where it is now.
+    pub(super) fn move_held(&mut self, moved: &[(LotKey, LotKey, i64)]) {
+        for hold in &mut self.holds {
+            for (key, held) in std::mem::take(&mut hold.parts) {
+                let key = moved.iter().find(|(from, _, _)| *from == key).map_or(key, |(_, to, _)| to.clone());
+                match hold.parts.iter_mut().find(|part| part.0 == key) {
+                    Some(part) => part.1 += held,
+                    None => hold.parts.push((key, held)),
+                }
+            }
         }
     }
 
@@ -416,7 +501,8 @@ impl Account {
 
     /// Adds points. What is spendable at once and alive repays what is owed.
     pub(super) fn credit(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, key: LotKey, points: i64) {
-        let repaid = if key.is_open() && key.expires > stamp.now { points.min(self.owed) } else { 0 };
+        let slides_until = self.slides_until.max(version_at(&self.rules, stamp.occurred).slides_until(stamp.occurred));
+        let repaid = if key.is_open() && key.lapses(slides_until) > stamp.now { points.min(self.owed) } else { 0 };
         let lots = (points > repaid).then_some((key, points - repaid, 0));
         self.post(stamp, kind, about, Change { owed: -repaid, ..Change::of_lots(lots) });
     }
@@ -429,7 +515,7 @@ impl Account {
     /// The same out of some of the lots.
     pub(super) fn take_where(&self, mut points: i64, admits: impl Fn(&LotKey) -> bool) -> Vec<(LotKey, i64)> {
         let mut taken = Vec::new();
-        for (key, lot) in self.lots.iter().filter(|(key, _)| key.is_open() && admits(key)) {
+        for (key, lot) in self.in_order().into_iter().filter(|(key, _)| key.is_open() && admits(key)) {
             let part = points.min(lot.free());
             if part > 0 {
                 taken.push((key.clone(), part));

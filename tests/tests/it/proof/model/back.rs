@@ -4,7 +4,7 @@ use proto::points::EntryKind;
 use proto::points::terms::ReturnPolicy;
 
 use super::account::{About, Account, Change, GivenUp, Merged, Stamp};
-use super::lots::{LotKey, Owner};
+use super::lots::{LotKey, Owner, SLIDING};
 use super::rules::{DAY, Rules, version_at};
 
 /// Points that were spent.
@@ -70,13 +70,13 @@ impl Account {
         let (mut owed, mut missing) = (self.owed(), given_up.iter().map(|known| known.points).sum::<i64>());
         let mut alive = Alive::default();
         for (key, points) in parts {
-            let (lapsed, mut key) = (key.expires <= at, key.clone());
+            let (lapsed, mut key) = (self.lapses(key) <= at, key.clone());
             if lapsed && grace > 0 {
                 key.expires = at + grace;
             }
             // In a pool everybody's points stay told apart, elsewhere those of who has been taken in.
             key.origin = key.origin.filter(|origin| self.pool.is_some() || self.has_merged(&origin.member));
-            let dead = key.expires <= at;
+            let dead = self.lapses(&key) <= at;
             let taken = if dead { 0 } else { missing.min(*points) };
             let repaid = if dead { 0 } else { owed.min(points - taken) };
             (missing, owed) = (missing - taken, owed - repaid);
@@ -100,7 +100,11 @@ impl Account {
             .chunk_by(|one, other| one == other)
             .map(|lot| {
                 let key = &spent.lots[lot[0]].0;
-                let key = if spent.owner == self.owner { key.clone() } else { key.moved(&spent.owner, &self.owner) };
+                let mut key = if spent.owner == self.owner { key.clone() } else { key.moved(&spent.owner, &self.owner) };
+                // What would have lapsed since stays lapsed, whatever the member did afterwards.
+                if let Some(slid) = self.slid.filter(|slid| spent.owner == self.owner && key.expires == SLIDING && spent.spent < *slid) {
+                    key.expires = slid;
+                }
                 (key, i64::try_from(lot.len()).expect("it was counted"))
             })
             .collect();
@@ -125,7 +129,7 @@ impl Account {
         (policy, cap): (ReturnPolicy, i64),
     ) -> [i64; 4] {
         let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
-        let mut order: Vec<LotKey> = self.lots.keys().cloned().collect();
+        let mut order: Vec<LotKey> = self.in_order().into_iter().map(|(key, _)| key.clone()).collect();
         order.sort_by_key(|key| (!is_own(key), !is_own(key) && !key.is_open()));
         let (mut left, mut pending, mut active, mut lots) = (points, 0, 0, Vec::new());
         for key in order {

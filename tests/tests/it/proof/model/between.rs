@@ -91,7 +91,7 @@ impl Desk<'_> {
             let repaid = if key.is_open() { owed.min(*points) } else { 0 };
             owed -= repaid;
             if *points > repaid {
-                arriving.push((key.given(origin.clone()), points - repaid, 0));
+                arriving.push((key.given(origin.clone(), self.first.slides_until), points - repaid, 0));
             }
         }
         let about = self.about(reason);
@@ -123,7 +123,9 @@ impl Desk<'_> {
         self.second.post(&stamp, EntryKind::MergeOut, &about_second, Change { owed: -owed, given_up: gone, ..Change::of_lots(out) });
         self.second.merged_into = Some(to.member.clone());
         let arriving = lots.iter().map(|(key, points, held)| (key.moved(&from, &to), *points, *held));
-        self.first.post(self.stamp, EntryKind::MergeIn, &about_first, Change { owed, given_up, ..Change::of_lots(arriving) });
+        let apart = [self.first.slides_until, self.second.slides_until];
+        let change = Change { owed, given_up, slides: apart[1], ..Change::of_lots(arriving) };
+        self.first.post(self.stamp, EntryKind::MergeIn, &about_first, change);
         let at = self.first.recorded;
         self.first.let_go = self.first.let_go.max(self.second.let_go);
         for mut hold in holds {
@@ -136,7 +138,7 @@ impl Desk<'_> {
         let came_before = |(known, at): (Identity, i64)| Identity { came: known.came.or_else(|| Some((from.clone(), at))), ..known };
         let mut members: Vec<Identity> = nested.map(came_before).collect();
         members.push(Identity { owner: from, came: None });
-        self.first.merged.push(Merged { members, at, purchases, owed, repaid });
+        self.first.merged.push(Merged { members, at, purchases, owed, repaid, apart });
         Ok(())
     }
 
@@ -162,11 +164,11 @@ impl Desk<'_> {
         let his_own = self.first.given_up.iter().filter(|known| merged.has(&known.of[0].member));
         let given_up: Vec<GivenUp> = his_own.cloned().collect();
         let gone = given_up.iter().map(|known| GivenUp { points: -known.points, ..known.clone() }).collect();
-        let change = Change { owed: sum(&lent) - owed, given_up: gone, ..Change::of_lots(out) };
+        let change = Change { owed: sum(&lent) - owed, given_up: gone, slides: merged.apart[0], ..Change::of_lots(out) };
         self.first.post(self.stamp, EntryKind::UnmergeOut, &about_first, change);
         self.first.purchases -= merged.purchases;
         let back = his.iter().chain(&lent).map(|(key, points)| (key.moved(&from, &to), *points, 0));
-        let change = Change { owed: sum(&borrowed) + owed, given_up, ..Change::of_lots(back) };
+        let change = Change { owed: sum(&borrowed) + owed, given_up, slides: merged.apart[1], ..Change::of_lots(back) };
         self.second.post(&stamp, EntryKind::UnmergeIn, &about_second, change);
         self.second.let_go = Some(self.second.recorded);
         self.second.purchases = merged.purchases;
@@ -200,7 +202,7 @@ impl Desk<'_> {
         let Some(pool) = self.first.pool.clone() else { return Err(not_found("POOL_NOT_FOUND")) };
         let leaver = Owner::new(named);
         let is_known = pool.members.iter().any(|known| known.owner == leaver);
-        let lots = self.first.lots.iter().filter(|(key, lot)| key.origin.as_ref() == Some(&leaver) && lot.free() > 0);
+        let lots = self.first.in_order().into_iter().filter(|(key, lot)| key.origin.as_ref() == Some(&leaver) && lot.free() > 0);
         let lots: Vec<_> = lots.map(|(key, lot)| (key.clone(), lot.free())).collect();
         if !is_known && lots.is_empty() {
             return Err(refused("NOT_IN_POOL"));

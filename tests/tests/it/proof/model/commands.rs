@@ -363,8 +363,12 @@ impl World {
         };
         let by = request.lapse_by_time.as_ref().map_or(NEVER, micros);
         let (mut lots, mut moved) = (Vec::new(), Vec::new());
-        for (key, lot) in account.lots.iter().filter(|(key, _)| key.gate().is_none() && key.expires != NEVER && key.expires <= by) {
-            let to = LotKey { expires: later(key.expires), ..key.clone() };
+        for (key, lot) in account.in_order() {
+            let old = account.lapses(key);
+            if key.gate().is_some() || old == NEVER || old > by {
+                continue;
+            }
+            let to = LotKey { expires: later(old), ..key.clone() };
             if to != *key {
                 lots.extend([(key.clone(), -lot.points, -lot.held), (to.clone(), lot.points, lot.held)]);
                 moved.push((key.clone(), to, lot.points));
@@ -376,16 +380,7 @@ impl World {
         let (reason, approver) = (request.reason.clone(), request.approver.clone());
         let about = About { reason, approver, terms: version_at(&self.rules, stamp.now).number, ..About::default() };
         account.post(stamp, EntryKind::Expiry, &about, Change::of_lots(lots));
-        // What is held stays held in the lots where it is now.
-        for hold in &mut account.holds {
-            for (key, held) in std::mem::take(&mut hold.parts) {
-                let key = moved.iter().find(|(from, _, _)| *from == key).map_or(key, |(_, to, _)| to.clone());
-                match hold.parts.iter_mut().find(|part| part.0 == key) {
-                    Some(part) => part.1 += held,
-                    None => hold.parts.push((key, held)),
-                }
-            }
-        }
+        account.move_held(&moved);
         done(Kind::SetExpiry, moved.iter().map(|lot| lot.2).sum())
     }
 

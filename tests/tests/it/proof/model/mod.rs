@@ -121,7 +121,7 @@ impl World {
     }
 
     pub(crate) fn account(&self, member: &str) -> Arc<Account> {
-        self.accounts.get(member).cloned().unwrap_or_else(|| Arc::new(Account::of(member)))
+        self.accounts.get(member).cloned().unwrap_or_else(|| Arc::new(Account::of(member, &self.rules)))
     }
 
     /// Who has this member's account, through all merges.

@@ -5,7 +5,7 @@ use proto::points::EntryKind;
 use tonic::Code;
 
 use super::account::{About, Account, Stamp};
-use super::lots::{LotKey, NEVER, Opening, Owner};
+use super::lots::{LotKey, Opening, Owner};
 use super::rules::{Rules, micros, time, version_at, yuan};
 use super::{Purchase, Redemption, World, purchase_name, refused};
 use crate::it::proof::calls::Refusal;
@@ -41,7 +41,7 @@ impl World {
             program_version: format!("{TEA}/versions/{}", rules.number),
             tier: String::new(),
             activate_time: lot.as_ref().and_then(LotKey::opens).map(time),
-            expire_time: lot.as_ref().filter(|lot| lot.expires != NEVER).map(|lot| time(lot.expires)),
+            expire_time: lot.as_ref().and_then(LotKey::expire_time),
             first_purchase: member.is_some() && account.purchases == 0,
         });
         let recorded = if member.is_some() { account.next_record(stamp) } else { stamp.now };

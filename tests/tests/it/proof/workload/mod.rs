@@ -137,6 +137,7 @@ impl Planner {
                 Activation::On("delivered", 1),
             ]),
             expire_days: self.one_of(&[0, 1, 2, 4]),
+            slides: self.percent(35),
             expire_at_midnight: self.percent(50),
             policy: self.one_of(&[
                 ReturnPolicy::Unlimited,
