@@ -3,7 +3,8 @@
 use proto::points::EntryKind;
 use proto::points::terms::ReturnPolicy;
 
-use super::account::{About, Account, Change, GivenUp, Merged, Stamp};
+use super::account::{About, Account, Change, Stamp};
+use super::given_up::GivenUp;
 use super::lots::{LotKey, Owner, SLIDING};
 use super::rules::{DAY, Rules, version_at};
 
@@ -157,51 +158,5 @@ impl Account {
         let given_up = is_spent.then(|| GivenUp { at: self.next_record(stamp), of: self.one_with(stamp, earned), points: forgiven });
         self.post(stamp, kind, about, Change { owed, given_up: given_up.into_iter().collect(), ..Change::of_lots(lots) });
         [pending, active, owed, forgiven]
-    }
-
-    /// The accounts that are one here, first that in whose books something was earned.
-    fn one_with(&self, stamp: &Stamp, earned: i64) -> Vec<Owner> {
-        let named = self.merged.iter().find(|merged| merged.has(&stamp.presented)).and_then(|merged| merged.earned_in(stamp, earned));
-        let others = self.merged.iter().flat_map(|merged| &merged.members).map(|known| &known.owner);
-        let mut all: Vec<Owner> = std::iter::once(&self.owner).chain(others).cloned().collect();
-        if let Some(named) = named {
-            all.retain(|owner| *owner != named);
-            all.insert(0, named);
-        }
-        all
-    }
-
-    /// Of what has come back from a pool, told by when it was brought, what was given up since is taken after all, as far as it has not
-    /// repaid what was owed.
-    pub(super) fn take_after_all(&mut self, stamp: &Stamp, rules: &[Rules], by: &Owner, returned: Vec<(i64, i64)>) {
-        let arrived: i64 = self.entries.last().map_or(0, |entry| entry.lots.iter().map(|lot| lot.points_delta).sum());
-        let (mut left, mut open, mut given_up) = (arrived.min(self.active()), self.given_up.clone(), Vec::new());
-        for (brought, points) in returned {
-            // Point by point, each against the first that it can be.
-            for _ in 0..points.min(left) {
-                let Some(known) = open.iter_mut().find(|known| known.points > 0 && known.at > brought && known.of.contains(by)) else {
-                    break;
-                };
-                (known.points, left) = (known.points - 1, left - 1);
-                given_up.push(GivenUp { points: -1, ..known.clone() });
-            }
-        }
-        let taken: i64 = -given_up.iter().map(|known| known.points).sum::<i64>();
-        if taken > 0 {
-            let lots = self.take(taken).into_iter().map(|(key, part)| (key, -part, 0));
-            let about = About { terms: version_at(rules, stamp.now).number, ..About::default() };
-            self.post(stamp, EntryKind::Clawback, &about, Change { given_up, ..Change::of_lots(lots) });
-        }
-    }
-}
-
-impl Merged {
-    /// In whose books the named member earned something then; `None` when it was in those of who has them all now.
-    fn earned_in(&self, stamp: &Stamp, earned: i64) -> Option<Owner> {
-        let mut known = self.members.iter().find(|known| *known.owner.member == *stamp.presented)?;
-        while let Some((into, _)) = known.came.as_ref().filter(|(_, at)| *at < earned) {
-            known = self.members.iter().find(|outer| outer.owner == *into)?;
-        }
-        (known.came.is_some() || earned <= self.at).then(|| known.owner.clone())
     }
 }

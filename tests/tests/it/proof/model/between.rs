@@ -4,7 +4,8 @@ use proto::points as pb;
 use proto::points::EntryKind;
 use tonic::Code;
 
-use super::account::{About, Account, Change, GivenUp, Identity, Merged, Pool, PoolMember, Stamp};
+use super::account::{About, Account, Change, Identity, Merged, Pool, PoolMember, Stamp};
+use super::given_up::GivenUp;
 use super::lots::{LotKey, Owner};
 use super::rules::{Rules, version_at};
 use super::{missing, refused};

@@ -4,7 +4,9 @@
 mod account;
 mod back;
 mod between;
+mod clock;
 mod commands;
+mod given_up;
 mod lots;
 mod reads;
 mod returns;
