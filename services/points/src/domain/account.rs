@@ -300,6 +300,7 @@ impl Account {
         match (&entry.source, &mut self.pool) {
             (Source::Pool { member, account, change }, pool) => pool.get_or_insert_default().evolve(*member, *account, *change),
             (_, Some(pool)) if entry.kind == EntryKind::TransferIn => pool.note_brought(entry),
+            (_, Some(pool)) if entry.kind == EntryKind::TransferOut => pool.note_taken_out(entry),
             _ => {}
         }
         self.evolve_reservations(entry);

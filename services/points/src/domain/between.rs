@@ -66,6 +66,11 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
     let out = from.books.spend(wallet, *points, |points| (-points, 0));
     let arrives = |key: &LotKey| LotKey { origin: giver.map(|(account, _)| account), ..key.given(sliding_until) };
+    if giver.is_some() {
+        // What is given up comes before this in the giver's books or after it, and the pool tells by its own.
+        from.books.comes_after = to.books.account.recorded_at;
+        to.books.comes_after = from.books.account.recorded_at;
+    }
     let named = giver.map_or(from.member, |(_, member)| member);
     hand_over(from, named, to, wallet, out, arrives, reason);
     Ok(Outcome::Transferred { points: *points })

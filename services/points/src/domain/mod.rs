@@ -37,7 +37,7 @@ pub use ledger::Ledger;
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
-pub use pool::{ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
+pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, DayPart, Gives, LineFilter, Promotion, Rejection, Selection};
 pub use purchase::{Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
 pub use refusal::Refusal;

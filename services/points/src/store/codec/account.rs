@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::Message;
 
 use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{Account, AccountId, Apart, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
+use crate::domain::{Account, AccountId, Apart, Brought, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -41,6 +41,8 @@ struct StoredBrought {
     account: Vec<u8>,
     #[prost(int64, tag = "2")]
     at: i64,
+    #[prost(int64, tag = "3")]
+    points: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -208,8 +210,12 @@ impl StoredPool {
             joined: known.joined,
             shares: known.shares,
         };
-        let brought = pool.brought.iter().map(|(account, at)| StoredBrought { account: account.0.as_bytes().to_vec(), at: at.as_micros() });
-        StoredPool { members: pool.members.iter().map(member).collect(), brought: brought.collect() }
+        let brought = |Brought { account, at, points }: &Brought| StoredBrought {
+            account: account.0.as_bytes().to_vec(),
+            at: at.as_micros(),
+            points: *points,
+        };
+        StoredPool { members: pool.members.iter().map(member).collect(), brought: pool.brought.iter().map(brought).collect() }
     }
 
     fn pool(self) -> Result<Pool, Error> {
@@ -217,7 +223,9 @@ impl StoredPool {
             let (account, member) = stored.identity.identity()?;
             Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares })
         };
-        let brought = |stored: StoredBrought| Ok((AccountId(uuid(&stored.account, "account in a pool")?), time(stored.at)));
+        let brought = |StoredBrought { account, at, points }: StoredBrought| {
+            Ok(Brought { account: AccountId(uuid(&account, "account in a pool")?), at: time(at), points })
+        };
         Ok(Pool {
             members: self.members.into_iter().map(member).collect::<Result<_, Error>>()?,
             brought: self.brought.into_iter().map(brought).collect::<Result<_, Error>>()?,
