@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
+use super::{Count, Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -45,6 +45,8 @@ pub struct Account {
     pub let_go_at: Option<Timestamp>,
     /// Accounts that this one took in.
     pub merged: Vec<Merged>,
+    /// What the member has got of what is limited.
+    pub counts: Vec<Count>,
     /// Who shares it, where it is a pool's.
     pub pool: Option<Pool>,
 }
@@ -303,6 +305,7 @@ impl Account {
             (_, Some(pool)) if entry.kind == EntryKind::TransferOut => pool.note_taken_out(entry),
             _ => {}
         }
+        self.evolve_counts(&entry.counted, entry.recorded_at);
         self.evolve_reservations(entry);
         self.evolve_identity(entry, slid_until);
         self.version = entry.version;

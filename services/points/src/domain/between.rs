@@ -8,7 +8,7 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    Account, AccountId, Command, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged,
+    Account, AccountId, Command, Count, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged,
     Outcome, Pool, Refusal, Reservation, Source, Transfer, Wallet,
 };
 
@@ -118,6 +118,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     let (from, to) = (other.books.id, survivor.books.id);
     let purchases = other.books.account.purchases;
     let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
+    let mut counts = other.books.account.counts.clone();
     let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
     let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
     identities.push(Identity { account: from, member: other.member, came: None });
@@ -141,6 +142,10 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         };
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
         let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
+        // With the first of the wallets.
+        survivor.books.counted = std::mem::take(&mut counts);
+        other.books.counted =
+            survivor.books.counted.iter().map(|count| Count { times: -count.times, points: -count.points, ..count.clone() }).collect();
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         let given_up = wallet.given_up.iter().map(GivenUp::gone).collect();
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up, ..posting });

@@ -5,9 +5,9 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, AccountId, Activity, Award, Basket, Buyer, Command, Ensure, Entry, EntryKind, Explanation, Facts, FrozenFacts, GivenUp, Known,
-    LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection, ReturnPolicy, RewardState,
-    Selection, Source, Stamp, Version, Versions, Wallet,
+    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Ensure, Entry, EntryKind, Explanation, Facts,
+    FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
+    ReturnPolicy, RewardState, Selection, Source, Stamp, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -21,6 +21,8 @@ pub struct Ledger<'a> {
     pub(super) entries: Vec<Entry>,
     /// Another account has entries up to here that come before what is posted in this one.
     pub(super) comes_after: Timestamp,
+    /// What the next entry counts.
+    pub(super) counted: Vec<Count>,
 }
 
 /// What an entry needs besides what the books know.
@@ -39,7 +41,7 @@ pub(super) struct Posting {
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
     pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
-        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN }
+        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN, counted: Vec::new() }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
@@ -91,6 +93,7 @@ impl<'a> Ledger<'a> {
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),
         };
         let explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
+        self.counted = version.counts(&explanation, self.stamp.occurred_at);
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
@@ -121,12 +124,16 @@ impl<'a> Ledger<'a> {
     fn activity(&mut self, activity: &Activity) -> Result<Outcome, Refusal> {
         self.admit()?;
         let version = self.versions.at(self.stamp.occurred_at);
-        let (name, points) = version
-            .terms
-            .activities
-            .iter()
-            .find(|(name, _)| *name == activity.activity)
-            .ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        let known = version.terms.activities.iter().find(|known| known.name == activity.activity);
+        let ActivityTerms { name, points, limit } =
+            known.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        if let Some(limit) = limit {
+            let (of, at): (Arc<str>, _) = (format!("activity:{name}").into(), self.stamp.occurred_at);
+            if limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *points) {
+                return Err(Refusal::ActivityLimit { activity: name.clone() });
+            }
+            self.counted = vec![limit.count(of, (1, *points), at, &version.zone)];
+        }
         let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
@@ -212,8 +219,9 @@ impl<'a> Ledger<'a> {
     /// those that do not.
     fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<(FrozenFacts, Vec<(Arc<str>, Rejection)>), Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
-        let Account { purchases, last_purchase_at, .. } = *self.account;
-        let Selection { applied, rejected } = version.select(basket, &Buyer { facts: self.facts, purchases, last_purchase_at })?;
+        let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
+        let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts };
+        let Selection { applied, rejected } = version.select(basket, &buyer)?;
         let facts = FrozenFacts {
             version: version.number,
             tier: best.map(|tier| tier.tier.clone()).unwrap_or_default(),
@@ -261,6 +269,7 @@ impl<'a> Ledger<'a> {
             lots,
             deficit_delta: deficit,
             given_up,
+            counted: std::mem::take(&mut self.counted),
             source,
             sliding_until,
             remind_at: None,

@@ -11,6 +11,7 @@ mod entry;
 mod given_up;
 mod known;
 mod ledger;
+mod limit;
 mod lot;
 mod merged;
 mod outcome;
@@ -34,16 +35,17 @@ pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
+pub use limit::{Count, Limit, LimitPeriod};
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
 pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, DayPart, Gives, LineFilter, Promotion, Rejection, Selection};
-pub use purchase::{Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
+pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
-pub use terms::{Activation, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use terms::{Activation, ActivityTerms, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kernel::{Timestamp, Zone};
 use rust_decimal::Decimal;
 
-use super::{Basket, Facts, Refusal, Version};
+use super::{Applied, Basket, Count, Facts, Limit, Refusal, Version};
 
 /// Extra points for purchases of which everything holds that it asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,6 +29,8 @@ pub struct Promotion {
     pub group: Option<String>,
     /// Higher goes first in the group.
     pub priority: i32,
+    /// The most that one member may get of it.
+    pub limit: Option<Limit>,
 }
 
 /// What a promotion gives.
@@ -130,6 +132,8 @@ pub enum Rejection {
     Spend,
     /// Less than a point.
     Nothing,
+    /// He has had all that he may get of it.
+    Limit,
     /// Another of its group went before it.
     Stacking,
 }
@@ -152,13 +156,15 @@ pub struct Buyer<'a> {
     pub purchases: i64,
     /// When the last of them was made.
     pub last_purchase_at: Option<Timestamp>,
+    /// What he has got of what is limited.
+    pub counts: &'a [Count],
 }
 
 /// The promotions that apply, in the order of the version, and those that were running and do not.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Selection {
-    /// Their ids.
-    pub applied: Vec<Arc<str>>,
+    /// With what the member could still get.
+    pub applied: Vec<Applied>,
     /// With their reasons.
     pub rejected: Vec<(Arc<str>, Rejection)>,
 }
@@ -171,24 +177,19 @@ impl Version {
         let mut candidates = Vec::new();
         for promotion in self.terms.promotions.iter().filter(|promotion| promotion.asks.is_running(basket.occurred_at)) {
             match promotion.judge(self, &moment, basket, buyer)? {
-                Ok(bonus) => candidates.push((promotion, bonus.granted)),
+                Ok((bonus, at_most)) => candidates.push((promotion, bonus.granted, at_most)),
                 Err(reason) => selection.rejected.push((promotion.id.clone(), reason)),
             }
         }
-        let goes_before = |(one, gives): &(&Promotion, i64), (other, others): &(&Promotion, i64)| {
-            one.group.is_some() && one.group == other.group && (one.priority, *gives) > (other.priority, *others)
-        };
-        for (index, candidate) in candidates.iter().enumerate() {
-            let is_alike = |other: &(&Promotion, i64)| {
-                candidate.0.group.is_some()
-                    && other.0.group == candidate.0.group
-                    && (other.0.priority, other.1) == (candidate.0.priority, candidate.1)
-            };
-            let is_beaten = candidates.iter().any(|other| goes_before(other, candidate)) || candidates[..index].iter().any(is_alike);
-            if is_beaten {
-                selection.rejected.push((candidate.0.id.clone(), Rejection::Stacking));
-            } else {
-                selection.applied.push(candidate.0.id.clone());
+        for (index, (promotion, gives, at_most)) in candidates.iter().enumerate() {
+            let is_beaten = candidates.iter().enumerate().any(|(place, (other, others, _))| {
+                // The first of those that are alike goes before the others.
+                let goes_before = (other.priority, *others, index) > (promotion.priority, *gives, place);
+                promotion.group.is_some() && other.group == promotion.group && place != index && goes_before
+            });
+            match is_beaten {
+                true => selection.rejected.push((promotion.id.clone(), Rejection::Stacking)),
+                false => selection.applied.push(Applied { id: promotion.id.clone(), at_most: *at_most }),
             }
         }
         Ok(selection)
@@ -217,23 +218,30 @@ impl Moment {
 }
 
 impl Promotion {
-    /// What it gives for a purchase, or why it gives nothing.
+    /// What it gives for a purchase, and what it may give, or why it gives nothing.
     fn judge(
         &self,
         version: &Version,
         moment: &Moment,
         basket: &Basket<'_>,
         buyer: &Buyer<'_>,
-    ) -> Result<Result<Bonus, Rejection>, Refusal> {
-        match self.asks.judge(moment, basket, buyer) {
-            Some(reason) => Ok(Err(reason)),
-            None => self.bonus(version, basket),
+    ) -> Result<Result<(Bonus, Option<i64>), Rejection>, Refusal> {
+        if let Some(reason) = self.asks.judge(moment, basket, buyer) {
+            return Ok(Err(reason));
         }
+        let mut at_most = None;
+        if let Some(limit) = self.limit {
+            at_most = limit.room(&format!("promotion:{}", self.id), buyer.counts, basket.occurred_at, &version.zone);
+            if at_most.is_none() {
+                return Ok(Err(Rejection::Limit));
+            }
+        }
+        Ok(self.bonus(version, basket, at_most)?.map(|bonus| (bonus, at_most)))
     }
 
     /// What it gives for what is left of a purchase that it applies to. Never more for less: fewer lines, fewer pieces or less net
     /// each give at most as many points.
-    pub fn bonus(&self, version: &Version, basket: &Basket<'_>) -> Result<Result<Bonus, Rejection>, Refusal> {
+    pub fn bonus(&self, version: &Version, basket: &Basket<'_>, at_most: Option<i64>) -> Result<Result<Bonus, Rejection>, Refusal> {
         let counted = match self.lines.counted(basket) {
             Some(counted) => counted,
             None => return Ok(Err(Rejection::Lines)),
@@ -245,7 +253,7 @@ impl Promotion {
             Gives::Points(points) => points,
             Gives::Multiplier(multiplier) => version.multiplied(version.base_points(counted)?, multiplier)?,
         };
-        let granted = self.points_max.map_or(desired, |max| desired.min(max));
+        let granted = self.points_max.into_iter().chain(at_most).fold(desired, i64::min);
         Ok(if granted > 0 { Ok(Bonus { desired, granted }) } else { Err(Rejection::Nothing) })
     }
 }

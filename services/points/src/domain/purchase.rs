@@ -67,8 +67,17 @@ pub struct FrozenFacts {
     pub multiplier: Decimal,
     /// It was the member's first.
     pub first_purchase: bool,
-    /// The promotions that applied, by id.
-    pub promotions: Vec<Arc<str>>,
+    /// The promotions that applied.
+    pub promotions: Vec<Applied>,
+}
+
+/// A promotion that applied to a purchase.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// Its id in the version.
+    pub id: Arc<str>,
+    /// The points that the member could still get of it then; `None` where it has no limit.
+    pub at_most: Option<i64>,
 }
 
 impl FrozenFacts {

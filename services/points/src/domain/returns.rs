@@ -2,8 +2,8 @@ use kernel::Timestamp;
 
 use super::ledger::Posting;
 use super::{
-    AccountId, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal,
-    Restored, ReturnPolicy, Source,
+    AccountId, Count, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId,
+    Refusal, Restored, ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -89,6 +89,10 @@ impl Ledger<'_> {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
             let own = (self.lot_now(before), before.recorded_at);
+            if before.facts.promotions.iter().any(|applied| applied.at_most.is_some()) {
+                let was = version.points_for(&before.basket(), &before.facts)?;
+                self.counted = went_back(&version.counts(&was, before.occurred_at), &version.counts(&explanation, before.occurred_at));
+            }
             taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
@@ -214,6 +218,15 @@ impl Purchase {
         };
         i64::try_from(i128::from(self.redeemed) * i128::from(left) / i128::from(whole)).expect("a part of an i64")
     }
+}
+
+/// By how much less is counted after a return than before.
+fn went_back(before: &[Count], after: &[Count]) -> Vec<Count> {
+    let change = |was: &Count| {
+        let (times, points) = after.iter().find(|count| count.of == was.of).map_or((0, 0), |count| (count.times, count.points));
+        Count { times: times - was.times, points: points - was.points, ..was.clone() }
+    };
+    before.iter().map(change).filter(|change| (change.times, change.points) != (0, 0)).collect()
 }
 
 fn take_lines(purchase: &mut Purchase, lines: &[(String, i64)]) -> Result<(), Refusal> {

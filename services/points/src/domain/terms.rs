@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Basket, Expiry, Facts, FrozenFacts, Gate, Gives, LotKey, Opening, Promotion, Refusal, Rejection};
+use super::{Applied, Basket, Count, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Promotion, Refusal, Rejection};
 
 /// How fractions of a point are rounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +60,17 @@ pub enum Life {
     WhileActive(Period, Rounding),
 }
 
+/// What an activity earns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ActivityTerms {
+    /// Its name.
+    pub name: String,
+    /// Points each time.
+    pub points: i64,
+    /// The most that one member may earn by it.
+    pub limit: Option<Limit>,
+}
+
 /// The rules of one version of a program.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Terms {
@@ -73,8 +84,8 @@ pub struct Terms {
     pub life: Life,
     /// How long before an expiry it is announced.
     pub remind_before: Option<Period>,
-    /// What is earned without a purchase, by the name of the activity.
-    pub activities: Vec<(String, i64)>,
+    /// What is earned without a purchase.
+    pub activities: Vec<ActivityTerms>,
     /// Extra points for purchases.
     pub promotions: Vec<Promotion>,
     /// What a return takes back.
@@ -151,9 +162,10 @@ impl Version {
         if facts.multiplier != Decimal::ONE {
             components.push(plain(format!("tier:{}", facts.tier), facts.multiplier, self.multiplied(base, facts.multiplier)?));
         }
-        for promotion in facts.promotions.iter().filter_map(|id| self.promotion(id)) {
+        for Applied { id, at_most } in &facts.promotions {
+            let Some(promotion) = self.promotion(id) else { continue };
             // What it asks for may have gone back.
-            let Ok(bonus) = promotion.bonus(self, basket)? else { continue };
+            let Ok(bonus) = promotion.bonus(self, basket, *at_most)? else { continue };
             components.push(Component {
                 source: format!("promotion:{}", promotion.id),
                 factor: if let Gives::Multiplier(multiplier) = promotion.gives { Some(multiplier) } else { None },
@@ -164,6 +176,15 @@ impl Version {
         }
         let points = components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)?;
         Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new() })
+    }
+
+    /// What of these points is limited, as it is counted.
+    pub(super) fn counts(&self, explanation: &Explanation, at: Timestamp) -> Vec<Count> {
+        let count = |part: &Component| {
+            let limit = self.promotion(part.source.strip_prefix("promotion:")?)?.limit?;
+            Some(limit.count(part.source.as_str().into(), (1, part.points), at, &self.zone))
+        };
+        explanation.components.iter().filter_map(count).collect()
     }
 
     /// The points of a net amount before everything that adds to them.

@@ -4,7 +4,7 @@ use kernel::Timestamp;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use crate::domain::{Asks, BirthdayWindow, DayPart, Gives, LineFilter, Promotion, Rejection};
+use crate::domain::{Asks, BirthdayWindow, DayPart, Gives, Limit, LimitPeriod, LineFilter, Promotion, Rejection};
 
 /// Reads the promotions of terms; the error is the field that is wrong and what it must be.
 pub(super) fn promotions(messages: &[pb::Promotion]) -> Result<Vec<Promotion>, (String, &'static str)> {
@@ -54,7 +54,27 @@ fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'stat
         points_max: (message.points_max > 0).then_some(message.points_max),
         group: (!message.stacking_group.is_empty()).then(|| message.stacking_group.clone()),
         priority: message.priority,
+        limit: message.member_limit.as_ref().map(limit).transpose().map_err(|what| ("member_limit", what))?,
     })
+}
+
+/// The most that one member may get.
+pub(super) fn limit(message: &pb::MemberLimit) -> Result<Limit, &'static str> {
+    use pb::member_limit::Period;
+    let max = |given: i64| (given > 0).then_some(given);
+    let (times_max, points_max) = (max(message.times_max), max(message.points_max));
+    if times_max.is_none() && points_max.is_none() {
+        return Err("must bound times, points or both");
+    }
+    let period = match message.period() {
+        Period::Unspecified => return Err("must name a period"),
+        Period::Ever => LimitPeriod::Ever,
+        Period::Day => LimitPeriod::Day,
+        Period::Week => LimitPeriod::Week,
+        Period::Month => LimitPeriod::Month,
+        Period::Year => LimitPeriod::Year,
+    };
+    Ok(Limit { times_max, points_max, period })
 }
 
 fn gives(given: Option<&pb::promotion::Gives>) -> Result<Gives, (&'static str, &'static str)> {
@@ -102,6 +122,7 @@ pub(super) fn rejected(id: &str, reason: Rejection) -> pb::RejectedPromotion {
         Rejection::Lines => Reason::Lines,
         Rejection::Spend => Reason::Spend,
         Rejection::Nothing => Reason::Nothing,
+        Rejection::Limit => Reason::Limit,
         Rejection::Stacking => Reason::Stacking,
     };
     pb::RejectedPromotion { promotion_id: id.to_owned(), reason: reason.into() }

@@ -1,9 +1,11 @@
 //! Promotions over the wire. What each kind gives is told in tables beside the rules.
 
+use futures::future::join_all;
 use proto::common::Role;
 use proto::events::event::Payload;
 use proto::events::{MemberChanged, MemberEnrolled, MemberState, TierChanged};
 use proto::points as pb;
+use proto::points::member_limit::Period;
 use proto::points::promotion::{Birthday, Gives};
 use proto::points::rejected_promotion::Reason;
 use rpc::wire::timestamp;
@@ -21,6 +23,9 @@ testkit::on_each_engine!(
     a_merge_keeps_when_the_member_came_last,
     a_bad_promotion_is_refused_by_its_field,
     strangers_have_no_promotions,
+    a_member_gets_no_more_than_the_limit,
+    many_at_once_get_no_more_than_the_limit,
+    an_activity_beyond_its_limit_is_refused,
 );
 
 fn points(id: &str, points: i64) -> pb::Promotion {
@@ -34,6 +39,10 @@ fn times(id: &str, multiplier: &str) -> pb::Promotion {
 fn of_category(category: &str, promotion: pb::Promotion) -> pb::Promotion {
     let lines = pb::LineFilter { categories: vec![category.to_owned()], ..pb::LineFilter::default() };
     pb::Promotion { lines: Some(lines), ..promotion }
+}
+
+fn limit(times_max: i64, points_max: i64, period: Period) -> Option<pb::MemberLimit> {
+    Some(pb::MemberLimit { times_max, points_max, period: period.into() })
 }
 
 fn promoting(promotions: &[pb::Promotion]) -> pb::Terms {
@@ -182,7 +191,7 @@ async fn a_merge_keeps_when_the_member_came_last(engine: TestEngine) {
 
 async fn a_bad_promotion_is_refused_by_its_field(engine: TestEngine) {
     let suite = Suite::start(engine).await;
-    let bad: [(&str, pb::Promotion); 15] = [
+    let bad: [(&str, pb::Promotion); 17] = [
         ("promotion_id", points("Double", 1)),
         ("promotion_id", points("", 1)),
         ("promotion_id", points("good", 1)),
@@ -197,6 +206,8 @@ async fn a_bad_promotion_is_refused_by_its_field(engine: TestEngine) {
         ("day_part.end_minute", pb::Promotion { day_part: Some(pb::DayPart { start_minute: 9, end_minute: 9 }), ..points("p", 1) }),
         ("spend_min", pb::Promotion { spend_min: -1, ..points("p", 1) }),
         ("stores[0]", pb::Promotion { stores: vec!["s1".to_owned()], ..points("p", 1) }),
+        ("member_limit", pb::Promotion { member_limit: limit(0, 0, Period::Day), ..points("p", 1) }),
+        ("member_limit.period", pb::Promotion { member_limit: limit(1, 0, Period::Unspecified), ..points("p", 1) }),
         ("stacking_group", pb::Promotion { stacking_group: "A B".to_owned(), ..points("p", 1) }),
     ];
     for (field, promotion) in bad {
@@ -217,5 +228,58 @@ async fn strangers_have_no_promotions(engine: TestEngine) {
     let done = suite.award(0, "p1", 10_000).await;
     let award = done.award.unwrap();
     assert_eq!((done.actual_points, award.bonus_points, award.components.len(), award.rejected_promotions.len()), (0, 0, 1, 0));
+    suite.stop().await;
+}
+
+async fn a_member_gets_no_more_than_the_limit(engine: TestEngine) {
+    let suite =
+        Suite::with_terms(engine, promoting(&[pb::Promotion { member_limit: limit(2, 15, Period::Day), ..points("ten", 10) }])).await;
+    assert_eq!(suite.award(1, "p1", 100).await.actual_points, 11);
+    let suite = suite.restart().await;
+    let second = suite.award(1, "p2", 100).await.award.unwrap();
+    assert_eq!(parts(&second), [("base", 1, 0), ("promotion:ten", 5, 10)]);
+    let third = suite.award(1, "p3", 100).await.award.unwrap();
+    assert_eq!((third.bonus_points, rejections(&third)), (0, vec![("ten", Reason::Limit)]));
+    // What goes back makes room, and a new day too; a new version goes on counting.
+    suite.platform().return_purchase(down_to("p1", 0)).await.unwrap();
+    suite.new_terms(promoting(&[pb::Promotion { member_limit: limit(2, 15, Period::Day), ..points("ten", 20) }]), suite.now()).await;
+    assert_eq!(suite.award(1, "p4", 100).await.actual_points, 11);
+    assert_eq!(suite.award(1, "p5", 100).await.actual_points, 1);
+    suite.clock.advance(DAY);
+    assert_eq!(suite.award(1, "p6", 100).await.actual_points, 16);
+    assert_eq!(suite.award(2, "p7", 100).await.actual_points, 16, "each has his own");
+    suite.verified().await;
+    suite.stop().await;
+}
+
+async fn many_at_once_get_no_more_than_the_limit(engine: TestEngine) {
+    let suite =
+        Suite::with_terms(engine, promoting(&[pb::Promotion { member_limit: limit(0, 25, Period::Ever), ..points("ten", 10) }])).await;
+    let replica = suite.replica().await;
+    let calls = (0..20).map(|number| {
+        let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+        async move { server.award(award(1, &format!("p{number}"), 100)).await.unwrap().into_inner().award.unwrap().bonus_points }
+    });
+    let mut bonuses = join_all(calls).await;
+    bonuses.sort_unstable();
+    assert_eq!((bonuses.iter().sum::<i64>(), &bonuses[17..]), (25, &[5, 10, 10][..]));
+    suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn an_activity_beyond_its_limit_is_refused(engine: TestEngine) {
+    let check_in = pb::ActivityTerms { member_limit: limit(1, 0, Period::Day), ..earns("check_in", 3) };
+    let suite = Suite::with_terms(engine, pb::Terms { activities: vec![check_in], ..terms() }).await;
+    let first = activity(1, "check_in", "c1");
+    suite.platform().award_activity(first.clone()).await.unwrap();
+    let refused = suite.platform().award_activity(activity(1, "check_in", "c2")).await;
+    assert_eq!(metadata(&refused, "activity"), "check_in");
+    assert_eq!(precondition(refused), "ACTIVITY_LIMIT");
+    assert!(replayed(&suite.platform().award_activity(first).await.unwrap()), "the first one comes again");
+    suite.clock.advance(DAY);
+    suite.platform().award_activity(activity(1, "check_in", "c2")).await.unwrap();
+    assert_eq!(suite.figures(1).await.0, 6);
+    suite.verified().await;
     suite.stop().await;
 }

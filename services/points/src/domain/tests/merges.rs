@@ -68,7 +68,7 @@ fn debts_that_the_others_points_repaid_are_so_no_more_when_it_ends() {
 
 #[test]
 fn what_is_earned_in_the_old_name_goes_back_with_it() {
-    let mut town = Town::new(2, Terms { activities: vec![("review".to_owned(), 5)], ..terms() });
+    let mut town = Town::new(2, Terms { activities: vec![review(5)], ..terms() });
     town.run(0, award("a", 10_000)).unwrap();
     town.merge(0, 1).unwrap();
     town.run(1, award("b", 6_000)).unwrap();

@@ -45,6 +45,11 @@ pub(super) fn terms() -> Terms {
     }
 }
 
+/// An activity that earns so many points.
+pub(super) fn review(points: i64) -> ActivityTerms {
+    ActivityTerms { name: "review".to_owned(), points, limit: None }
+}
+
 pub(super) fn versions(terms: Terms) -> Versions {
     let version =
         Version { number: 1, terms, start_at: at("2026-01-01T00:00:00Z"), zone: Zone::UTC, currency: Currency::parse("USD").unwrap() };

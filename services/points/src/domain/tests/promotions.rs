@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::town::Town;
+
 use super::*;
 
 /// A Tuesday in May, half past nine in the morning.
@@ -24,6 +26,7 @@ fn points(id: &str, points: i64) -> Promotion {
         points_max: None,
         group: None,
         priority: 0,
+        limit: None,
     }
 }
 
@@ -59,7 +62,7 @@ fn receipt(promotions: Vec<Promotion>, basket: &Basket<'_>, buyer: &Buyer<'_>) -
 const NOBODY: Facts = Facts { version: 0, status: MemberStatus::Active, tiers: Vec::new(), birthday: None };
 
 fn newcomer(facts: &Facts) -> Buyer<'_> {
-    Buyer { facts, purchases: 0, last_purchase_at: None }
+    Buyer { facts, purchases: 0, last_purchase_at: None, counts: &[] }
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn a_promotion_asks_for_time_place_and_person() {
         end_at: Some(at("2026-06-01T00:00:00Z")),
     };
     let facts = Facts { tiers: vec![gold], birthday: Birthday::new(5, 14), ..NOBODY };
-    let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")) };
+    let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")), counts: &[] };
     let ask = |asks: Asks| Promotion { asks, ..points("p", 1) };
     let day_part = |start_minute, end_minute| Asks { day_part: Some(DayPart { start_minute, end_minute }), ..Asks::default() };
     let rows: [(Asks, &str); 23] = [
@@ -276,14 +279,15 @@ pub(super) fn any_promotions() -> impl Strategy<Value = Vec<Promotion>> {
         Just(LineFilter { skus: texts(&["sku"]), ..LineFilter::default() }),
         Just(LineFilter { excluded_categories: texts(&["none"]), ..LineFilter::default() }),
     ];
-    let one = (gives, lines, 0_i64..6_000, proptest::option::of(1_i64..50), proptest::option::of("[gh]"), -1..2);
-    let promotion = |(gives, lines, spend_min, points_max, group, priority)| Promotion {
+    let one = (gives, lines, 0_i64..6_000, proptest::option::of(1_i64..50), proptest::option::of("[gh]"), -1..2, any_limit());
+    let promotion = |(gives, lines, spend_min, points_max, group, priority, limit)| Promotion {
         gives,
         lines,
         spend_min,
         points_max,
         group,
         priority,
+        limit,
         ..points("p", 0)
     };
     proptest::collection::vec(one.prop_map(promotion), 0..6).prop_map(|mut all| {
@@ -292,7 +296,132 @@ pub(super) fn any_promotions() -> impl Strategy<Value = Vec<Promotion>> {
     })
 }
 
+/// Often none.
+fn any_limit() -> impl Strategy<Value = Option<Limit>> {
+    let period = prop_oneof![Just(LimitPeriod::Ever), Just(LimitPeriod::Day), Just(LimitPeriod::Week), Just(LimitPeriod::Month)];
+    let limit = (proptest::option::of(1_i64..4), 1_i64..60, period);
+    proptest::option::of(limit.prop_map(|(times_max, points, period)| Limit { times_max, points_max: Some(points), period }))
+}
+
+#[test]
+fn a_limit_counts_in_its_period() {
+    let limit = |times_max, points_max, period| Some(Limit { times_max, points_max, period });
+    // A Thursday evening; then so many hours later each.
+    let hours = [0, 1, 5, 24, 72, 24 * 30];
+    let rows: [(Option<Limit>, [i64; 6]); 8] = [
+        (None, [10, 10, 10, 10, 10, 10]),
+        (limit(Some(1), None, LimitPeriod::Ever), [10, 0, 0, 0, 0, 0]),
+        (limit(Some(2), None, LimitPeriod::Day), [10, 10, 10, 10, 10, 10]),
+        (limit(Some(1), None, LimitPeriod::Day), [10, 0, 10, 10, 10, 10]),
+        (limit(Some(1), None, LimitPeriod::Week), [10, 0, 0, 0, 10, 10]),
+        (limit(Some(2), None, LimitPeriod::Month), [10, 10, 0, 0, 0, 10]),
+        (limit(None, Some(25), LimitPeriod::Year), [10, 10, 5, 0, 0, 0]),
+        (limit(Some(2), Some(15), LimitPeriod::Day), [10, 5, 10, 10, 10, 10]),
+    ];
+    for (limit, expected) in rows {
+        let mut bench =
+            Bench::new(Terms { points_per_unit: Decimal::ZERO, promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+        bench.now = at("2026-05-14T20:00:00Z");
+        let earned = hours.map(|hours| {
+            bench.now = bench.now + Duration::from_secs(hours * 3_600);
+            let before = bench.active();
+            bench.run(award(&format!("p{hours}"), 100)).unwrap();
+            bench.active() - before
+        });
+        assert_eq!(earned, expected, "{limit:?}");
+    }
+}
+
+#[test]
+fn what_goes_back_makes_room_and_gains_nothing() {
+    let limit = Some(Limit { times_max: Some(2), points_max: Some(15), period: LimitPeriod::Day });
+    let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, spend_min: 500, ..points("p", 10) }], ..terms() });
+    bench.run(award("a", 1_000)).unwrap();
+    bench.run(award("b", 1_000)).unwrap();
+    assert_eq!((bench.active(), bench.account.counts.len()), (20 + 15, 1));
+    bench.run(award("c", 1_000)).unwrap();
+    assert_eq!(bench.active(), 45, "no more than two, and no more than fifteen");
+    bench.run(remaining("a", 100)).unwrap();
+    assert_eq!((bench.active(), bench.account.counts[0].times, bench.account.counts[0].points), (26, 1, 5));
+    bench.run(award("d", 1_000)).unwrap();
+    assert_eq!(bench.active(), 46, "there is room again");
+    for id in ["b", "c", "d"] {
+        bench.run(remaining(id, 0)).unwrap();
+    }
+    assert_eq!((bench.active(), bench.account.counts.as_slice()), (1, &[][..]));
+}
+
+#[test]
+fn what_has_been_counted_follows_a_merge() {
+    let limit = Some(Limit { times_max: Some(2), points_max: None, period: LimitPeriod::Month });
+    let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+    town.run(0, award("a", 0_100)).unwrap();
+    town.run(1, award("b", 0_100)).unwrap();
+    town.merge(0, 1).unwrap();
+    town.run(1, award("c", 0_100)).unwrap();
+    assert_eq!(town.balances(0).0, 23, "each has had one");
+    town.run(0, remaining("a", 0)).unwrap();
+    town.run(1, award("d", 0_100)).unwrap();
+    assert_eq!((town.balances(0).0, town.benches[1].account.counts.len()), (23, 0));
+}
+
+#[test]
+fn an_activity_beyond_its_limit_is_refused() {
+    let limit = Some(Limit { times_max: None, points_max: Some(15), period: LimitPeriod::Day });
+    let mut bench = Bench::new(Terms { activities: vec![ActivityTerms { limit, ..review(7) }], ..terms() });
+    bench.run(activity("review", "1")).unwrap();
+    bench.run(activity("review", "2")).unwrap();
+    assert_eq!(bench.run(activity("review", "3")), Err(Refusal::ActivityLimit { activity: "review".to_owned() }));
+    bench.now = bench.now + Duration::from_secs(86_400);
+    bench.run(activity("review", "3")).unwrap();
+    assert_eq!(bench.active(), 21);
+}
+
+/// What is over is forgotten, so that a state stays small.
+#[test]
+fn a_period_that_is_over_is_forgotten() {
+    let limit = Some(Limit { times_max: Some(9), points_max: None, period: LimitPeriod::Day });
+    let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+    let counts: Vec<usize> = (0..100)
+        .map(|day| {
+            bench.run(award(&format!("p{day}"), 100)).unwrap();
+            bench.now = bench.now + Duration::from_secs(86_400);
+            bench.account.counts.len()
+        })
+        .collect();
+    assert_eq!((counts[62], counts[99]), (63, 63));
+    bench.run(remaining("p1", 0)).unwrap();
+    assert_eq!(bench.account.counts.len(), 62, "one more is over by now, and none has come back");
+}
+
 proptest! {
+    /// However purchases and returns follow each other, nobody gets more in a period than its limit.
+    #[test]
+    fn no_more_than_the_limit_is_got(
+        limit in any_limit(),
+        steps in proptest::collection::vec((0_i64..2_000, 0_usize..4, 0_u64..40), 1..30),
+    ) {
+        let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, ..times("p", "2") }], ..terms() });
+        let mut bought: Vec<String> = Vec::new();
+        for (number, (net, what, hours)) in steps.into_iter().enumerate() {
+            bench.now = bench.now + Duration::from_secs(hours * 3_600);
+            match bought.get(what) {
+                Some(id) if net % 3 == 0 => drop(bench.run(remaining(id, net / 10))),
+                _ => {
+                    bench.run(award(&number.to_string(), net)).unwrap();
+                    bought.push(number.to_string());
+                }
+            }
+            let Some(Limit { times_max, points_max, .. }) = limit else { continue };
+            for count in &bench.account.counts {
+                prop_assert!(times_max.is_none_or(|max| count.times <= max) && points_max.is_none_or(|max| count.points <= max));
+                let inside = |at: Timestamp| count.since <= at && count.until.is_none_or(|until| at < until);
+                let got: i64 = bench.purchases.iter().filter(|purchase| inside(purchase.occurred_at)).map(|purchase| purchase.due - purchase.base).sum();
+                prop_assert_eq!(got, count.points);
+            }
+        }
+    }
+
     /// The order in which promotions are written down decides nothing but between two of a group that give the same.
     #[test]
     fn the_order_of_promotions_does_not_matter(promotions in any_promotions(), net in 0_i64..20_000) {

@@ -62,7 +62,7 @@ proptest! {
         multiplier in 0_i64..10_000,
         promotions in promotions::any_promotions(),
     ) {
-        let ids = promotions.iter().map(|promotion| promotion.id.clone()).collect();
+        let ids = promotions.iter().map(|promotion| Applied { id: promotion.id.clone(), at_most: None }).collect();
         let versions = versions(Terms { points_per_unit: "1.5".parse().unwrap(), rounding: PointRounding::HalfUp, promotions, ..terms() });
         let multiplier = Decimal::new(multiplier, 3);
         let facts = FrozenFacts { version: 1, tier: "t".to_owned(), multiplier, first_purchase: false, promotions: ids };

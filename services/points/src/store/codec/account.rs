@@ -2,7 +2,7 @@ use kernel::{MemberId, Timestamp};
 use persistence::Error;
 use prost::Message;
 
-use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
+use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
 use crate::domain::{Account, AccountId, Apart, Brought, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
@@ -25,6 +25,8 @@ struct StoredState {
     let_go_at: Option<i64>,
     #[prost(int64, optional, tag = "9")]
     last_purchase_at: Option<i64>,
+    #[prost(message, repeated, tag = "10")]
+    counts: Vec<StoredCount>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -179,6 +181,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
         let_go_at: account.let_go_at.map(Timestamp::as_micros),
         last_purchase_at: account.last_purchase_at.map(Timestamp::as_micros),
+        counts: account.counts.iter().map(StoredCount::of).collect(),
         merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
@@ -198,6 +201,7 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         merged_into,
         let_go_at: state.let_go_at.map(time),
         last_purchase_at: state.last_purchase_at.map(time),
+        counts: state.counts.iter().map(StoredCount::count).collect(),
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
     })

@@ -3,8 +3,8 @@ use persistence::Error;
 use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredMergedIdentity, StoredReservation};
-use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
+use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
+use crate::domain::{AccountId, Count, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -35,6 +35,8 @@ pub(in crate::store) struct StoredEntry {
     remind_at: Option<i64>,
     #[prost(message, repeated, tag = "25")]
     given_up: Vec<StoredGivenUp>,
+    #[prost(message, repeated, tag = "32")]
+    counted: Vec<StoredCount>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -267,6 +269,7 @@ impl StoredEntry {
             sliding_until: entry.sliding_until.map(Timestamp::as_micros),
             remind_at: entry.remind_at.map(Timestamp::as_micros),
             given_up: stored_given_up(&entry.given_up),
+            counted: entry.counted.iter().map(StoredCount::of).collect(),
         }
     }
 
@@ -296,6 +299,10 @@ impl StoredEntry {
 
     pub(in crate::store) fn given_up(&self) -> Result<Vec<GivenUp>, Error> {
         given_up(&self.given_up)
+    }
+
+    pub(in crate::store) fn counted(&self) -> Vec<Count> {
+        self.counted.iter().map(StoredCount::count).collect()
     }
 
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {

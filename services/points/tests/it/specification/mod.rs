@@ -22,7 +22,9 @@ testkit::on_each_engine!(the_ledger_answers_as_specified);
 const SPECIFICATION: &str = include_str!("answers.txt");
 
 async fn the_ledger_answers_as_specified(engine: TestEngine) {
-    let terms = pb::Terms { expire_after: days(30), activities: vec![earns("review", 50)], ..terms() };
+    let once_a_day = pb::MemberLimit { times_max: 1, period: pb::member_limit::Period::Day.into(), ..pb::MemberLimit::default() };
+    let check_in = pb::ActivityTerms { member_limit: Some(once_a_day), ..earns("check_in", 3) };
+    let terms = pb::Terms { expire_after: days(30), activities: vec![earns("review", 50), check_in], ..terms() };
     let mut player = Player::start(Suite::with_feeds(engine, terms).await).await;
     let mut wrong = Vec::new();
     for line in lines(SPECIFICATION) {

@@ -111,6 +111,11 @@ impl Merged {
     pub(super) fn has(&self, member: &str) -> bool {
         self.members.iter().any(|known| *known.owner.member == *member)
     }
+
+    /// On which side of the merge somebody is: 0 the survivor's, 1 the other's.
+    pub(super) fn side(&self, name: &Option<Owner>) -> usize {
+        usize::from(name.as_ref().is_some_and(|owner| self.has(&owner.member)))
+    }
 }
 
 /// Who shares a pool.
@@ -282,7 +287,7 @@ impl Account {
 
     /// Writes an entry: lots change, and what is owed.
     pub(super) fn post(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, change: Change) {
-        let slides = change.slides.or_else(|| self.kept_alive_until(stamp, kind, &change));
+        let slides = change.slides.map(|until| (until, Vec::new())).or_else(|| self.kept_alive(stamp, kind, &change));
         let Change { lots, owed, given_up, effective, slides: _ } = change;
         for (key, points, held) in &lots {
             let lot = self.lots.entry(key.clone()).or_default();
@@ -295,8 +300,8 @@ impl Account {
         assert!(self.owed >= 0, "the model repays more than is owed");
         self.change_given_up(given_up);
         self.recorded = self.next_record(stamp);
-        if let Some(until) = slides {
-            self.slide(stamp, kind, until);
+        if let Some((until, names)) = &slides {
+            self.slide(kind, *until, names);
         }
         let version = self.version() + 1;
         let entry = pb::Entry {
@@ -329,7 +334,7 @@ impl Account {
             presented_member: stamp.presented.clone(),
             activity: about.activity.clone(),
             redemption: about.redemption.clone(),
-            sliding_expire_time: slides.map(time),
+            sliding_expire_time: slides.map(|(until, _)| time(until)),
         };
         self.entries.push(Arc::new(entry));
     }

@@ -3,26 +3,38 @@
 use proto::points::EntryKind;
 
 use super::account::{About, Account, Change, Stamp};
-use super::lots::{Lot, LotKey, NEVER, SLIDING};
+use super::lots::{Lot, LotKey, NEVER, Owner, SLIDING};
 use super::rules::{Rules, version_at};
 
 impl Account {
-    /// What a member does keeps his sliding lots alive, and so does the first of them that he is given.
-    pub(super) fn kept_alive_until(&self, stamp: &Stamp, kind: EntryKind, change: &Change) -> Option<i64> {
-        use EntryKind::{Activate, Activity, Adjust, Award, Capture, Redeem, Reward};
+    /// Whose sliding lots come to life with what they are given, because nothing keeps any alive in their name.
+    fn come_to_life(&self, stamp: &Stamp, kind: EntryKind, change: &Change) -> Vec<Option<Owner>> {
+        if !matches!(kind, EntryKind::Adjust | EntryKind::Reward | EntryKind::Activate) {
+            return Vec::new();
+        }
         let effective = change.effective.unwrap_or(stamp.occurred);
-        let moves = match kind {
-            Award | Activity | Redeem | Capture => true,
-            Adjust | Reward | Activate => {
-                let comes = change.lots.iter().any(|(key, points, _)| *points > 0 && key.expires == SLIDING);
-                comes && self.slides_until.is_none_or(|until| until <= effective)
-            }
-            _ => false,
+        let lives = |until: Option<i64>| until.is_some_and(|until| until > effective);
+        let is_alive = |origin: &Option<Owner>| {
+            let mut names = self.merged.iter().map(|merged| merged.apart[merged.side(origin)]);
+            lives(self.slides_until) && names.all(lives)
         };
-        version_at(&self.rules, effective).slides_until(effective).filter(|_| moves)
+        let slides = change.lots.iter().filter(|(key, points, _)| *points > 0 && key.expires == SLIDING);
+        slides.map(|(key, _, _)| key.origin.clone()).filter(|origin| !is_alive(origin)).collect()
     }
 
-    pub(super) fn slide(&mut self, stamp: &Stamp, kind: EntryKind, until: i64) {
+    /// What a member does keeps his sliding lots alive, and so does the first of them that he is given. Until when, and in whose names.
+    pub(super) fn kept_alive(&self, stamp: &Stamp, kind: EntryKind, change: &Change) -> Option<(i64, Vec<Option<Owner>>)> {
+        use EntryKind::{Activity, Award, Capture, Redeem};
+        let effective = change.effective.unwrap_or(stamp.occurred);
+        let names = match kind {
+            Award | Activity | Redeem | Capture => vec![(!stamp.presented.is_empty()).then(|| Owner::new(&stamp.presented))],
+            _ => self.come_to_life(stamp, kind, change),
+        };
+        let until = version_at(&self.rules, effective).slides_until(effective)?;
+        (!names.is_empty()).then_some((until, names))
+    }
+
+    pub(super) fn slide(&mut self, kind: EntryKind, until: i64, names: &[Option<Owner>]) {
         if matches!(kind, EntryKind::UnmergeOut | EntryKind::UnmergeIn) {
             self.slides_until = Some(until);
             return;
@@ -30,8 +42,10 @@ impl Account {
         self.slid = self.slides_until.filter(|until| *until <= self.recorded).or(self.slid);
         self.slides_until = self.slides_until.max(Some(until));
         for merged in &mut self.merged {
-            let side = usize::from(merged.has(&stamp.presented));
-            merged.apart[side] = merged.apart[side].max(Some(until));
+            for name in names {
+                let side = merged.side(name);
+                merged.apart[side] = merged.apart[side].max(Some(until));
+            }
         }
     }
 

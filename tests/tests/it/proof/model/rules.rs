@@ -61,7 +61,7 @@ impl Rules {
             activities: self
                 .activities
                 .iter()
-                .map(|(activity, points)| pb::ActivityTerms { activity: (*activity).to_owned(), points: *points })
+                .map(|(activity, points)| pb::ActivityTerms { activity: (*activity).to_owned(), points: *points, member_limit: None })
                 .collect(),
             ..pb::Terms::default()
         };
