@@ -54,8 +54,8 @@ impl Timestamp {
         self.jiff().to_zoned(zone.0.clone()).date()
     }
 
-    /// What clock and calendar of a zone show at this moment.
-    pub fn civil_in(self, zone: &Zone) -> DateTime {
+    /// Calendar day and time of day of this moment in a zone.
+    pub fn wall_in(self, zone: &Zone) -> DateTime {
         self.jiff().to_zoned(zone.0.clone()).datetime()
     }
 

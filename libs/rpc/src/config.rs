@@ -51,6 +51,8 @@ pub struct ServerConfig {
     pub cors_origins: Vec<String>,
     /// Calls in work at the same time.
     pub concurrent_requests_max: usize,
+    /// Changes of points that wait for their turn, in each of the ledger's lanes.
+    pub waiting_changes_max: usize,
     /// Size of the largest request.
     pub message_bytes_max: usize,
     /// Deadline of a call that names none.
@@ -243,6 +245,9 @@ impl Config {
         let out_of_range = |key, problem: String| Err(ConfigError::OutOfRange { key, problem });
         if server.concurrent_requests_max == 0 {
             return out_of_range("server.concurrent_requests_max", "must be positive".to_owned());
+        }
+        if server.waiting_changes_max == 0 {
+            return out_of_range("server.waiting_changes_max", "must be positive".to_owned());
         }
         if !(1..=MESSAGE_BYTES_MAX).contains(&server.message_bytes_max) {
             return out_of_range("server.message_bytes_max", format!("must be 1 to {MESSAGE_BYTES_MAX}"));

@@ -8,10 +8,10 @@ use rpc::wire::moment;
 use rpc::{EventHandler, HandlerError};
 use rust_decimal::Decimal;
 
-use crate::domain::{AccountId, Facts, MemberStatus, TierInterval};
+use crate::domain::{AccountId, Birthday, Facts, MemberStatus, TierInterval};
 use crate::store;
 
-/// Keeps the facts of the members feed: whether somebody may earn and redeem.
+/// Keeps the facts of the members feed: whether somebody may earn and redeem, and on which day of the year he was born.
 pub(crate) struct MemberFacts;
 
 /// Keeps the facts of the tiers feed: which tier held when.
@@ -19,9 +19,9 @@ pub(crate) struct TierFacts;
 
 impl EventHandler for MemberFacts {
     async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
-        let state = match &event.payload {
-            Some(Payload::MemberEnrolled(enrolled)) => enrolled.state(),
-            Some(Payload::MemberChanged(changed)) => changed.state(),
+        let (state, birthday) = match &event.payload {
+            Some(Payload::MemberEnrolled(told)) => (told.state(), Birthday::new(told.birth_month, told.birth_day)),
+            Some(Payload::MemberChanged(told)) => (told.state(), Birthday::new(told.birth_month, told.birth_day)),
             _ => return Ok(()),
         };
         let status = match state {
@@ -31,7 +31,7 @@ impl EventHandler for MemberFacts {
             // A state that this version does not know must not unblock anybody.
             MemberState::Unspecified => return Ok(()),
         };
-        change(tx, event, |facts| facts.status = status).await
+        change(tx, event, |facts| (facts.status, facts.birthday) = (status, birthday)).await
     }
 }
 

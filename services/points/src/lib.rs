@@ -45,7 +45,8 @@ impl rpc::Service for Points {
         let database = host.database(Self::NAME, MIGRATIONS).await?;
         let clock = host.config().clock.clone();
         let handler = executor::LedgerHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
-        let executor = Arc::new(Executor::start(handler, ExecutorOptions::new("ledger")));
+        let queue_max = host.config().server.waiting_changes_max;
+        let executor = Arc::new(Executor::start(handler, ExecutorOptions { queue_max, ..ExecutorOptions::new("ledger") }));
         host.consume("members", &database, consumer::MemberFacts)?;
         host.consume("tiers", &database, consumer::TierFacts)?;
         job::start(host, &database, &executor);

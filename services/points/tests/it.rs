@@ -23,6 +23,7 @@ mod it {
     mod pools;
     mod previews;
     mod programs;
+    mod promotions;
     mod races;
     mod reads;
     mod refunds;

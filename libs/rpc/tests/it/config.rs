@@ -106,6 +106,7 @@ fn what_kubernetes_and_tests_put_into_the_environment_is_no_setting() {
 fn values_that_cannot_be_are_refused_by_key() {
     for (variable, value, shown) in [
         ("REGULARS_SERVER__CONCURRENT_REQUESTS_MAX", "0", "server.concurrent_requests_max"),
+        ("REGULARS_SERVER__WAITING_CHANGES_MAX", "0", "server.waiting_changes_max"),
         ("REGULARS_SERVER__CONCURRENT_REQUESTS_MAX", "many", "REGULARS_SERVER__CONCURRENT_REQUESTS_MAX"),
         ("REGULARS_SERVER__MESSAGE_BYTES_MAX", "99999999", "server.message_bytes_max"),
         ("REGULARS_SERVER__DEADLINE_MS_DEFAULT", "70000", "server.deadline_ms_default"),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
+use super::{Count, Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -34,6 +34,8 @@ pub struct Account {
     pub reservations: Vec<Reservation>,
     /// Purchases ever recorded, those that earned nothing included.
     pub purchases: i64,
+    /// When the latest of them was made.
+    pub last_purchase_at: Option<Timestamp>,
     /// When the last entry was recorded.
     pub recorded_at: Timestamp,
     /// The member whose account took this one in: everything that names this one goes there.
@@ -43,6 +45,8 @@ pub struct Account {
     pub let_go_at: Option<Timestamp>,
     /// Accounts that this one took in.
     pub merged: Vec<Merged>,
+    /// What the member has got of what is limited.
+    pub counts: Vec<Count>,
     /// Who shares it, where it is a pool's.
     pub pool: Option<Pool>,
 }
@@ -298,8 +302,10 @@ impl Account {
         match (&entry.source, &mut self.pool) {
             (Source::Pool { member, account, change }, pool) => pool.get_or_insert_default().evolve(*member, *account, *change),
             (_, Some(pool)) if entry.kind == EntryKind::TransferIn => pool.note_brought(entry),
+            (_, Some(pool)) if entry.kind == EntryKind::TransferOut => pool.note_taken_out(entry),
             _ => {}
         }
+        self.evolve_counts(&entry.counted, entry.recorded_at);
         self.evolve_reservations(entry);
         self.evolve_identity(entry, slid_until);
         self.version = entry.version;

@@ -8,8 +8,8 @@ use kernel::MemberId;
 use super::ledger::Posting;
 use super::pool;
 use super::{
-    AccountId, Command, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged, Outcome, Pool,
-    Refusal, Reservation, Source, Transfer, Wallet,
+    Account, AccountId, Command, Count, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged,
+    Outcome, Pool, Refusal, Reservation, Source, Transfer, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -66,6 +66,11 @@ fn move_points(transfer: &Transfer, from: &mut Side<'_>, to: &mut Side<'_>) -> R
     let sliding_until = from.books.account.wallet(wallet).and_then(|wallet| wallet.sliding_until);
     let out = from.books.spend(wallet, *points, |points| (-points, 0));
     let arrives = |key: &LotKey| LotKey { origin: giver.map(|(account, _)| account), ..key.given(sliding_until) };
+    if giver.is_some() {
+        // What is given up comes before this in the giver's books or after it, and the pool tells by its own.
+        from.books.comes_after = to.books.account.recorded_at;
+        to.books.comes_after = from.books.account.recorded_at;
+    }
     let named = giver.map_or(from.member, |(_, member)| member);
     hand_over(from, named, to, wallet, out, arrives, reason);
     Ok(Outcome::Transferred { points: *points })
@@ -112,7 +117,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     }
     let (from, to) = (other.books.id, survivor.books.id);
     let purchases = other.books.account.purchases;
-    let let_go_at = other.books.account.let_go_at;
+    let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
+    let mut counts = other.books.account.counts.clone();
     let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
     let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
     identities.push(Identity { account: from, member: other.member, came: None });
@@ -130,11 +136,16 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
             reason: merge.reason.clone(),
             identities: identities.clone(),
             purchases,
+            last_purchase_at,
             let_go_at,
             reservations,
         };
         let out = wallet.lots.iter().map(|lot| LotChange { key: lot.key.clone(), points: -lot.points, reserved: -lot.reserved });
         let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
+        // With the first of the wallets.
+        survivor.books.counted = std::mem::take(&mut counts);
+        other.books.counted =
+            survivor.books.counted.iter().map(|count| Count { times: -count.times, points: -count.points, ..count.clone() }).collect();
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         let given_up = wallet.given_up.iter().map(GivenUp::gone).collect();
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up, ..posting });

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, GivenUp, Identity, LotKey, PoolChange, PurchaseId, Reservation};
+use super::{AccountId, Count, GivenUp, Identity, LotKey, PoolChange, PurchaseId, Reservation};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,6 +194,8 @@ pub enum Source {
         identities: Vec<Identity>,
         /// Its purchases.
         purchases: i64,
+        /// When the last of them was made.
+        last_purchase_at: Option<Timestamp>,
         /// When it was let go last before.
         let_go_at: Option<Timestamp>,
         /// Its open reservations in this wallet, as they are afterwards.
@@ -293,6 +295,8 @@ pub struct Entry {
     pub deficit_delta: i64,
     /// Points that should have been taken back and were given up; negative where such were taken after all, or went to other books.
     pub given_up: Vec<GivenUp>,
+    /// What it counts of what is limited; negative where something goes back.
+    pub counted: Vec<Count>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.

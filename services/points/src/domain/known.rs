@@ -4,7 +4,7 @@ use kernel::{MemberId, Timestamp, Uuid};
 use rust_decimal::Decimal;
 
 use super::rewards::{Reward, Voucher};
-use super::{AccountId, LotKey};
+use super::{AccountId, Birthday, LotKey};
 
 /// Whether a member may earn and redeem.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +42,8 @@ pub struct Facts {
     pub status: MemberStatus,
     /// Tier intervals, newest knowledge.
     pub tiers: Vec<TierInterval>,
+    /// The day on which he was born, where it is known.
+    pub birthday: Option<Birthday>,
 }
 
 impl Facts {

@@ -5,8 +5,9 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{
-    Account, AccountId, Activity, Award, Command, Ensure, Entry, EntryKind, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey,
-    MAIN_WALLET, MemberStatus, Outcome, Purchase, Refusal, ReturnPolicy, RewardState, Source, Stamp, Version, Versions, Wallet,
+    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Ensure, Entry, EntryKind, Explanation, Facts,
+    FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
+    ReturnPolicy, RewardState, Selection, Source, Stamp, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -20,6 +21,8 @@ pub struct Ledger<'a> {
     pub(super) entries: Vec<Entry>,
     /// Another account has entries up to here that come before what is posted in this one.
     pub(super) comes_after: Timestamp,
+    /// What the next entry counts.
+    pub(super) counted: Vec<Count>,
 }
 
 /// What an entry needs besides what the books know.
@@ -38,7 +41,7 @@ pub(super) struct Posting {
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
     pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
-        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN }
+        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN, counted: Vec::new() }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
@@ -77,18 +80,22 @@ impl<'a> Ledger<'a> {
 
     fn award(&mut self, award: &Award, known: &Known) -> Result<Outcome, Refusal> {
         let version = self.versions.at(self.stamp.occurred_at);
-        let facts = match award.member {
-            Some(_) => {
-                self.admit()?;
-                self.frozen_facts(version)
-            }
-            None => FrozenFacts { version: version.number, tier: String::new(), multiplier: Decimal::ONE, first_purchase: false },
-        };
+        if award.member.is_some() {
+            self.admit()?;
+        }
         let input = &award.purchase;
         if known.redemptions.len() != input.redemptions.len() {
             return Err(Refusal::RedemptionNotFound);
         }
-        let explanation = version.points_for(input.net, &facts)?;
+        let store = self.stamp.store.clone();
+        let PurchaseInput { net, lines, channel, .. } = input;
+        let basket = Basket { net: *net, whole_net: *net, lines, channel, store: &store, occurred_at: self.stamp.occurred_at };
+        let (facts, rejected) = match award.member {
+            Some(_) => self.frozen_facts(version, &basket)?,
+            None => (FrozenFacts::of_stranger(version.number), Vec::new()),
+        };
+        let explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
+        self.counted = version.counts(&explanation, self.stamp.occurred_at);
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
@@ -119,12 +126,16 @@ impl<'a> Ledger<'a> {
     fn activity(&mut self, activity: &Activity) -> Result<Outcome, Refusal> {
         self.admit()?;
         let version = self.versions.at(self.stamp.occurred_at);
-        let (name, points) = version
-            .terms
-            .activities
-            .iter()
-            .find(|(name, _)| *name == activity.activity)
-            .ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        let known = version.terms.activities.iter().find(|known| known.name == activity.activity);
+        let ActivityTerms { name, points, limit } =
+            known.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        if let Some(limit) = limit {
+            let (of, at): (Arc<str>, _) = (format!("activity:{name}").into(), self.stamp.occurred_at);
+            if limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *points) {
+                return Err(Refusal::ActivityLimit { activity: name.clone() });
+            }
+            self.counted = vec![limit.count(of, (1, *points), at, &version.zone)];
+        }
         let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
@@ -206,15 +217,21 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The tier with the greatest multiplier among those that held when the purchase was made.
-    fn frozen_facts(&self, version: &Version) -> FrozenFacts {
+    /// The tier with the greatest multiplier among those that held when the purchase was made, and the promotions that apply to it; with
+    /// those that do not.
+    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<(FrozenFacts, Vec<(Arc<str>, Rejection)>), Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
-        FrozenFacts {
+        let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
+        let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts };
+        let Selection { applied, rejected } = version.select(basket, &buyer)?;
+        let facts = FrozenFacts {
             version: version.number,
             tier: best.map(|tier| tier.tier.clone()).unwrap_or_default(),
             multiplier: best.map_or(Decimal::ONE, |tier| tier.multiplier),
-            first_purchase: self.account.purchases == 0,
-        }
+            first_purchase: purchases == 0,
+            promotions: applied,
+        };
+        Ok((facts, rejected))
     }
 
     /// A posting that changes nothing yet, under the terms of now.
@@ -254,6 +271,7 @@ impl<'a> Ledger<'a> {
             lots,
             deficit_delta: deficit,
             given_up,
+            counted: std::mem::take(&mut self.counted),
             source,
             sliding_until,
             remind_at: None,

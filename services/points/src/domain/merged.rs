@@ -79,7 +79,8 @@ impl Account {
         }
         match (&entry.source, entry.kind) {
             (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
-            (Source::Merge { identities, purchases, let_go_at, .. }, EntryKind::MergeIn) => {
+            (Source::Merge { identities, purchases, last_purchase_at, let_go_at, .. }, EntryKind::MergeIn) => {
+                self.last_purchase_at = self.last_purchase_at.max(*last_purchase_at);
                 self.let_go_at = self.let_go_at.max(*let_go_at);
                 let deficit = (entry.deficit_delta > 0).then(|| (entry.wallet.clone(), entry.deficit_delta));
                 let apart = Apart { wallet: entry.wallet.clone(), survivor: slid_until, other: entry.sliding_until };
@@ -117,6 +118,7 @@ impl Account {
             }
             (_, EntryKind::Award) => {
                 self.purchases += 1;
+                self.last_purchase_at = self.last_purchase_at.max(Some(entry.stamp.occurred_at));
                 if let Some(merged) = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented)) {
                     merged.purchases += 1;
                 }

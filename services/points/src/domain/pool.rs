@@ -10,13 +10,27 @@ use super::{AccountId, Entry, EntryKind, GivenUp, Ledger, LotChange, LotKey, MAI
 /// The most members that a pool has, those who are invited included.
 const MEMBERS_MAX: usize = 20;
 
+/// What one account has brought at so many times is kept apart.
+const BROUGHT_MAX: usize = 24;
+
 /// Who shares a pool's account.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pool {
     /// Its members, the owner first.
     pub members: Vec<PoolMember>,
-    /// When each account first brought points, also of those who have left: what they spent may come back.
-    pub brought: Vec<(AccountId, Timestamp)>,
+    /// What each account has brought and not taken back, oldest first; also of those who have left: what they spent may come back.
+    pub brought: Vec<Brought>,
+}
+
+/// Points that an account has brought at once, less what it has taken back of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Brought {
+    /// Who.
+    pub account: AccountId,
+    /// When, as it was recorded in both books.
+    pub at: Timestamp,
+    /// How many.
+    pub points: i64,
 }
 
 /// A member of a pool, or somebody who is invited.
@@ -102,15 +116,38 @@ impl Pool {
 
     /// Notes that points of an account have come.
     pub(super) fn note_brought(&mut self, entry: &Entry) {
-        for origin in entry.lots.iter().filter_map(|lot| lot.key.origin) {
-            if self.brought_at(origin).is_none() {
-                self.brought.push((origin, entry.stamp.occurred_at));
-            }
+        let Some(account) = entry.lots.iter().find_map(|lot| lot.key.origin) else { return };
+        self.brought.push(Brought { account, at: entry.recorded_at, points: entry.points });
+        let mut own = self.brought.iter().enumerate().filter(|(_, known)| known.account == account).map(|(index, _)| index);
+        if let (Some(oldest), Some(next), true) = (own.next(), own.next(), own.count() + 2 > BROUGHT_MAX) {
+            // Counted as later than it was, it is taken less often.
+            let Brought { points, .. } = self.brought.remove(oldest);
+            self.brought[next - 1].points += points;
         }
     }
 
-    fn brought_at(&self, account: AccountId) -> Option<Timestamp> {
-        self.brought.iter().find(|(known, _)| *known == account).map(|(_, at)| *at)
+    /// Notes that points of an account have gone back to it.
+    pub(super) fn note_taken_out(&mut self, entry: &Entry) {
+        let Some(account) = entry.lots.iter().find_map(|lot| lot.key.origin) else { return };
+        for part in self.brought_last(account, -entry.points) {
+            let known = self.brought.iter_mut().find(|known| known.account == account && known.at == part.at);
+            known.expect("it is a part of it").points -= part.points;
+        }
+        self.brought.retain(|known| known.points > 0);
+    }
+
+    /// So many points of an account that are left, newest first: what was brought first is what was spent.
+    fn brought_last(&self, account: AccountId, points: i64) -> Vec<Brought> {
+        let mut left = points;
+        let mut parts = Vec::new();
+        for known in self.brought.iter().rev().filter(|known| known.account == account) {
+            let points = known.points.min(left);
+            left -= points;
+            if points > 0 {
+                parts.push(Brought { points, ..known.clone() });
+            }
+        }
+        parts
     }
 
     /// Takes a change into the fold.
@@ -153,13 +190,22 @@ impl Ledger<'_> {
         Ok(Outcome::PoolChanged)
     }
 
-    /// Takes of what has come back from a pool what was given up since `by` first brought anything there: out of reach in a pool, it was
-    /// counted as spent.
-    fn take_after_all(&mut self, wallet: &str, returned: i64, by: AccountId, brought_at: Option<Timestamp>) {
-        let Some(brought_at) = brought_at else { return };
-        let held = self.account.wallet(wallet).into_iter().flat_map(|wallet| &wallet.given_up);
-        let since = held.filter(|known| known.at >= brought_at && known.is_of(by, self.id));
-        let given_up = GivenUp::take(since, returned.min(self.account.active(wallet)));
+    /// Takes of what has come back from a pool what was given up since it was brought there: out of reach in a pool, it was counted as
+    /// spent. What has repaid a debt cannot be taken too.
+    fn take_after_all(&mut self, wallet: &str, returned: &[Brought]) {
+        let arrived = self.entries.last().map_or(0, |entry| entry.lots.iter().map(|lot| lot.points).sum());
+        let mut left = self.account.active(wallet).min(arrived);
+        let mut open: Vec<GivenUp> = self.account.wallet(wallet).map_or_else(Vec::new, |wallet| wallet.given_up.clone());
+        let mut given_up = Vec::new();
+        for Brought { account, at, points } in returned {
+            let since = open.iter().filter(|known| known.at > *at && known.is_of(*account, self.id));
+            let parts = GivenUp::take(since, left.min(*points));
+            left += GivenUp::sum(parts.iter());
+            for part in &parts {
+                open.iter_mut().filter(|known| known.is_like(part)).for_each(|known| known.points += part.points);
+            }
+            given_up.extend(parts);
+        }
         let taken = -GivenUp::sum(given_up.iter());
         if taken > 0 {
             let lots = self.spend(wallet, taken, |points| (-points, 0));
@@ -207,19 +253,19 @@ pub(super) fn leave(request: &LeavePool, pool: &mut Side<'_>, leaver: &mut Side<
     }
     // With the owner the invitations go that nobody has accepted.
     let invited: Vec<_> = known.members.iter().skip(1).filter(|_| is_owner).map(|other| (other.member, other.account)).collect();
-    let brought_at = known.brought_at(request.account);
     let sum = |lots: &[(LotKey, i64)]| lots.iter().map(|(_, free)| free).sum::<i64>();
     brought.iter().try_for_each(|(wallet, lots)| leaver.books.check_room(&wallet.name, sum(lots)))?;
     let mut points = 0;
     for (wallet, lots) in brought.into_iter().filter(|(_, lots)| !lots.is_empty()) {
         let taken = sum(&lots);
         points += taken;
+        let returned = pool.books.account.pool.as_ref().map_or_else(Vec::new, |known| known.brought_last(request.account, taken));
         let out: Vec<_> = lots.iter().map(|(key, free)| LotChange { key: key.clone(), points: -free, reserved: 0 }).collect();
         // Who was merged into the leaver meanwhile keeps what was his.
         let origin = (request.account != leaver.books.id).then_some(request.account);
         let arrives = |key: &LotKey| LotKey { origin, ..key.given(wallet.sliding_until) };
         super::between::hand_over(pool, pool.member, leaver, &wallet.name, out, arrives, "left the pool");
-        leaver.books.take_after_all(&wallet.name, taken, request.account, brought_at);
+        leaver.books.take_after_all(&wallet.name, &returned);
     }
     for (member, account) in invited {
         pool.books.post_change(member, account, PoolChange::Left);

@@ -26,6 +26,19 @@ pub struct Line {
     pub returned: i64,
 }
 
+impl Line {
+    /// Pieces that have not gone back.
+    pub fn left(&self) -> i64 {
+        self.quantity - self.returned
+    }
+
+    /// The net of those pieces. It depends on them alone, rounded down to the minor unit, so that slicing gains nothing.
+    pub fn kept_net(&self) -> i64 {
+        let kept = i128::from(self.net) * i128::from(self.left()) / i128::from(self.quantity);
+        i64::try_from(kept).expect("a part of an i64")
+    }
+}
+
 /// What was bought.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PurchaseInput {
@@ -54,6 +67,48 @@ pub struct FrozenFacts {
     pub multiplier: Decimal,
     /// It was the member's first.
     pub first_purchase: bool,
+    /// The promotions that applied.
+    pub promotions: Vec<Applied>,
+}
+
+/// A promotion that applied to a purchase.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// Its id in the version.
+    pub id: Arc<str>,
+    /// The points that the member could still get of it then; `None` where it has no limit.
+    pub at_most: Option<i64>,
+}
+
+impl FrozenFacts {
+    /// Those of a stranger's purchase.
+    pub fn of_stranger(version: i64) -> FrozenFacts {
+        FrozenFacts { version, tier: String::new(), multiplier: Decimal::ONE, first_purchase: false, promotions: Vec::new() }
+    }
+}
+
+/// What points are worked out from: a purchase, or what is left of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Basket<'a> {
+    /// What counts, minor units.
+    pub net: i64,
+    /// The same of the whole purchase.
+    pub whole_net: i64,
+    /// The lines, with what has gone back.
+    pub lines: &'a [Line],
+    /// How it was bought.
+    pub channel: &'a str,
+    /// The store's name.
+    pub store: &'a str,
+    /// When it was bought.
+    pub occurred_at: Timestamp,
+}
+
+impl Basket<'_> {
+    /// Whether nothing is left, or nothing was bought.
+    pub fn is_empty(&self) -> bool {
+        if self.whole_net > 0 { self.net == 0 } else { self.lines.iter().all(|line| line.left() == 0) }
+    }
 }
 
 /// A purchase as the ledger keeps it.
@@ -91,4 +146,18 @@ pub struct Purchase {
     pub recorded_at: Timestamp,
     /// The operation that recorded it.
     pub operation: Uuid,
+}
+
+impl Purchase {
+    /// What is left of it.
+    pub fn basket(&self) -> Basket<'_> {
+        Basket {
+            net: self.remaining_net,
+            whole_net: self.input.net,
+            lines: &self.input.lines,
+            channel: &self.input.channel,
+            store: &self.store,
+            occurred_at: self.occurred_at,
+        }
+    }
 }

@@ -52,6 +52,12 @@ pub enum Refusal {
     /// Beyond what can be counted.
     #[error("the amount is beyond what can be counted")]
     Overflow,
+    /// The member has earned all that he may by an activity.
+    #[error("the member has earned by {activity} all that he may in this period")]
+    ActivityLimit {
+        /// The activity that was named.
+        activity: String,
+    },
     /// The program knows no such activity.
     #[error("the program's terms have no activity {activity}")]
     ActivityNotFound {

@@ -2,8 +2,8 @@ use kernel::Timestamp;
 
 use super::ledger::Posting;
 use super::{
-    AccountId, EntryKind, GivenUp, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId, Refusal,
-    Restored, ReturnPolicy, Source,
+    AccountId, Count, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId,
+    Refusal, Restored, ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -78,7 +78,7 @@ impl Ledger<'_> {
             ReturnWhat::Lines(lines) => take_lines(&mut after, lines)?,
             ReturnWhat::RemainingNet(net) => take_amount(&mut after, *net)?,
         }
-        let explanation = version.points_for(after.remaining_net, &before.facts)?;
+        let explanation = version.points_for(&after.basket(), &before.facts)?;
         after.base = explanation.base;
         after.due = if before.member.is_some() { explanation.points() } else { 0 };
         after.returns += 1;
@@ -89,6 +89,10 @@ impl Ledger<'_> {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
             let own = (self.lot_now(before), before.recorded_at);
+            if before.facts.promotions.iter().any(|applied| applied.at_most.is_some()) {
+                let was = version.points_for(&before.basket(), &before.facts)?;
+                self.counted = went_back(&version.counts(&was, before.occurred_at), &version.counts(&explanation, before.occurred_at));
+            }
             taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
         }
         let returned = before.remaining_net - after.remaining_net;
@@ -210,32 +214,35 @@ impl Purchase {
             (self.remaining_net, self.input.net)
         } else {
             let lines = &self.input.lines;
-            (lines.iter().map(|line| line.quantity - line.returned).sum(), lines.iter().map(|line| line.quantity).sum::<i64>().max(1))
+            (lines.iter().map(Line::left).sum(), lines.iter().map(|line| line.quantity).sum::<i64>().max(1))
         };
         i64::try_from(i128::from(self.redeemed) * i128::from(left) / i128::from(whole)).expect("a part of an i64")
     }
+}
+
+/// By how much less is counted after a return than before.
+fn went_back(before: &[Count], after: &[Count]) -> Vec<Count> {
+    let change = |was: &Count| {
+        let (times, points) = after.iter().find(|count| count.of == was.of).map_or((0, 0), |count| (count.times, count.points));
+        Count { times: times - was.times, points: points - was.points, ..was.clone() }
+    };
+    before.iter().map(change).filter(|change| (change.times, change.points) != (0, 0)).collect()
 }
 
 fn take_lines(purchase: &mut Purchase, lines: &[(String, i64)]) -> Result<(), Refusal> {
     for (id, quantity) in lines {
         let line = purchase.input.lines.iter_mut().find(|line| line.id == *id);
         let line = line.ok_or_else(|| Refusal::LineNotFound { line: id.clone() })?;
-        let left = line.quantity - line.returned;
+        let left = line.left();
         if *quantity > left {
             return Err(Refusal::ExceedsPurchase { left });
         }
         line.returned += quantity;
     }
-    // What a line keeps depends on the pieces left alone, rounded down to the minor unit, so that slicing gains nothing. The
-    // amount left never rises, also when an earlier return went by amount.
-    let kept: i64 = purchase.input.lines.iter().map(kept_net).sum();
+    // The amount left never rises, also when an earlier return went by amount.
+    let kept: i64 = purchase.input.lines.iter().map(Line::kept_net).sum();
     purchase.remaining_net = kept.min(purchase.remaining_net);
     Ok(())
-}
-
-fn kept_net(line: &super::Line) -> i64 {
-    let kept = i128::from(line.net) * i128::from(line.quantity - line.returned) / i128::from(line.quantity);
-    i64::try_from(kept).expect("a part of an i64")
 }
 
 fn take_amount(purchase: &mut Purchase, net: i64) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Expiry, Facts, FrozenFacts, Gate, LotKey, Opening, Refusal};
+use super::{Applied, Basket, Count, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Promotion, Refusal, Rejection};
 
 /// How fractions of a point are rounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +60,17 @@ pub enum Life {
     WhileActive(Period, Rounding),
 }
 
+/// What an activity earns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ActivityTerms {
+    /// Its name.
+    pub name: String,
+    /// Points each time.
+    pub points: i64,
+    /// The most that one member may earn by it.
+    pub limit: Option<Limit>,
+}
+
 /// The rules of one version of a program.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Terms {
@@ -73,8 +84,10 @@ pub struct Terms {
     pub life: Life,
     /// How long before an expiry it is announced.
     pub remind_before: Option<Period>,
-    /// What is earned without a purchase, by the name of the activity.
-    pub activities: Vec<(String, i64)>,
+    /// What is earned without a purchase.
+    pub activities: Vec<ActivityTerms>,
+    /// Extra points for purchases.
+    pub promotions: Vec<Promotion>,
     /// What a return takes back.
     pub return_policy: ReturnPolicy,
     /// Greatest deficit; `None` for no bound.
@@ -105,12 +118,16 @@ pub struct Version {
 /// A part of an award.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Component {
-    /// "base", or "tier:gold".
+    /// "base", "tier:gold", or "promotion:double-tuesday".
     pub source: String,
-    /// The earn rate or multiplier.
-    pub factor: Decimal,
-    /// Points after rounding.
+    /// The earn rate or multiplier; `None` for points that do not depend on money.
+    pub factor: Option<Decimal>,
+    /// Points after rounding and the bound of a promotion.
     pub points: i64,
+    /// Points before that bound.
+    pub desired: i64,
+    /// What a receipt calls a promotion.
+    pub title: String,
 }
 
 /// How the points of a purchase are worked out.
@@ -118,10 +135,12 @@ pub struct Component {
 pub struct Explanation {
     /// Points before multipliers.
     pub base: i64,
-    /// What multipliers add.
+    /// What multipliers and promotions add.
     pub bonus: i64,
     /// The parts.
     pub components: Vec<Component>,
+    /// Promotions that were running when it was awarded and gave nothing.
+    pub rejected: Vec<(Arc<str>, Rejection)>,
 }
 
 impl Explanation {
@@ -132,20 +151,52 @@ impl Explanation {
 }
 
 impl Version {
-    /// The points that a net amount earns under these terms and the facts of its day. The same for an award, its preview and a
-    /// return: base = round(net ÷ minor units per unit × rate); bonus = round(base × (multiplier − 1)); one rounding step each.
-    pub fn points_for(&self, net_minor: i64, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
-        let units = Decimal::from(net_minor).checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
-        let base = self.round(units.checked_mul(self.terms.points_per_unit).ok_or(Refusal::Overflow)?)?;
-        let mut components = vec![Component { source: "base".to_owned(), factor: self.terms.points_per_unit, points: base }];
-        let mut bonus = 0;
+    /// The points that a purchase, or what is left of it, earns under these terms and the facts of its day. The same for an award, its
+    /// preview and a return: base = round(net ÷ minor units per unit × rate); the tier adds round(base × (multiplier − 1)), a
+    /// promotion the same of the base of the lines that count, or its points; one rounding step each, and none multiplies another.
+    pub fn points_for(&self, basket: &Basket<'_>, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
+        let base = self.base_points(basket.net)?;
+        let plain =
+            |source: String, factor, points| Component { source, factor: Some(factor), points, desired: points, title: String::new() };
+        let mut components = vec![plain("base".to_owned(), self.terms.points_per_unit, base)];
         if facts.multiplier != Decimal::ONE {
-            let extra = facts.multiplier.checked_sub(Decimal::ONE).ok_or(Refusal::Overflow)?;
-            bonus = self.round(Decimal::from(base).checked_mul(extra).ok_or(Refusal::Overflow)?)?;
-            components.push(Component { source: format!("tier:{}", facts.tier), factor: facts.multiplier, points: bonus });
+            components.push(plain(format!("tier:{}", facts.tier), facts.multiplier, self.multiplied(base, facts.multiplier)?));
         }
-        base.checked_add(bonus).ok_or(Refusal::Overflow)?;
-        Ok(Explanation { base, bonus, components })
+        for Applied { id, at_most } in &facts.promotions {
+            let Some(promotion) = self.promotion(id) else { continue };
+            // What it asks for may have gone back.
+            let Ok(bonus) = promotion.bonus(self, basket, *at_most)? else { continue };
+            components.push(Component {
+                source: format!("promotion:{}", promotion.id),
+                factor: if let Gives::Multiplier(multiplier) = promotion.gives { Some(multiplier) } else { None },
+                points: bonus.granted,
+                desired: bonus.desired,
+                title: promotion.title.clone(),
+            });
+        }
+        let points = components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)?;
+        Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new() })
+    }
+
+    /// What of these points is limited, as it is counted.
+    pub(super) fn counts(&self, explanation: &Explanation, at: Timestamp) -> Vec<Count> {
+        let count = |part: &Component| {
+            let limit = self.promotion(part.source.strip_prefix("promotion:")?)?.limit?;
+            Some(limit.count(part.source.as_str().into(), (1, part.points), at, &self.zone))
+        };
+        explanation.components.iter().filter_map(count).collect()
+    }
+
+    /// The points of a net amount before everything that adds to them.
+    pub(super) fn base_points(&self, net_minor: i64) -> Result<i64, Refusal> {
+        let units = Decimal::from(net_minor).checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
+        self.round(units.checked_mul(self.terms.points_per_unit).ok_or(Refusal::Overflow)?)
+    }
+
+    /// What a multiplier adds.
+    pub(super) fn multiplied(&self, base: i64, multiplier: Decimal) -> Result<i64, Refusal> {
+        let extra = multiplier.checked_sub(Decimal::ONE).ok_or(Refusal::Overflow)?;
+        self.round(Decimal::from(base).checked_mul(extra).ok_or(Refusal::Overflow)?)
     }
 
     /// The lot that a credit of `occurred_at` belongs to, as it stands at `now`. `operation` and `reference` tell which gate is

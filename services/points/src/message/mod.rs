@@ -1,5 +1,6 @@
 //! The domain as messages.
 
+mod promotions;
 pub(crate) mod rewards;
 mod terms;
 
@@ -190,8 +191,10 @@ pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanat
     let lot = purchase.lot.as_ref();
     let components = explanation.components.iter().map(|part| pb::AwardComponent {
         source: part.source.clone(),
-        factor: part.factor.normalize().to_string(),
+        factor: part.factor.map(|factor| factor.normalize().to_string()).unwrap_or_default(),
         points: part.points,
+        desired_points: if part.desired > part.points { part.desired } else { 0 },
+        title: part.title.clone(),
     });
     pb::AwardExplanation {
         net: Some(money(program, purchase.input.net)),
@@ -203,6 +206,7 @@ pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanat
         activate_time: lot.and_then(|lot| lot.opens_at()).filter(|at| *at > now).map(timestamp),
         expire_time: lot.and_then(|lot| lot.lapses_at(None)).map(timestamp),
         first_purchase: purchase.facts.first_purchase,
+        rejected_promotions: explanation.rejected.iter().map(|(id, reason)| promotions::rejected(id, *reason)).collect(),
     }
 }
 

@@ -6,10 +6,17 @@ use proto::common::calendar_period::Unit;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use crate::domain::{Activation, Life, PointRounding, ReturnPolicy, Terms};
+use super::promotions::{limit, promotions};
+use crate::domain::{Activation, ActivityTerms, Life, PointRounding, ReturnPolicy, Terms};
 
 /// Reads terms; the error is the field that is wrong and what it must be.
-pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'static str)> {
+pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (String, &'static str)> {
+    let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what))?;
+    Ok(Terms { promotions: promotions(&message.promotions)?, ..plain })
+}
+
+/// All but the promotions.
+fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     let told =
         |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
     let time = |field: &'static str, given: Option<&prost_types::Timestamp>| {
@@ -25,7 +32,11 @@ pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'stati
         ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| ("reservation_ttl", "must be positive")))?;
     each_once("activities", "each activity may be named once", message.activities.iter().map(|one| one.activity.as_str()))?;
     each_once("tier_deficit_caps", "each tier may be named once", message.tier_deficit_caps.iter().map(|cap| cap.tier.as_str()))?;
-    let activities = message.activities.iter().map(|one| (one.activity.clone(), one.points));
+    let activity = |one: &pb::ActivityTerms| {
+        let limit = one.member_limit.as_ref().map(limit).transpose().map_err(|what| ("activities.member_limit", what))?;
+        Ok(ActivityTerms { name: one.activity.clone(), points: one.points, limit })
+    };
+    let activities = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;
     let caps = message.tier_deficit_caps.iter().map(|cap| (cap.tier.clone(), cap.points));
     Ok(Terms {
         points_per_unit,
@@ -38,7 +49,8 @@ pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (&'static str, &'stati
         activation: activation(message, told("activate_after", message.activate_after.as_ref())?, time)?,
         life: life(message, told, time)?,
         remind_before: told("remind_before", message.remind_before.as_ref())?,
-        activities: activities.collect(),
+        activities,
+        promotions: Vec::new(),
         return_policy: match message.return_policy() {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,

@@ -72,6 +72,7 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         lots: details.lots()?,
         deficit_delta: details.deficit_delta,
         given_up: details.given_up()?,
+        counted: details.counted(),
         source: details.source()?,
         sliding_until: details.slides_until(),
         remind_at: details.reminds_at(),

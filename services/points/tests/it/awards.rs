@@ -36,7 +36,10 @@ async fn a_member_earns(engine: TestEngine) {
     assert_eq!((operation.occur_time, operation.record_time), (input(&mut request.clone()).occur_time, Some(timestamp(START))));
     let award = operation.award.as_ref().unwrap();
     assert_eq!((award.net.clone(), award.base_points, award.bonus_points, award.first_purchase), (yuan(12_399), 123, 0, true));
-    assert_eq!(award.components, [pb::AwardComponent { source: "base".to_owned(), factor: "1".to_owned(), points: 123 }]);
+    assert_eq!(
+        award.components,
+        [pb::AwardComponent { source: "base".to_owned(), factor: "1".to_owned(), points: 123, ..pb::AwardComponent::default() }]
+    );
     assert_eq!((award.program_version.as_str(), award.activate_time, award.expire_time), ("programs/tea/versions/1", None, None));
 
     let [entry] = &operation.entries[..] else { panic!("one entry: {:?}", operation.entries) };

@@ -319,7 +319,7 @@ pub(crate) fn redeem_pooled(pool: &str, who: u128, points: i64) -> pb::RedeemFro
 
 /// An activity of the terms and its points.
 pub(crate) fn earns(activity: &str, points: i64) -> pb::ActivityTerms {
-    pb::ActivityTerms { activity: activity.to_owned(), points }
+    pb::ActivityTerms { activity: activity.to_owned(), points, member_limit: None }
 }
 
 /// Points wait for an event, for ever or so long.

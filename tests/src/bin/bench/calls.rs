@@ -7,7 +7,8 @@ use prost::Message;
 use prost_types::Timestamp;
 use proto::common::Money;
 use proto::points::{
-    AwardRequest, CaptureRequest, GetBalanceRequest, PurchaseInput, RedeemRequest, ReleaseRequest, Reservation, ReserveRequest,
+    AwardRequest, CaptureRequest, GetBalanceRequest, PurchaseInput, PurchaseLine, RedeemRequest, ReleaseRequest, Reservation,
+    ReserveRequest,
 };
 use tonic::Code;
 
@@ -18,6 +19,9 @@ pub(crate) const PROGRAM: &str = "programs/bench";
 
 /// A program whose points lapse at the end of a day: every day's purchases are a lot of their own.
 pub(crate) const PROGRAM_OF_DAYS: &str = "programs/days";
+
+/// A program with the terms of the first and many promotions.
+pub(crate) const PROGRAM_OF_PROMOTIONS: &str = "programs/promoted";
 
 /// Members of a program that no other measurement uses.
 #[derive(Clone, Copy)]
@@ -79,6 +83,25 @@ impl Call {
     /// Awards a purchase of this net, in minor units: a point for each hundred.
     pub(crate) fn award(member: String, net: i64) -> Call {
         Call::Award(award(member, "CNY", net))
+    }
+
+    /// Awards a purchase of three lines in a store of the program.
+    pub(crate) fn award_of_lines(member: String, program: &str) -> Call {
+        let line = |number: usize, net_minor_units| PurchaseLine {
+            line_id: number.to_string(),
+            sku: format!("sku-{number}"),
+            category: format!("category-{number}"),
+            quantity: 1,
+            net_minor_units,
+        };
+        let whole = award(member, "CNY", 2933);
+        let purchase = whole.purchase.map(|purchase| PurchaseInput {
+            lines: vec![line(1, 1200), line(2, 1000), line(3, 733)],
+            store: format!("{program}/stores/store-1"),
+            channel: "channel-1".to_owned(),
+            ..purchase
+        });
+        Call::Award(AwardRequest { purchase, ..whole })
     }
 
     /// Awards a purchase of old, of 29 points.

@@ -69,6 +69,7 @@ fn version() -> anyhow::Result<Version> {
             life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
             remind_before: None,
             activities: Vec::new(),
+            promotions: Vec::new(),
             tier_deficit_caps: Vec::new(),
             return_policy: ReturnPolicy::Unlimited,
             deficit_cap: None,

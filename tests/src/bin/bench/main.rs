@@ -10,6 +10,7 @@ mod database;
 mod history;
 mod large;
 mod load;
+mod promotions;
 mod report;
 mod sample;
 mod script;
@@ -83,6 +84,8 @@ enum Section {
     Awards,
     /// Redeem, reserve, capture and release beside award.
     Spending,
+    /// Awards under many promotions beside awards under none.
+    Promotions,
     /// A member with a long history and one with many lots beside fresh ones.
     History,
     /// The CPU time of an award, taken apart.
@@ -137,6 +140,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         match section {
             Section::Awards => awards::measure(&bench, &mut report).await?,
             Section::Spending => spending::measure(&bench, &mut report).await?,
+            Section::Promotions => promotions::measure(&bench, &mut report).await?,
             Section::History => history::measure(&bench, &mut report).await?,
             Section::Split => split::measure(&bench, &mut report).await?,
             Section::Sqlite => sqlite::measure(&bench, &mut report).await?,

@@ -15,7 +15,8 @@ use rpc::Credential;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::calls::{Caller, PROGRAM, PROGRAM_OF_DAYS};
+use crate::calls::{Caller, PROGRAM, PROGRAM_OF_DAYS, PROGRAM_OF_PROMOTIONS};
+use crate::promotions::promotions;
 use crate::wire::Wire;
 
 /// A client of the points service.
@@ -84,7 +85,12 @@ impl Suite {
         let (channel, administrator) = (self.channel().await?, Credential::new(&self.secret)?);
         let mut directory = DirectoryServiceClient::with_interceptor(channel.clone(), administrator.clone());
         let mut points = PointsServiceClient::with_interceptor(channel, administrator);
-        for (program, years, rounding) in [(PROGRAM, 1, ExpiryRounding::Month), (PROGRAM_OF_DAYS, 3, ExpiryRounding::Day)] {
+        let programs = [
+            (PROGRAM, terms(1, ExpiryRounding::Month)),
+            (PROGRAM_OF_DAYS, terms(3, ExpiryRounding::Day)),
+            (PROGRAM_OF_PROMOTIONS, Terms { promotions: promotions(), ..terms(1, ExpiryRounding::Month) }),
+        ];
+        for (program, terms) in programs {
             directory
                 .create_program(CreateProgramRequest {
                     program_id: program.trim_start_matches("programs/").to_owned(),
@@ -97,7 +103,7 @@ impl Suite {
             points
                 .create_program_version(CreateProgramVersionRequest {
                     parent: program.to_owned(),
-                    terms: Some(terms(years, rounding)),
+                    terms: Some(terms),
                     start_time: None,
                     request_id: format!("{program}/versions/1"),
                 })
@@ -107,7 +113,7 @@ impl Suite {
             .create_api_key(CreateApiKeyRequest {
                 display_name: "bench".to_owned(),
                 role: Role::Platform.into(),
-                programs: vec![PROGRAM.to_owned(), PROGRAM_OF_DAYS.to_owned()],
+                programs: [PROGRAM, PROGRAM_OF_DAYS, PROGRAM_OF_PROMOTIONS].map(str::to_owned).to_vec(),
                 terminal: String::new(),
                 request_id: "key".to_owned(),
             })

@@ -209,7 +209,7 @@ impl Meaning {
 }
 
 /// Every refusal that the workload can meet.
-const REFUSALS: [(Code, &str); 37] = [
+const REFUSALS: [(Code, &str); 40] = [
     (Code::AlreadyExists, "ACTIVITY_EXISTS"),
     (Code::AlreadyExists, "PURCHASE_EXISTS"),
     (Code::AlreadyExists, "REQUEST_ID_REUSED"),
@@ -224,6 +224,8 @@ const REFUSALS: [(Code, &str); 37] = [
     (Code::FailedPrecondition, "EXPIRY_NOT_AHEAD"),
     (Code::FailedPrecondition, "INSUFFICIENT_POINTS"),
     (Code::FailedPrecondition, "LINE_NOT_FOUND"),
+    (Code::FailedPrecondition, "MEMBER_BLOCKED"),
+    (Code::FailedPrecondition, "MEMBER_CLOSED"),
     (Code::FailedPrecondition, "NOTHING_PENDING"),
     (Code::FailedPrecondition, "NOTHING_TO_EXTEND"),
     (Code::FailedPrecondition, "NOTHING_TO_RETURN"),
@@ -233,6 +235,7 @@ const REFUSALS: [(Code, &str); 37] = [
     (Code::FailedPrecondition, "NOT_POOL_OWNER"),
     (Code::FailedPrecondition, "POOL_ACCOUNT"),
     (Code::FailedPrecondition, "POOL_HAS_MEMBERS"),
+    (Code::FailedPrecondition, "REDEMPTIONS_APART"),
     (Code::FailedPrecondition, "RESERVATION_CAPTURED"),
     (Code::FailedPrecondition, "RESERVATION_EXPIRED"),
     (Code::FailedPrecondition, "RESERVATION_RELEASED"),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use proto::points as pb;
 
 use super::calls::{Answer, Call};
-use super::history::{Event, Recorder, books, told_moment};
+use super::history::{Event, Recorder, Told, books, told_moment};
 use super::model::{Unexplained, World, micros};
 
 /// Points in the search after which it is given up: one that succeeds needs a few more than there are calls.
@@ -22,6 +22,8 @@ const NODES_MAX: usize = 100_000;
 /// What takes a place in the order.
 enum Item<'a> {
     Call(&'a Event),
+    /// What the ledger has learned of a member.
+    Told(Told),
     /// What the clock did to a member without a call whose answer tells it.
     Clock {
         member: String,
@@ -60,7 +62,8 @@ struct Node {
     /// Further items that have one.
     done: BTreeSet<usize>,
     order: Order,
-    /// Those of them whose order no answer and no book tells: two wishes for a reward of different points leave different worlds.
+    /// Those of them whose order no answer and no book tells: two wishes for a reward of different points leave different worlds, and so
+    /// do two states of a member.
     untold: Vec<usize>,
     choices: Vec<(usize, World)>,
 }
@@ -108,7 +111,7 @@ pub(crate) fn explain(world: World, events: &[Event], recorder: &Recorder) -> Re
         let (done, order, untold) = (node.done.clone(), node.order.clone(), node.untold.clone());
         let mut next = Node { world, low: node.low, done, order, untold, choices: Vec::new() };
         next.place(index);
-        if matches!(&search.items[index].0, Item::Call(event) if matches!(event.call, Call::EnsureReward(_))) {
+        if search.is_untold(index) {
             next.untold.push(index);
         }
         // The books fix the order of everything else that changes a member's points, so what has a place tells the world.
@@ -173,6 +176,9 @@ impl<'a> Search<'a> {
                 }
             }
         }
+        items.extend(
+            recorder.told().into_iter().map(|told| (told.begin, told.end, told)).map(|(begin, end, told)| (Item::Told(told), begin, end)),
+        );
         items.sort_by_key(|(_, begin, _)| *begin);
         Search { items, told, written, operations, moments, first_tried: BTreeMap::new() }
     }
@@ -200,6 +206,14 @@ impl<'a> Search<'a> {
         }
     }
 
+    fn is_untold(&self, index: usize) -> bool {
+        match &self.items[index].0 {
+            Item::Call(event) => matches!(event.call, Call::EnsureReward(_)),
+            Item::Told(_) => true,
+            Item::Clock { .. } => false,
+        }
+    }
+
     /// What may come next: everything that began before the first of the others ended.
     fn candidates(&self, node: &Node) -> Vec<usize> {
         let (mut candidates, mut first_end) = (Vec::new(), u64::MAX);
@@ -219,6 +233,12 @@ impl<'a> Search<'a> {
     fn try_item(&self, world: &World, index: usize) -> Result<(World, bool), Unexplained> {
         match &self.items[index].0 {
             Item::Call(event) => self.try_call(world, event),
+            Item::Told(Told { member, state, .. }) => {
+                // Where it comes is never all the same: what is no news now may be news later.
+                let mut world = world.clone();
+                world.learn(member, *state);
+                Ok((world, true))
+            }
             Item::Clock { member, now, entries } => {
                 let mut world = world.clone();
                 let settled = world.settle(member, *now);
@@ -308,7 +328,7 @@ impl<'a> Search<'a> {
                     Item::Call(event) => {
                         difference(&event.call.tell(&answer), &event.answer().map_or_else(String::new, |seen| event.call.tell(seen)))
                     }
-                    Item::Clock { .. } => String::new(),
+                    Item::Clock { .. } | Item::Told(_) => String::new(),
                 },
                 Err(Unexplained::DueFirst) => "something has fallen due before, or the books go on otherwise".to_owned(),
                 Ok(_) => "it can".to_owned(),
@@ -329,6 +349,7 @@ impl<'a> Search<'a> {
                 )
             }
             Item::Clock { entries, .. } => format!("[{begin}..] the clock: {entries:?}"),
+            Item::Told(told) => format!("[{begin}..{end}] {told:?}"),
         }
     }
 }

@@ -47,7 +47,8 @@ fn check_account(member: &str, entries: &[pb::Entry]) -> Result<(), String> {
         deficit += entry.deficit_delta;
         for change in &entry.lots {
             // Lots that look alike and are not the same add up to one.
-            let key = format!("{:?} {:?} {} {}", change.activate_time, change.expire_time, change.earn_month, change.event);
+            let key =
+                format!("{:?} {:?} {} {} {}", change.activate_time, change.expire_time, change.sliding, change.earn_month, change.event);
             let lot = lots.entry(key).or_default();
             (lot.0, lot.1) = (lot.0 + change.points_delta, lot.1 + change.reserved_delta);
         }

@@ -162,6 +162,8 @@ async fn client(number: usize, seed: u64, plan: Plan, servers: View, recorder: A
                 recorder.set_clock(|| servers.clock.jump(*jump));
                 continue;
             }
+            // These servers have no neighbours that tell them anything.
+            Step::Tell(..) => continue,
         };
         let attempts = if dice.random_bool(0.7) { ATTEMPTS_MAX } else { 1 };
         for attempt in 0..attempts {

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::Clock;
+use proto::events::MemberState;
 use proto::points as pb;
 
 use super::calls::{Answer, Call, Meaning};
@@ -40,10 +41,20 @@ struct Setting {
     to: i64,
 }
 
+/// What another service has told the ledger of a member; the ledger came to know it between these two ticks.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) member: String,
+    pub(crate) state: MemberState,
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+}
+
 /// Writes down what happens.
 pub(crate) struct Recorder {
     ticks: AtomicU64,
     events: Mutex<Vec<Event>>,
+    told: Mutex<Vec<Told>>,
     settings: Mutex<Vec<Setting>>,
     /// The server's clock stands still between two settings; else it runs with this machine's, at a distance.
     stands: bool,
@@ -62,7 +73,7 @@ impl Recorder {
 
     fn new(to: i64, stands: bool) -> Recorder {
         let settings = Mutex::new(vec![Setting { before: 0, after: 0, to }]);
-        Recorder { ticks: AtomicU64::new(1), events: Mutex::default(), settings, stands }
+        Recorder { ticks: AtomicU64::new(1), events: Mutex::default(), told: Mutex::default(), settings, stands }
     }
 
     fn tick(&self) -> u64 {
@@ -85,6 +96,18 @@ impl Recorder {
         let (until, end) = (machine_time(), self.tick());
         self.events.lock().unwrap().push(Event { call, meaning: meaning.clone(), begin, end, machine: (from, until), nows: Vec::new() });
         meaning
+    }
+
+    /// Tells the ledger the state of a member, and returns once it knows.
+    pub(crate) async fn tell(&self, member: &str, state: MemberState, known: impl Future<Output = ()>) {
+        let begin = self.tick();
+        known.await;
+        let end = self.tick();
+        self.told.lock().unwrap().push(Told { member: member.to_owned(), state, begin, end });
+    }
+
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap().clone()
     }
 
     /// Everything that was written down, in the order in which calls began.

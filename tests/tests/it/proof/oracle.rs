@@ -3,14 +3,20 @@
 //! The plan of a seed decides what each client asks and when the server's clock jumps, forth and back. `REGULARS_TEST_SEED` runs
 //! one seed again, `REGULARS_TEST_LONG` many and larger ones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use kernel::{Clock, Context, FixedClock, RandomIds, Timestamp};
-use persistence::Keyring;
+use persistence::{Database, Keyring, on_engine};
+use points::domain::AccountId;
+use proto::events::event::Payload;
+use proto::events::{MemberChanged, MemberState};
 use rpc::directory::NewApiKey;
-use rpc::{Config, Credential, Programs, Running};
+use rpc::feed::{About, event};
+use rpc::{Config, Credential, Host, Programs, Running, StartError, Started};
 use testkit::{START, TestEngine};
+use tokio::sync::Mutex;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
@@ -22,6 +28,7 @@ use super::history::Recorder;
 use super::model::{Rules, World};
 use super::workload::{Plan, Step, final_reads, plan};
 use super::{make_program, seeds};
+use crate::it::suite::TEA;
 
 /// The keys that the servers have.
 const MASTER_KEY: &str = "1:5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
@@ -67,6 +74,65 @@ struct Ledger {
     channels: Vec<Channel>,
     keys: Arc<Keys>,
     clock: Arc<FixedClock>,
+    neighbours: Arc<Neighbours>,
+}
+
+/// Stands in the place of the members service: its database and its feed.
+struct Members;
+
+impl rpc::Service for Members {
+    const NAME: &'static str = "members";
+
+    async fn start(host: &Host) -> Result<Started, StartError> {
+        host.database(Self::NAME, &[]).await?;
+        Ok(Started::new())
+    }
+}
+
+/// Who tells the ledger of members, one after the other.
+struct Neighbours {
+    context: Context,
+    members: Database,
+    points: Database,
+    /// What was told of each last, and how often that was news.
+    told: Mutex<BTreeMap<String, (MemberState, i64)>>,
+}
+
+impl Neighbours {
+    async fn tell(&self, recorder: &Recorder, member: &str, state: MemberState) {
+        let mut told = self.told.lock().await;
+        let (last, news) = told.entry(member.to_owned()).or_insert((MemberState::Active, 0));
+        *news += i64::from(*last != state);
+        *last = state;
+        let about = About {
+            program: TEA.to_owned(),
+            member: member.to_owned(),
+            aggregate: member.to_owned(),
+            aggregate_version: *news,
+            occur_time: self.context.now(),
+            historical: false,
+        };
+        let payload = Payload::MemberChanged(MemberChanged { state: state.into(), ..MemberChanged::default() });
+        let (program, id) = kernel::name::member(member).unwrap();
+        let account = AccountId::of(&program, id).0;
+        let news = *news;
+        let known = async {
+            let mut tx = self.members.begin().await.unwrap();
+            tx.append_event(event(&self.context, about, payload)).await.unwrap();
+            tx.commit().await.unwrap();
+            testkit::eventually(async || {
+                let mut tx = self.points.read().await.unwrap();
+                let known: Option<i64> = on_engine!(tx, |conn| sqlx::query_scalar("SELECT version FROM facts WHERE account_id = $1")
+                    .bind(account)
+                    .fetch_optional(conn)
+                    .await)
+                .unwrap();
+                known.unwrap_or(0) >= news
+            })
+            .await;
+        };
+        recorder.tell(member, state, known).await;
+    }
 }
 
 impl Ledger {
@@ -82,7 +148,9 @@ impl Ledger {
             let (key, secret) = first.host().directory().create_api_key(new).await.unwrap();
             keys.0.insert(role, (format!("apiKeys/{}", key.id), Credential::new(&secret.reveal()).unwrap()));
         }
-        let mut ledger = Ledger { servers: vec![first], channels: vec![channel], keys: Arc::new(keys), clock };
+        let (members, points) = (engine.open("members", &[]).await, engine.open("points", points::MIGRATIONS).await);
+        let neighbours = Arc::new(Neighbours { context: context.clone(), members, points, told: Mutex::default() });
+        let mut ledger = Ledger { servers: vec![first], channels: vec![channel], keys: Arc::new(keys), clock, neighbours };
         for _ in 1..servers {
             let context = Context { ids: Arc::new(RandomIds), ..context.clone() };
             let server = serve(engine, &context).await;
@@ -97,7 +165,7 @@ impl Ledger {
         let recorder = Arc::new(Recorder::with_clock(self.clock.now().as_micros()));
         let mut clients = Vec::new();
         for (number, steps) in plan.clients.iter().cloned().enumerate() {
-            let (recorder, keys, clock) = (recorder.clone(), self.keys.clone(), self.clock.clone());
+            let (recorder, keys, clock, neighbours) = (recorder.clone(), self.keys.clone(), self.clock.clone(), self.neighbours.clone());
             let channel = self.channels[number % self.channels.len()].clone();
             clients.push(tokio::spawn(async move {
                 for step in steps {
@@ -115,6 +183,7 @@ impl Ledger {
                             clock.set(Timestamp::from_micros(now));
                             now
                         }),
+                        Step::Tell(member, state) => neighbours.tell(&recorder, &member, state).await,
                     }
                 }
             }));
@@ -141,6 +210,8 @@ impl Ledger {
     }
 
     async fn stop(self) {
+        self.neighbours.members.close().await;
+        self.neighbours.points.close().await;
         for server in self.servers {
             server.stop().await;
         }
@@ -154,10 +225,10 @@ async fn serve(engine: &TestEngine, context: &Context) -> Running {
     config.keys.data_dir = None;
     config.keys.master_key = Some(MASTER_KEY.to_owned().into());
     config.server.deadline_ms_default = 30_000;
-    // Elsewhere and away: the ledger does without them.
+    // Elsewhere and away: the ledger does without it.
     config.peers.credential = Some("rk_away".to_owned().into());
-    config.peers.urls = ["members", "tiers"].map(|name| (name.to_owned(), "http://127.0.0.1:1".to_owned())).into();
-    rpc::start(context, config, &[rpc::entry::<points::Points>()]).await.unwrap()
+    config.peers.urls = [("tiers".to_owned(), "http://127.0.0.1:1".to_owned())].into();
+    rpc::start(context, config, &[rpc::entry::<Members>(), rpc::entry::<points::Points>()]).await.unwrap()
 }
 
 fn channel(server: &Running) -> Channel {

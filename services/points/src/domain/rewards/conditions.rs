@@ -19,7 +19,7 @@ pub struct WeeklyWindow {
 impl WeeklyWindow {
     /// Whether a moment lies in it, by the clock and calendar of the zone: an hour that clocks skip or repeat is as they show it.
     pub fn holds(&self, moment: Timestamp, zone: &Zone) -> bool {
-        let shown = moment.civil_in(zone);
+        let shown = moment.wall_in(zone);
         let minute = i32::from(shown.hour()) * 60 + i32::from(shown.minute());
         let begins = |day: Weekday| self.weekdays.contains(&day);
         let today = shown.date().weekday();

@@ -48,7 +48,7 @@ fn what_falls_due_is_done_in_the_order_of_its_moments() {
 #[test]
 fn what_falls_due_at_one_moment_has_an_order() {
     let mut bench = Bench::new(Terms {
-        activities: vec![("review".to_owned(), 30)],
+        activities: vec![review(30)],
         life: Life::For(days(10), Rounding::None),
         remind_before: Some(days(10)),
         ..terms()

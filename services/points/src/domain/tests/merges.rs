@@ -68,7 +68,7 @@ fn debts_that_the_others_points_repaid_are_so_no_more_when_it_ends() {
 
 #[test]
 fn what_is_earned_in_the_old_name_goes_back_with_it() {
-    let mut town = Town::new(2, Terms { activities: vec![("review".to_owned(), 5)], ..terms() });
+    let mut town = Town::new(2, Terms { activities: vec![review(5)], ..terms() });
     town.run(0, award("a", 10_000)).unwrap();
     town.merge(0, 1).unwrap();
     town.run(1, award("b", 6_000)).unwrap();
@@ -213,6 +213,21 @@ fn chains_of_merges_come_apart_one_by_one() {
     assert_eq!((town.balances(0).0, town.balances(1).0), (10, 68));
     town.unmerge(1, 2).unwrap();
     assert_eq!((town.balances(1).0, town.balances(2).0), (20, 48));
+}
+
+/// What was earned while two were one has repaid it: none of it goes back.
+#[test]
+fn a_debt_that_is_repaid_after_a_merge_does_not_go_back() {
+    for (earned, owed) in [(0, 60), (45, 15), (60, 0), (200, 0)] {
+        let mut town = Town::new(2, terms());
+        town.run(1, award("b", 6_000)).unwrap();
+        town.run(1, redeem(60)).unwrap();
+        town.run(1, remaining("b", 0)).unwrap();
+        town.merge(0, 1).unwrap();
+        town.run(0, award("a", earned * 100)).unwrap();
+        town.unmerge(0, 1).unwrap();
+        assert_eq!((town.balances(0), town.balances(1)), ((earned - (60 - owed), 0, 0, 0), (0, 0, 0, owed)), "{earned} earned");
+    }
 }
 
 /// The account that points were spent in.

@@ -7,6 +7,7 @@ mod merges;
 mod model;
 mod pending;
 mod pools;
+mod promotions;
 mod properties;
 mod refunds;
 mod sliding;
@@ -35,12 +36,18 @@ pub(super) fn terms() -> Terms {
         life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
         remind_before: None,
         activities: Vec::new(),
+        promotions: Vec::new(),
         tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,
         restore_grace: None,
         reservation_ttl: Duration::from_secs(900),
     }
+}
+
+/// An activity that earns so many points.
+pub(super) fn review(points: i64) -> ActivityTerms {
+    ActivityTerms { name: "review".to_owned(), points, limit: None }
 }
 
 pub(super) fn versions(terms: Terms) -> Versions {

@@ -14,7 +14,7 @@ fn days(count: i32) -> Period {
 fn on_delivery(cancel_after: Option<Period>) -> Terms {
     Terms {
         activation: Activation::On { event: "delivered".into(), cancel_after },
-        activities: vec![("review".to_owned(), 5)],
+        activities: vec![review(5)],
         life: Life::For(days(10), Rounding::None),
         ..terms()
     }

@@ -67,14 +67,19 @@ fn change(town: &mut Town, about: usize, change: PoolChange) -> Result<Outcome, 
 }
 
 fn open_pool() -> Town {
-    let mut town = Town::new(POOL + 1, terms());
+    let mut town = open_pool_under(terms());
+    for member in 0..POOL {
+        town.run(member, award(&format!("p{member}"), 100_000)).unwrap();
+    }
+    town
+}
+
+fn open_pool_under(terms: Terms) -> Town {
+    let mut town = Town::new(POOL + 1, terms);
     change(&mut town, 0, PoolChange::Opened { shares: true }).unwrap();
     for guest in 1..POOL {
         change(&mut town, guest, PoolChange::Invited).unwrap();
         change(&mut town, guest, PoolChange::Joined { shares: true }).unwrap();
-    }
-    for member in 0..POOL {
-        town.run(member, award(&format!("p{member}"), 100_000)).unwrap();
     }
     town
 }
@@ -183,11 +188,104 @@ fn an_order_paid_from_a_pool_goes_back_to_the_lots_of_the_pool() {
     let mut town = open_pool();
     let brings = Transfer { wallet: wallet(), points: 100, reason: String::new(), into_pool: true };
     town.between(0, POOL, &Command::Transfer(brings)).unwrap();
-    let redeem = Redeem { wallet: wallet(), points: 60, up_to: false, reference: String::new() };
-    let request = RedeemFromPool { spender: town.benches[1].member, redeem };
-    town.between(POOL, 1, &Command::RedeemFromPool(request)).unwrap();
+    let spent = spend_from_pool(&mut town, 1, 60);
+    assert_eq!(town.benches[POOL].entries.last().unwrap().spender(), Some(town.benches[1].member));
+    town.run(1, refunds::paid("order", 3_000, Vec::new(), vec![spent])).unwrap();
+    let before = town.benches[1].active();
+    for (net, points) in [(2_000, 20), (0, 40)] {
+        assert_eq!(town.goods_go_back(1, POOL, "order", net).unwrap().restored.points, points);
+    }
+    let free: i64 = town.benches[POOL].account.wallets[0].free_of(town.benches[0].id()).iter().map(|(_, points)| points).sum();
+    assert_eq!((free, town.benches[1].active()), (100, before - 30));
+}
+
+/// Who leaves is as if he had never joined: what was in the pool when goods went back, out of their reach, is taken after all, and what
+/// he has brought since is not.
+#[test]
+fn leaving_takes_what_was_out_of_reach_and_no_more() {
+    let mut wrong = Vec::new();
+    for (steps, left) in [
+        ("buy:100 bring:100 goods leave", 0),
+        // A part of it, again and again.
+        ("buy:100 bring:60 goods leave", 0),
+        ("buy:100 bring:60 goods leave join leave", 0),
+        // A little was there; what is earned later was not.
+        ("buy:10 bring:10 buy:100 spend:100 goods buy:50 bring:50 leave", 50),
+        // It had been taken out before.
+        ("buy:50 bring:50 leave buy:100 spend:150 goods buy:30 join bring:30 leave", 30),
+        ("buy:50 bring:50 leave join buy:100 bring:20 spend:130 goods buy:30 bring:30 leave", 30),
+        // It had been spent there, and comes back only with a refund.
+        ("buy:100 bring:100 share:100 goods buy:50 bring:50 leave", 50),
+        ("buy:100 bring:100 share:100 goods buy:50 bring:50 leave refund leave", 50),
+        ("buy:100 bring:100 share:100 goods buy:50 bring:50 refund leave", 50),
+        // What is spent first is what was brought first.
+        ("buy:100 bring:100 goods buy:50 bring:50 share:50 leave", 50),
+        // At one moment.
+        ("still buy:100 spend:100 goods buy:50 bring:50 leave", 50),
+        ("still buy:100 bring:100 goods buy:50 bring:50 leave", 50),
+    ] {
+        let mut town = open_pool_under(Terms { return_policy: ReturnPolicy::WithinBalance, ..terms() });
+        let (mut bought, mut spent, mut still) = (0, Uuid::nil(), false);
+        for (number, step) in steps.split(' ').enumerate() {
+            let (step, points) = step.split_once(':').map_or((step, 0), |(step, points)| (step, points.parse().unwrap()));
+            match step {
+                "still" => still = true,
+                "buy" => {
+                    bought = number;
+                    town.run(1, award(&number.to_string(), points * 100)).unwrap();
+                }
+                "bring" => {
+                    let brings = Transfer { wallet: wallet(), points, reason: String::new(), into_pool: true };
+                    town.between(1, POOL, &Command::Transfer(brings)).unwrap();
+                }
+                "spend" => drop(town.run(1, redeem(points)).unwrap()),
+                "share" => spent = spend_from_pool(&mut town, 1, points),
+                "refund" => drop(town.run(POOL, refund(spent, None)).unwrap()),
+                "goods" => drop(town.run(1, remaining(&bought.to_string(), 0)).unwrap()),
+                "join" => {
+                    change(&mut town, 1, PoolChange::Invited).unwrap();
+                    change(&mut town, 1, PoolChange::Joined { shares: true }).unwrap();
+                }
+                _ => {
+                    let (member, account) = (town.benches[1].member, town.benches[1].id());
+                    town.between(POOL, 1, &Command::LeavePool(LeavePool { member, account })).unwrap();
+                }
+            }
+            if !still {
+                town.wait(Duration::from_secs(60));
+            }
+        }
+        let after = town.balances(1);
+        if after != (left, 0, 0, 0) {
+            wrong.push((steps, left, after));
+        }
+    }
+    assert_eq!(wrong, []);
+}
+
+#[test]
+fn what_was_brought_at_many_times_is_kept_in_a_list_with_an_end() {
+    let mut town = open_pool_under(Terms { return_policy: ReturnPolicy::WithinBalance, ..terms() });
+    town.run(1, award("b", 10_000)).unwrap();
+    for _ in 0..100 {
+        let brings = Transfer { wallet: wallet(), points: 1, reason: String::new(), into_pool: true };
+        town.between(1, POOL, &Command::Transfer(brings)).unwrap();
+    }
+    let brought = &town.benches[POOL].account.pool.as_ref().unwrap().brought;
+    assert_eq!((brought.len(), brought.iter().map(|known| known.points).sum::<i64>()), (24, 100));
+    town.run(1, remaining("b", 0)).unwrap();
+    let (member, account) = (town.benches[1].member, town.benches[1].id());
+    town.between(POOL, 1, &Command::LeavePool(LeavePool { member, account })).unwrap();
+    assert_eq!(town.balances(1), (0, 0, 0, 0));
+    assert_eq!(town.benches[POOL].account.pool.as_ref().unwrap().brought, []);
+}
+
+/// A redemption from the pool, as the store would keep it.
+fn spend_from_pool(town: &mut Town, who: usize, points: i64) -> Uuid {
+    let redeem = Redeem { wallet: wallet(), points, up_to: false, reference: String::new() };
+    let request = RedeemFromPool { spender: town.benches[who].member, redeem };
+    town.between(POOL, who, &Command::RedeemFromPool(request)).unwrap();
     let entry = town.benches[POOL].entries.last().unwrap().clone();
-    assert_eq!(entry.spender(), Some(town.benches[1].member));
     let redemption = Redemption {
         operation: Uuid::from_u128(5),
         account: town.benches[POOL].id(),
@@ -198,12 +296,6 @@ fn an_order_paid_from_a_pool_goes_back_to_the_lots_of_the_pool() {
         refunded: 0,
         of_reward: false,
     };
-    town.benches[1].redemptions.insert(redemption.operation, redemption.clone());
-    town.run(1, refunds::paid("order", 3_000, Vec::new(), vec![redemption.operation])).unwrap();
-    let before = town.benches[1].active();
-    for (net, points) in [(2_000, 20), (0, 40)] {
-        assert_eq!(town.goods_go_back(1, POOL, "order", net).unwrap().restored.points, points);
-    }
-    let free: i64 = town.benches[POOL].account.wallets[0].free_of(town.benches[0].id()).iter().map(|(_, points)| points).sum();
-    assert_eq!((free, town.benches[1].active()), (100, before - 30));
+    town.benches[POOL].redemptions.insert(redemption.operation, redemption.clone());
+    redemption.operation
 }

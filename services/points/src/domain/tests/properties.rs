@@ -11,11 +11,12 @@ proptest! {
         multiplier in prop_oneof![Just("1"), Just("1.25"), Just("2"), Just("0.333")],
         spent in 0_i64..200,
         policy in prop_oneof![Just(ReturnPolicy::Unlimited), Just(ReturnPolicy::WithinBalance), Just(ReturnPolicy::OnlyPending)],
+        promotions in promotions::any_promotions(),
     ) {
         let net = lines.iter().map(|(_, net)| net).sum();
         let bought: Vec<Line> = lines.iter().enumerate().map(|(number, (quantity, net))| line(&number.to_string(), *quantity, *net)).collect();
         let bench = || {
-            let mut bench = Bench::new(Terms { return_policy: policy, ..terms() });
+            let mut bench = Bench::new(Terms { return_policy: policy, promotions: promotions.clone(), ..terms() });
             bench.facts.tiers.push(TierInterval {
                 scheme: "s".to_owned(),
                 tier: "t".to_owned(),
@@ -56,10 +57,17 @@ proptest! {
 
     /// Rule 7: a preview is the same function, so it cannot differ; what could is the rounding of parts, so they must add up.
     #[test]
-    fn the_parts_of_an_award_add_up(net in 0_i64..10_000_000, multiplier in 0_i64..10_000) {
-        let versions = versions(Terms { points_per_unit: "1.5".parse().unwrap(), rounding: PointRounding::HalfUp, ..terms() });
-        let facts = FrozenFacts { version: 1, tier: "t".to_owned(), multiplier: Decimal::new(multiplier, 3), first_purchase: false };
-        let explanation = versions.at(Timestamp::MAX).points_for(net, &facts).unwrap();
+    fn the_parts_of_an_award_add_up(
+        net in 0_i64..10_000_000,
+        multiplier in 0_i64..10_000,
+        promotions in promotions::any_promotions(),
+    ) {
+        let ids = promotions.iter().map(|promotion| Applied { id: promotion.id.clone(), at_most: None }).collect();
+        let versions = versions(Terms { points_per_unit: "1.5".parse().unwrap(), rounding: PointRounding::HalfUp, promotions, ..terms() });
+        let multiplier = Decimal::new(multiplier, 3);
+        let facts = FrozenFacts { version: 1, tier: "t".to_owned(), multiplier, first_purchase: false, promotions: ids };
+        let basket = promotions::basket(net, &[]);
+        let explanation = versions.at(Timestamp::MAX).points_for(&basket, &facts).unwrap();
         prop_assert_eq!(explanation.points(), explanation.components.iter().map(|part| part.points).sum::<i64>());
         prop_assert!(explanation.points() >= 0);
     }

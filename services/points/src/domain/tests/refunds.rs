@@ -69,6 +69,24 @@ fn what_is_refunded_repays_what_is_owed_first() {
     assert_eq!((restored.points, restored.repaid, bench.balances()), (80, 80, (0, 0, 0, 0)));
 }
 
+/// At the very moment at which it lapses it is gone: it repays nothing.
+#[test]
+fn what_comes_back_at_the_moment_of_its_expiry_has_lapsed() {
+    for (before, lapsed, owed) in [(Duration::from_micros(1), 0, 20), (Duration::ZERO, 80, 100)] {
+        let mut bench = Bench::new(Terms { life: Life::For(days(10), Rounding::None), ..terms() });
+        let lapses_at = bench.now + 10 * DAY;
+        bench.run(award("p", 8_000)).unwrap();
+        let redemption = spent(&mut bench, 80);
+        bench.now = bench.now + DAY;
+        bench.run(award("q", 10_000)).unwrap();
+        spent(&mut bench, 100);
+        bench.run(remaining("q", 0)).unwrap();
+        bench.now = lapses_at - before;
+        let Ok(Outcome::Refunded(restored)) = bench.run(refund(redemption, None)) else { panic!("refunded") };
+        assert_eq!((restored.lapsed, bench.balances()), (lapsed, (0, 0, 0, owed)));
+    }
+}
+
 /// The terms forgive what was spent; they do not give it away when it comes back.
 #[test]
 fn returning_first_and_refunding_then_gains_nothing() {

@@ -18,7 +18,7 @@ fn lapses(bench: &Bench) -> Option<Timestamp> {
 
 #[test]
 fn what_the_member_does_keeps_all_points_alive() {
-    let mut bench = Bench::new(Terms { activities: vec![("review".to_owned(), 5)], ..sliding() });
+    let mut bench = Bench::new(Terms { activities: vec![review(5)], ..sliding() });
     let start = bench.now;
     let doings = [award("p", 10_000), activity("review", "1"), redeem(1)];
     for (number, doing) in doings.into_iter().enumerate() {

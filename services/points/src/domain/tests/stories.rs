@@ -76,7 +76,7 @@ pub(super) fn any_terms() -> impl Strategy<Value = Terms> {
             deficit_cap,
             restore_grace,
             remind_before,
-            activities: vec![("review".to_owned(), 7)],
+            activities: vec![review(7)],
             reservation_ttl: Duration::from_secs(3 * 86_400),
             ..terms()
         },

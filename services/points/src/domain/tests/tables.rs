@@ -81,22 +81,29 @@ fn points_lapse_when_their_time_has_come_whoever_comes_first() {
 
 #[test]
 fn old_data_whose_points_have_lapsed_repays_nothing() {
-    let mut bench = Bench::new(terms());
-    bench.run(award("p", 10_000)).unwrap();
-    bench.run(redeem(80)).unwrap();
-    bench.run(remaining("p", 0)).unwrap();
-    let stamp = Stamp { occurred_at: at("2024-03-01T12:00:00Z"), ..bench.stamp() };
-    let done =
-        Ledger::open(bench.id(), &mut bench.account, &bench.versions, &bench.facts, &stamp).apply(&award("old", 5_000), &Known::default());
-    let (_, entries) = done.unwrap();
-    assert_eq!(
-        entries.iter().map(|entry| (entry.kind, entry.points)).collect::<Vec<_>>(),
-        [(EntryKind::Award, 50), (EntryKind::Expire, -50)]
-    );
-    assert_eq!(entries[1].effective_at, at("2025-04-01T00:00:00Z"));
-    bench.entries.extend(entries);
-    bench.check();
-    assert_eq!(bench.balances(), (0, 0, 0, 80));
+    for (now, bought, lapsed) in [
+        ("2026-01-15T12:00:00Z", "2024-03-01T12:00:00Z", "2025-04-01T00:00:00Z"),
+        // At the very moment.
+        ("2026-04-01T00:00:00Z", "2025-03-01T12:00:00Z", "2026-04-01T00:00:00Z"),
+    ] {
+        let mut bench = Bench::new(terms());
+        bench.run(award("p", 10_000)).unwrap();
+        bench.run(redeem(80)).unwrap();
+        bench.run(remaining("p", 0)).unwrap();
+        bench.now = at(now);
+        let stamp = Stamp { occurred_at: at(bought), ..bench.stamp() };
+        let done = Ledger::open(bench.id(), &mut bench.account, &bench.versions, &bench.facts, &stamp)
+            .apply(&award("old", 5_000), &Known::default());
+        let (_, entries) = done.unwrap();
+        assert_eq!(
+            entries.iter().map(|entry| (entry.kind, entry.points)).collect::<Vec<_>>(),
+            [(EntryKind::Award, 50), (EntryKind::Expire, -50)]
+        );
+        assert_eq!(entries[1].effective_at, at(lapsed));
+        bench.entries.extend(entries);
+        bench.check();
+        assert_eq!(bench.balances(), (0, 0, 0, 80));
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Town {
         self.between(survivor, other, &Command::Unmerge(Merge { reason: "two persons".to_owned() }))
     }
 
-    /// A command between two accounts leaves their sum as it is, but for what lapses, and a refused one leaves no trace.
+    /// A command between two accounts leaves their sum as it is, but for what lapses, is spent or is taken after all, and a refused one leaves no trace.
     pub(super) fn between(&mut self, one: usize, two: usize, command: &Command) -> Result<Outcome, Refusal> {
         let [first, second] = self.benches.get_disjoint_mut([one, two]).unwrap();
         first.settle();
@@ -69,7 +69,10 @@ impl Town {
                 Err(refusal)
             }
             Ok((outcome, [posted, others])) => {
-                let moved = posted.iter().chain(&others).filter(|entry| !matches!(entry.kind, EntryKind::Expire | EntryKind::Redeem));
+                let moved = posted
+                    .iter()
+                    .chain(&others)
+                    .filter(|entry| !matches!(entry.kind, EntryKind::Expire | EntryKind::Redeem | EntryKind::Clawback));
                 assert_eq!(moved.map(|entry| entry.points).sum::<i64>(), 0, "nothing arises or is lost between two accounts");
                 first.entries.extend(posted);
                 second.entries.extend(others);

@@ -193,6 +193,13 @@ impl<'a> Batch<'a> {
         {
             return Ok(Reply::Refused(Box::new(error::reward_exists())));
         }
+        let at_home;
+        let job = if self.is_paid_from_other(job, command, target) {
+            job
+        } else {
+            at_home = Job { other: None, presented_other: None, ..job.clone() };
+            &at_home
+        };
         let elsewhere = self.elsewhere(job, command, target);
         if let (Some(redemption), None) = (elsewhere, job.other) {
             return Ok(Reply::Elsewhere(redemption));
@@ -223,9 +230,7 @@ impl<'a> Batch<'a> {
         let done = match (job.account, job.other) {
             _ if elsewhere.is_some() => Ok(Err(domain::Refusal::RedemptionsApart)),
             // Merged into each other meanwhile.
-            (Some((first, _)), Some((second, _))) if first == second && !matches!(command, Command::Return(_)) => {
-                Ok(Err(one_account(command)))
-            }
+            (Some((first, _)), Some((second, _))) if first == second => Ok(Err(one_account(command))),
             (Some(first), Some(second)) if first != second => self.apply_between(command, first, second, versions, &stamp, &known),
             (account, _) => self.apply(command, account, versions, &stamp, &known),
         }?;
@@ -320,6 +325,15 @@ impl<'a> Batch<'a> {
     /// The same for the other account of a job.
     fn in_other(&self, job: &Job, owner: AccountId) -> bool {
         job.other.is_some_and(|(id, _)| self.has(id, owner))
+    }
+
+    /// Whether the other account of a return is still one to which something may go back: meanwhile it may have gone back otherwise, or
+    /// the accounts may have become one. Every other command has its other account by its nature.
+    fn is_paid_from_other(&self, job: &Job, command: &Command, target: &Target) -> bool {
+        let (Command::Return(_), Target::Purchase(key), Some(_)) = (command, target, job.other) else { return true };
+        let spent = self.purchase_of(job, key).into_iter().flat_map(|purchase| &purchase.input.redemptions);
+        let mut left = spent.filter_map(|id| self.redemptions.get(id)).filter(|redemption| redemption.left() > 0);
+        left.any(|redemption| !self.holds(job, redemption.account) && self.in_other(job, redemption.account))
     }
 
     /// A redemption that paid for the goods which go back, when there is something left of it in an account that the job does not have:

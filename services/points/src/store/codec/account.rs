@@ -2,8 +2,8 @@ use kernel::{MemberId, Timestamp};
 use persistence::Error;
 use prost::Message;
 
-use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{Account, AccountId, Apart, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
+use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
+use crate::domain::{Account, AccountId, Apart, Brought, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -23,6 +23,10 @@ struct StoredState {
     pool: Option<StoredPool>,
     #[prost(int64, optional, tag = "8")]
     let_go_at: Option<i64>,
+    #[prost(int64, optional, tag = "9")]
+    last_purchase_at: Option<i64>,
+    #[prost(message, repeated, tag = "10")]
+    counts: Vec<StoredCount>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -39,6 +43,8 @@ struct StoredBrought {
     account: Vec<u8>,
     #[prost(int64, tag = "2")]
     at: i64,
+    #[prost(int64, tag = "3")]
+    points: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -174,6 +180,8 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         recorded_at: account.recorded_at.as_micros(),
         merged_into: account.merged_into.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
         let_go_at: account.let_go_at.map(Timestamp::as_micros),
+        last_purchase_at: account.last_purchase_at.map(Timestamp::as_micros),
+        counts: account.counts.iter().map(StoredCount::of).collect(),
         merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
@@ -192,6 +200,8 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         recorded_at: time(state.recorded_at),
         merged_into,
         let_go_at: state.let_go_at.map(time),
+        last_purchase_at: state.last_purchase_at.map(time),
+        counts: state.counts.iter().map(StoredCount::count).collect(),
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
     })
@@ -204,8 +214,12 @@ impl StoredPool {
             joined: known.joined,
             shares: known.shares,
         };
-        let brought = pool.brought.iter().map(|(account, at)| StoredBrought { account: account.0.as_bytes().to_vec(), at: at.as_micros() });
-        StoredPool { members: pool.members.iter().map(member).collect(), brought: brought.collect() }
+        let brought = |Brought { account, at, points }: &Brought| StoredBrought {
+            account: account.0.as_bytes().to_vec(),
+            at: at.as_micros(),
+            points: *points,
+        };
+        StoredPool { members: pool.members.iter().map(member).collect(), brought: pool.brought.iter().map(brought).collect() }
     }
 
     fn pool(self) -> Result<Pool, Error> {
@@ -213,7 +227,9 @@ impl StoredPool {
             let (account, member) = stored.identity.identity()?;
             Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares })
         };
-        let brought = |stored: StoredBrought| Ok((AccountId(uuid(&stored.account, "account in a pool")?), time(stored.at)));
+        let brought = |StoredBrought { account, at, points }: StoredBrought| {
+            Ok(Brought { account: AccountId(uuid(&account, "account in a pool")?), at: time(at), points })
+        };
         Ok(Pool {
             members: self.members.into_iter().map(member).collect::<Result<_, Error>>()?,
             brought: self.brought.into_iter().map(brought).collect::<Result<_, Error>>()?,

@@ -3,8 +3,8 @@ use persistence::Error;
 use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredMergedIdentity, StoredReservation};
-use super::{StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
+use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
+use crate::domain::{AccountId, Count, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -35,6 +35,8 @@ pub(in crate::store) struct StoredEntry {
     remind_at: Option<i64>,
     #[prost(message, repeated, tag = "25")]
     given_up: Vec<StoredGivenUp>,
+    #[prost(message, repeated, tag = "32")]
+    counted: Vec<StoredCount>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -147,6 +149,8 @@ struct StoredMerge {
     reservations: Vec<StoredReservation>,
     #[prost(int64, optional, tag = "5")]
     let_go_at: Option<i64>,
+    #[prost(int64, optional, tag = "6")]
+    last_purchase_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -240,13 +244,16 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
         }),
         Source::Pooled { spender, reference } => StoredSource::Pooled(StoredCounterpart::of(*spender, reference)),
         Source::Transfer { member, reason } => StoredSource::Transfer(StoredCounterpart::of(*member, reason)),
-        Source::Merge { member, reason, identities, purchases, let_go_at, reservations } => StoredSource::Merge(StoredMerge {
-            counterpart: StoredCounterpart::of(*member, reason),
-            identities: identities.iter().map(StoredMergedIdentity::of).collect(),
-            purchases: *purchases,
-            let_go_at: let_go_at.map(Timestamp::as_micros),
-            reservations: reservations.iter().map(StoredReservation::of).collect(),
-        }),
+        Source::Merge { member, reason, identities, purchases, last_purchase_at, let_go_at, reservations } => {
+            StoredSource::Merge(StoredMerge {
+                counterpart: StoredCounterpart::of(*member, reason),
+                identities: identities.iter().map(StoredMergedIdentity::of).collect(),
+                purchases: *purchases,
+                last_purchase_at: last_purchase_at.map(Timestamp::as_micros),
+                let_go_at: let_go_at.map(Timestamp::as_micros),
+                reservations: reservations.iter().map(StoredReservation::of).collect(),
+            })
+        }
         Source::Unmerge { member, reason, account, purchases } => StoredSource::Unmerge(StoredUnmerge {
             counterpart: StoredCounterpart::of(*member, reason),
             account: account.0.as_bytes().to_vec(),
@@ -275,6 +282,7 @@ impl StoredEntry {
             sliding_until: entry.sliding_until.map(Timestamp::as_micros),
             remind_at: entry.remind_at.map(Timestamp::as_micros),
             given_up: stored_given_up(&entry.given_up),
+            counted: entry.counted.iter().map(StoredCount::of).collect(),
         }
     }
 
@@ -309,6 +317,10 @@ impl StoredEntry {
 
     pub(in crate::store) fn given_up(&self) -> Result<Vec<GivenUp>, Error> {
         given_up(&self.given_up)
+    }
+
+    pub(in crate::store) fn counted(&self) -> Vec<Count> {
+        self.counted.iter().map(StoredCount::count).collect()
     }
 
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {
@@ -352,6 +364,7 @@ impl StoredEntry {
                 reason: merge.counterpart.reason.clone(),
                 identities: merge.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
                 purchases: merge.purchases,
+                last_purchase_at: merge.last_purchase_at.map(time),
                 let_go_at: merge.let_go_at.map(time),
                 reservations: merge.reservations.iter().cloned().map(StoredReservation::reservation).collect::<Result<_, _>>()?,
             },

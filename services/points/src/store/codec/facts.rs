@@ -3,7 +3,7 @@ use persistence::Error;
 use prost::Message;
 
 use super::{corrupt, decimal, decode, time};
-use crate::domain::{Facts, MemberStatus, TierInterval};
+use crate::domain::{Birthday, Facts, MemberStatus, TierInterval};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredFacts {
@@ -11,6 +11,11 @@ struct StoredFacts {
     status: i32,
     #[prost(message, repeated, tag = "2")]
     tiers: Vec<StoredTier>,
+    /// 0 where the birthday is not known.
+    #[prost(int32, tag = "3")]
+    birth_month: i32,
+    #[prost(int32, tag = "4")]
+    birth_day: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -40,7 +45,8 @@ pub(in crate::store) fn encode_facts(facts: &Facts) -> Vec<u8> {
         MemberStatus::Blocked => 1,
         MemberStatus::Closed => 2,
     };
-    StoredFacts { status, tiers: tiers.collect() }.encode_to_vec()
+    let (birth_month, birth_day) = facts.birthday.map_or((0, 0), |birthday| (birthday.month.into(), birthday.day.into()));
+    StoredFacts { status, tiers: tiers.collect(), birth_month, birth_day }.encode_to_vec()
 }
 
 pub(in crate::store) fn decode_facts(version: i64, bytes: &[u8]) -> Result<Facts, Error> {
@@ -60,5 +66,6 @@ pub(in crate::store) fn decode_facts(version: i64, bytes: &[u8]) -> Result<Facts
         2 => MemberStatus::Closed,
         _ => return Err(corrupt("status of a member")),
     };
-    Ok(Facts { version, status, tiers: stored.tiers.into_iter().map(tier).collect::<Result<_, _>>()? })
+    let birthday = Birthday::new(stored.birth_month, stored.birth_day);
+    Ok(Facts { version, status, tiers: stored.tiers.into_iter().map(tier).collect::<Result<_, _>>()?, birthday })
 }

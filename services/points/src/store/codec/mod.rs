@@ -13,7 +13,7 @@ use persistence::Error;
 use prost::Message;
 use rust_decimal::Decimal;
 
-use crate::domain::{AccountId, Expiry, Gate, GivenUp, LotKey, Opening};
+use crate::domain::{AccountId, Count, Expiry, Gate, GivenUp, LotKey, Opening};
 
 pub(super) use account::{decode_account, encode_state};
 pub(super) use answer::{pack, unpack};
@@ -39,6 +39,33 @@ struct StoredGivenUp {
     points: i64,
     #[prost(bytes = "vec", repeated, tag = "3")]
     of: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredCount {
+    #[prost(string, tag = "1")]
+    of: String,
+    #[prost(int64, tag = "2")]
+    since: i64,
+    #[prost(int64, optional, tag = "3")]
+    until: Option<i64>,
+    #[prost(sint64, tag = "4")]
+    times: i64,
+    #[prost(sint64, tag = "5")]
+    points: i64,
+}
+
+impl StoredCount {
+    fn of(count: &Count) -> StoredCount {
+        let Count { of, since, until, times, points } = count;
+        let until = until.map(Timestamp::as_micros);
+        StoredCount { of: of.to_string(), since: since.as_micros(), until, times: *times, points: *points }
+    }
+
+    fn count(&self) -> Count {
+        let StoredCount { of, since, until, times, points } = self;
+        Count { of: of.as_str().into(), since: time(*since), until: until.map(time), times: *times, points: *points }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -2,8 +2,8 @@ use kernel::{MemberId, ProgramId};
 use persistence::Error;
 use prost::Message;
 
-use super::{StoredKey, corrupt, decimal, decode, time, uuid};
-use crate::domain::{FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
+use super::{StoredKey, corrupt, decimal, decode, shared, time, uuid};
+use crate::domain::{Applied, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredPurchase {
@@ -55,6 +55,16 @@ struct StoredPurchase {
     redeemed: i64,
     #[prost(int64, tag = "24")]
     given_back: i64,
+    #[prost(message, repeated, tag = "25")]
+    promotions: Vec<StoredApplied>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredApplied {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(int64, optional, tag = "2")]
+    at_most: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -100,6 +110,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         net: line.net,
         returned: line.returned,
     });
+    let promotions = facts.promotions.iter().map(|applied| StoredApplied { id: applied.id.to_string(), at_most: applied.at_most });
     let stored = StoredPurchase {
         program: program.as_str().to_owned(),
         member: member.map(|member| member.0.as_bytes().to_vec()).unwrap_or_default(),
@@ -125,6 +136,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         redemptions: input.redemptions.iter().map(|id| id.as_bytes().to_vec()).collect(),
         redeemed: *redeemed,
         given_back: *given_back,
+        promotions: promotions.collect(),
     };
     stored.encode_to_vec()
 }
@@ -147,11 +159,13 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         offer: stored.offer,
         redemptions: stored.redemptions.iter().map(|id| uuid(id, "redemption of a purchase")).collect::<Result<_, _>>()?,
     };
+    let promotions = stored.promotions.into_iter().map(|applied| Applied { id: shared(applied.id), at_most: applied.at_most });
     let facts = FrozenFacts {
         version: stored.version,
         tier: stored.tier,
         multiplier: decimal(&stored.multiplier)?,
         first_purchase: stored.first_purchase,
+        promotions: promotions.collect(),
     };
     Ok(Purchase {
         program: ProgramId::parse(&stored.program).map_err(|_| corrupt("program of a purchase"))?,

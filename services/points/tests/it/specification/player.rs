@@ -1,6 +1,7 @@
 //! Carries out lines of the specification.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
 
 use prost::Message;
 use proto::common::Role;
@@ -29,6 +30,8 @@ pub(super) struct Player {
     facts: i64,
     /// The vouchers by the names of the requests that issued them.
     pub(super) vouchers: HashMap<String, pb::Voucher>,
+    /// The RPCs that were called.
+    called: Mutex<BTreeSet<String>>,
 }
 
 impl Player {
@@ -37,7 +40,7 @@ impl Player {
         for role in [Role::Platform, Role::Support, Role::Service, Role::Administrator] {
             wires.insert(role, suite.wire(role, Programs::All).await);
         }
-        Player { suite, wires, made: HashMap::new(), facts: 0, vouchers: HashMap::new() }
+        Player { suite, wires, made: HashMap::new(), facts: 0, vouchers: HashMap::new(), called: Mutex::default() }
     }
 
     /// The answer to a line in words; what the calls of a range answer alike is told once.
@@ -98,6 +101,11 @@ impl Player {
                 let told = |page: pb::ListEntriesResponse| story(&page.entries.into_iter().rev().collect::<Vec<_>>()).join(", ");
                 let request = pb::ListEntriesRequest { parent: self.member(words, 0), ..Default::default() };
                 self.ask("ListEntries", platform, &request, told).await
+            }
+            "statement" => {
+                let told = |first: pb::Entry| story(&[first]).join(", ");
+                let request = pb::StreamEntriesRequest { parent: self.member(words, 0), start_version: 0 };
+                self.ask("StreamEntries", platform, &request, told).await
             }
             "purchase" => {
                 let told = |purchase: pb::Purchase| {
@@ -314,6 +322,11 @@ impl Player {
         self.send(rpc, role, request.encode_to_vec(), tell).await
     }
 
+    /// The RPCs that were called since this was asked last.
+    pub(super) fn called(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.called.lock().unwrap())
+    }
+
     async fn send<M: Message + Default>(&self, rpc: &str, role: Role, request: Vec<u8>, tell: impl FnOnce(M) -> String) -> String {
         self.send_to("PointsService", rpc, role, request, tell).await
     }
@@ -326,6 +339,7 @@ impl Player {
         request: Vec<u8>,
         tell: impl FnOnce(M) -> String,
     ) -> String {
+        self.called.lock().unwrap().insert(rpc.to_owned());
         match raw_of(&self.wires[&role], service, rpc, request).await {
             Ok(answer) => format!("{}{}", if replayed(&answer) { "again " } else { "" }, tell(M::decode(&answer.get_ref()[..]).unwrap())),
             Err(status) => told_refusal(&status),
@@ -351,13 +365,14 @@ fn told_member(member: &pb::PoolMember) -> String {
     format!("{number} {part} {}", member.points)
 }
 
-/// Code, reason and metadata, or the fields that are wrong.
+/// Code, reason, metadata and how long to wait, or the fields that are wrong.
 fn told_refusal(status: &Status) -> String {
     let mut words = vec![code_name(status.code())];
     if let Some(info) = status.get_details_error_info() {
         words.push(info.reason);
         words.extend(info.metadata.into_iter().collect::<BTreeMap<_, _>>().into_iter().map(|(key, value)| format!("{key}={value}")));
     }
+    words.extend(status.get_details_retry_info().and_then(|info| info.retry_delay).map(|delay| format!("retry={delay:?}")));
     words.extend(status.get_details_bad_request().into_iter().flat_map(|wrong| wrong.field_violations).map(|wrong| wrong.field));
     if status.metadata().contains_key("regulars-replayed") {
         words.insert(0, "again".to_owned());

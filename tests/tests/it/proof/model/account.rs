@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::EntryKind;
 
-use super::lots::{Lot, LotKey, NEVER, Owner};
+use super::given_up::GivenUp;
+use super::lots::{Lot, LotKey, NEVER, Owner, SLIDING};
+use super::refused;
 use super::rules::{Rules, time, version_at};
+use crate::it::proof::calls::Refusal;
 
 /// Points set aside.
 #[derive(Clone, Debug)]
@@ -68,7 +72,9 @@ pub(super) struct Change {
     /// Lots, the change of their points and of what is held of them.
     pub(super) lots: Vec<(LotKey, i64, i64)>,
     pub(super) owed: i64,
-    pub(super) given_up: Vec<(i64, i64)>,
+    pub(super) given_up: Vec<GivenUp>,
+    /// Until when sliding lots live because of it, where that is told by another account.
+    pub(super) slides: Option<i64>,
     /// From when it counts, where that is not when it happened.
     pub(super) effective: Option<i64>,
 }
@@ -79,20 +85,36 @@ impl Change {
     }
 }
 
+/// One of those who were taken in at once.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) owner: Owner,
+    /// Who had taken him in before, and when.
+    pub(super) came: Option<(Owner, i64)>,
+}
+
 /// An account that was taken in, with what it takes to let it go.
 #[derive(Clone, Debug)]
 pub(super) struct Merged {
     /// Its member last, and before him those whom he had taken in.
-    pub(super) members: Vec<Owner>,
+    pub(super) members: Vec<Identity>,
+    pub(super) at: i64,
     pub(super) purchases: i64,
     pub(super) owed: i64,
     /// Lots of either that repaid what the other owed.
     pub(super) repaid: Vec<(LotKey, i64)>,
+    /// Until when sliding lots would live if the two had stayed apart: the survivor's and the other's.
+    pub(super) apart: [Option<i64>; 2],
 }
 
 impl Merged {
     pub(super) fn has(&self, member: &str) -> bool {
-        self.members.iter().any(|known| *known.member == *member)
+        self.members.iter().any(|known| *known.owner.member == *member)
+    }
+
+    /// On which side of the merge somebody is: 0 the survivor's, 1 the other's.
+    pub(super) fn side(&self, name: &Option<Owner>) -> usize {
+        usize::from(name.as_ref().is_some_and(|owner| self.has(&owner.member)))
     }
 }
 
@@ -100,8 +122,8 @@ impl Merged {
 #[derive(Clone, Default, Debug)]
 pub(super) struct Pool {
     pub(super) members: Vec<PoolMember>,
-    /// When each first brought points.
-    pub(super) brought: Vec<(Owner, i64)>,
+    /// What each has brought and not taken back, and when.
+    pub(super) brought: Vec<(Owner, i64, i64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,23 +136,35 @@ pub(super) struct PoolMember {
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(super) owner: Owner,
+    pub(super) rules: Arc<Vec<Rules>>,
     pub(crate) entries: Vec<Arc<pb::Entry>>,
     pub(super) lots: BTreeMap<LotKey, Lot>,
     pub(super) holds: Vec<Hold>,
+    /// Until when sliding lots live, and when they lapsed last before the member did something again.
+    pub(super) slides_until: Option<i64>,
+    pub(super) slid: Option<i64>,
     pub(super) owed: i64,
-    /// What should have been taken back and had been spent, by the moment when it was given up.
-    pub(super) given_up: Vec<(i64, i64)>,
+    /// What should have been taken back and had been spent.
+    pub(super) given_up: Vec<GivenUp>,
     pub(super) purchases: i64,
     pub(super) recorded: i64,
     pub(super) merged_into: Option<Arc<str>>,
     pub(super) merged: Vec<Merged>,
+    /// What the ledger knows of its member, and how often that has changed.
+    pub(super) state: MemberState,
+    pub(super) facts: i64,
+    /// When it, or one that it took in, was let go last.
+    pub(super) let_go: Option<i64>,
     pub(super) pool: Option<Pool>,
 }
 
 impl Account {
-    pub(super) fn of(member: &str) -> Account {
+    pub(super) fn of(member: &str, rules: &Arc<Vec<Rules>>) -> Account {
         Account {
             owner: Owner::new(member),
+            rules: rules.clone(),
+            slides_until: None,
+            slid: None,
             entries: Vec::new(),
             lots: BTreeMap::new(),
             holds: Vec::new(),
@@ -140,6 +174,9 @@ impl Account {
             recorded: 0,
             merged_into: None,
             merged: Vec::new(),
+            state: MemberState::Active,
+            facts: 0,
+            let_go: None,
             pool: None,
         }
     }
@@ -159,6 +196,19 @@ impl Account {
 
     pub(super) fn has_merged(&self, member: &str) -> bool {
         self.merged.iter().any(|merged| merged.has(member))
+    }
+
+    /// When a lot lapses here.
+    pub(super) fn lapses(&self, key: &LotKey) -> i64 {
+        key.lapses(self.slides_until)
+    }
+
+    /// The lots in the order in which they are spent: those that slide stand where their moment is, behind what lapses with them.
+    pub(super) fn in_order(&self) -> Vec<(&LotKey, &Lot)> {
+        let mut lots: Vec<_> = self.lots.iter().collect();
+        let slides_until = self.slides_until.unwrap_or(SLIDING);
+        lots.sort_by_key(|(key, _)| if key.expires == SLIDING { (slides_until, 1) } else { (key.expires, 0) });
+        lots
     }
 
     fn sum(&self, of: impl Fn(&LotKey, &Lot) -> i64) -> i64 {
@@ -188,17 +238,17 @@ impl Account {
 
     /// Moments at which something changes by itself.
     pub(crate) fn due_times(&self) -> impl Iterator<Item = i64> {
-        let of_lot = |key: &LotKey| {
+        let of_lot = move |key: &LotKey| {
             let cancelled = key.gate().and_then(|gate| gate.cancelled);
-            [key.opens(), cancelled, Some(key.expires)].into_iter().flatten()
+            [key.opens(), cancelled, Some(self.lapses(key))].into_iter().flatten()
         };
         self.lots.keys().flat_map(of_lot).chain(self.holds.iter().map(|hold| hold.until))
     }
 
     pub(super) fn balance(&self, now: i64, with_lots: bool) -> pb::Balance {
-        let free = |wanted: i64| self.sum(|key, lot| if key.is_open() && key.expires == wanted { lot.free() } else { 0 });
-        let mut spendable = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
-        let expires = spendable.next().map(|(key, _)| key.expires).filter(|at| *at != NEVER);
+        let free = |wanted: i64| self.sum(|key, lot| if key.is_open() && self.lapses(key) == wanted { lot.free() } else { 0 });
+        let spendable = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
+        let expires = spendable.map(|(key, _)| self.lapses(key)).min().filter(|at| *at != NEVER);
         let activates = self.lots.keys().filter_map(LotKey::opens).min();
         let wallet = pb::WalletBalance {
             wallet: "points".to_owned(),
@@ -210,7 +260,7 @@ impl Account {
             next_expire_points: expires.map_or(0, free),
             next_activate_time: activates.map(time),
             next_activate_points: self.sum(|key, lot| if activates.is_some() && key.opens() == activates { lot.points } else { 0 }),
-            lots: self.lots.iter().filter(|_| with_lots).map(|(key, lot)| key.told(lot)).collect(),
+            lots: self.in_order().into_iter().filter(|_| with_lots).map(|(key, lot)| key.told(lot, self.slides_until)).collect(),
         };
         pb::Balance {
             member: self.member().to_owned(),
@@ -221,6 +271,15 @@ impl Account {
         }
     }
 
+    /// Who is blocked or has left neither earns nor spends.
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
+        match self.state {
+            MemberState::Blocked => Err(refused("MEMBER_BLOCKED")),
+            MemberState::Closed => Err(refused("MEMBER_CLOSED")),
+            MemberState::Active | MemberState::Unspecified => Ok(()),
+        }
+    }
+
     /// When the next entry is recorded.
     pub(super) fn next_record(&self, stamp: &Stamp) -> i64 {
         stamp.now.max(self.recorded + 1)
@@ -228,7 +287,8 @@ impl Account {
 
     /// Writes an entry: lots change, and what is owed.
     pub(super) fn post(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, change: Change) {
-        let Change { lots, owed, given_up, effective } = change;
+        let slides = change.slides.map(|until| (until, Vec::new())).or_else(|| self.kept_alive(stamp, kind, &change));
+        let Change { lots, owed, given_up, effective, slides: _ } = change;
         for (key, points, held) in &lots {
             let lot = self.lots.entry(key.clone()).or_default();
             lot.points += points;
@@ -238,14 +298,11 @@ impl Account {
         self.lots.retain(|_, lot| lot.points > 0);
         self.owed += owed;
         assert!(self.owed >= 0, "the model repays more than is owed");
-        for (moment, points) in given_up {
-            match self.given_up.iter_mut().find(|known| known.0 == moment) {
-                Some(known) => known.1 += points,
-                None => self.given_up.push((moment, points)),
-            }
-        }
-        self.given_up.retain(|known| known.1 > 0);
+        self.change_given_up(given_up);
         self.recorded = self.next_record(stamp);
+        if let Some((until, names)) = &slides {
+            self.slide(kind, *until, names);
+        }
         let version = self.version() + 1;
         let entry = pb::Entry {
             name: format!("{}/entries/{version}", self.member()),
@@ -269,7 +326,7 @@ impl Account {
             reason: about.reason.clone(),
             approver: about.approver.clone(),
             program_version: if about.terms == 0 { String::new() } else { format!("{}/versions/{}", super::TEA, about.terms) },
-            fact_version: 0,
+            fact_version: self.facts,
             occur_time: Some(time(stamp.occurred)),
             effective_time: Some(time(effective.unwrap_or(stamp.occurred))),
             record_time: Some(time(self.recorded)),
@@ -277,64 +334,9 @@ impl Account {
             presented_member: stamp.presented.clone(),
             activity: about.activity.clone(),
             redemption: about.redemption.clone(),
-            sliding_expire_time: None,
+            sliding_expire_time: slides.map(|(until, _)| time(until)),
         };
         self.entries.push(Arc::new(entry));
-    }
-
-    /// Does what the clock brings, moment by moment; at one moment activations come first, then what has waited in vain, then
-    /// reservations whose time is over, then what lapses. Gives the reservations that ended.
-    pub(super) fn settle(&mut self, rules: &[Rules], now: i64) -> Vec<String> {
-        let clock = Stamp::of_clock(now);
-        let mut ended = Vec::new();
-        loop {
-            let cancelled = |key: &LotKey| key.gate().and_then(|gate| gate.cancelled);
-            let opens = self.lots.keys().filter_map(LotKey::opens).min().unwrap_or(NEVER);
-            let in_vain = self.lots.keys().filter_map(cancelled).min().unwrap_or(NEVER);
-            let ends = self.holds.iter().map(|hold| hold.until).min().unwrap_or(NEVER);
-            let free = self.lots.iter().filter(|(key, lot)| key.is_open() && lot.free() > 0);
-            let lapses = free.map(|(key, _)| key.expires).min().unwrap_or(NEVER);
-            let moment = opens.min(in_vain).min(ends).min(lapses);
-            if moment > now {
-                return ended;
-            }
-            if moment == opens {
-                let key = self.lots.keys().find(|key| key.opens() == Some(moment)).expect("it was found").clone();
-                self.open(&clock, &key, key.opened(), &About::default(), Some(moment));
-            } else if moment == in_vain {
-                let key = self.lots.keys().find(|key| cancelled(key) == Some(moment)).expect("it was found").clone();
-                let reason = key.gate().expect("it was found by it").event.clone();
-                let about = About { reason, terms: version_at(rules, now).number, ..About::default() };
-                let points = self.lots[&key].points;
-                let change = Change { effective: Some(moment), ..Change::of_lots([(key, -points, 0)]) };
-                self.post(&clock, EntryKind::Cancel, &about, change);
-            } else if moment == ends {
-                let hold = self.holds.iter().find(|hold| hold.until == moment).expect("it was found").id.clone();
-                self.release(&clock, rules, &hold, moment);
-                ended.push(hold);
-            } else {
-                self.lapse(&clock, moment);
-            }
-        }
-    }
-
-    /// Makes a lot spendable. What it brings repays what is owed first.
-    pub(super) fn open(&mut self, stamp: &Stamp, key: &LotKey, opened: LotKey, about: &About, effective: Option<i64>) {
-        let points = self.lots[key].points;
-        let repaid = points.min(self.owed);
-        let alive = (points > repaid).then_some((opened, points - repaid, 0));
-        let lots = std::iter::once((key.clone(), -points, 0)).chain(alive);
-        self.post(stamp, EntryKind::Activate, about, Change { owed: -repaid, effective, ..Change::of_lots(lots) });
-    }
-
-    /// Takes out what has lapsed by a moment and is not held.
-    pub(super) fn lapse(&mut self, stamp: &Stamp, moment: i64) {
-        let lapsed =
-            |(key, lot): (&LotKey, &Lot)| (key.is_open() && key.expires <= moment && lot.free() > 0).then(|| (key.clone(), -lot.free(), 0));
-        while let Some(change) = self.lots.iter().find_map(lapsed) {
-            let effective = Some(change.0.expires);
-            self.post(stamp, EntryKind::Expire, &About::default(), Change { effective, ..Change::of_lots([change]) });
-        }
     }
 
     /// The lot of what is earned in the name of a member who was taken in.
@@ -345,7 +347,8 @@ impl Account {
 
     /// Adds points. What is spendable at once and alive repays what is owed.
     pub(super) fn credit(&mut self, stamp: &Stamp, kind: EntryKind, about: &About, key: LotKey, points: i64) {
-        let repaid = if key.is_open() && key.expires > stamp.now { points.min(self.owed) } else { 0 };
+        let slides_until = self.slides_until.max(version_at(&self.rules, stamp.occurred).slides_until(stamp.occurred));
+        let repaid = if key.is_open() && key.lapses(slides_until) > stamp.now { points.min(self.owed) } else { 0 };
         let lots = (points > repaid).then_some((key, points - repaid, 0));
         self.post(stamp, kind, about, Change { owed: -repaid, ..Change::of_lots(lots) });
     }
@@ -358,7 +361,7 @@ impl Account {
     /// The same out of some of the lots.
     pub(super) fn take_where(&self, mut points: i64, admits: impl Fn(&LotKey) -> bool) -> Vec<(LotKey, i64)> {
         let mut taken = Vec::new();
-        for (key, lot) in self.lots.iter().filter(|(key, _)| key.is_open() && admits(key)) {
+        for (key, lot) in self.in_order().into_iter().filter(|(key, _)| key.is_open() && admits(key)) {
             let part = points.min(lot.free());
             if part > 0 {
                 taken.push((key.clone(), part));

@@ -4,7 +4,8 @@ use proto::points::EntryKind;
 use proto::points::terms::ReturnPolicy;
 
 use super::account::{About, Account, Change, Stamp};
-use super::lots::{LotKey, Owner};
+use super::given_up::GivenUp;
+use super::lots::{LotKey, Owner, SLIDING};
 use super::rules::{DAY, Rules, version_at};
 
 /// Points that were spent.
@@ -14,6 +15,8 @@ pub(super) struct Redemption {
     pub(super) name: String,
     /// Whose account they were in.
     pub(super) owner: Owner,
+    /// Who spent them, where that is somebody else.
+    pub(super) spender: String,
     pub(super) lots: Vec<(LotKey, i64)>,
     pub(super) spent: i64,
     pub(super) refunded: i64,
@@ -30,7 +33,7 @@ impl Redemption {
 struct Alive {
     lots: Vec<(LotKey, i64)>,
     /// What had been given up and is taken after all.
-    given_up: Vec<(i64, i64)>,
+    given_up: Vec<GivenUp>,
     taken: i64,
     repaid: i64,
     lapsed: i64,
@@ -63,18 +66,18 @@ impl Account {
 
     /// Points of lots live on there; where that has lapsed, for the grace of the terms or not at all. Those that live are first what
     /// had been given up, and then repay what is owed.
-    fn come_alive(&self, rules: &[Rules], parts: &[(LotKey, i64)], given_up: &[(i64, i64)], at: i64) -> Alive {
+    fn come_alive(&self, rules: &[Rules], parts: &[(LotKey, i64)], given_up: &[&GivenUp], at: i64) -> Alive {
         let grace = version_at(rules, at).grace_days * DAY;
-        let (mut owed, mut missing) = (self.owed(), given_up.iter().map(|known| known.1).sum::<i64>());
+        let (mut owed, mut missing) = (self.owed(), given_up.iter().map(|known| known.points).sum::<i64>());
         let mut alive = Alive::default();
         for (key, points) in parts {
-            let (lapsed, mut key) = (key.expires <= at, key.clone());
+            let (lapsed, mut key) = (self.lapses(key) <= at, key.clone());
             if lapsed && grace > 0 {
                 key.expires = at + grace;
             }
             // In a pool everybody's points stay told apart, elsewhere those of who has been taken in.
             key.origin = key.origin.filter(|origin| self.pool.is_some() || self.has_merged(&origin.member));
-            let dead = key.expires <= at;
+            let dead = self.lapses(&key) <= at;
             let taken = if dead { 0 } else { missing.min(*points) };
             let repaid = if dead { 0 } else { owed.min(points - taken) };
             (missing, owed) = (missing - taken, owed - repaid);
@@ -84,14 +87,7 @@ impl Account {
                 alive.lots.push((key, points - taken - repaid));
             }
         }
-        let mut left = alive.taken;
-        for (moment, points) in given_up {
-            let part = left.min(*points);
-            left -= part;
-            if part > 0 {
-                alive.given_up.push((*moment, -part));
-            }
-        }
+        alive.given_up = GivenUp::take(given_up.iter().copied(), alive.taken);
         alive
     }
 
@@ -105,12 +101,16 @@ impl Account {
             .chunk_by(|one, other| one == other)
             .map(|lot| {
                 let key = &spent.lots[lot[0]].0;
-                let key = if spent.owner == self.owner { key.clone() } else { key.moved(&spent.owner, &self.owner) };
+                let mut key = if spent.owner == self.owner { key.clone() } else { key.moved(&spent.owner, &self.owner) };
+                // What would have lapsed since stays lapsed, whatever the member did afterwards.
+                if let Some(slid) = self.slid.filter(|slid| spent.owner == self.owner && key.expires == SLIDING && spent.spent < *slid) {
+                    key.expires = slid;
+                }
                 (key, i64::try_from(lot.len()).expect("it was counted"))
             })
             .collect();
-        let own = spent.owner == self.owner;
-        let given_up: Vec<_> = self.given_up.iter().copied().filter(|(moment, _)| own && *moment > spent.spent).collect();
+        // What was given up because it had been spent is taken after all.
+        let given_up: Vec<_> = self.given_up.iter().filter(|known| known.at > spent.spent && known.of.contains(&spent.owner)).collect();
         let alive = self.come_alive(rules, &parts, &given_up, stamp.now);
         let lots = alive.lots.into_iter().map(|(key, points)| (key, points, 0));
         let change = Change { owed: -alive.repaid, given_up: alive.given_up, ..Change::of_lots(lots) };
@@ -126,11 +126,11 @@ impl Account {
         kind: EntryKind,
         about: &About,
         points: i64,
-        own: Option<&LotKey>,
+        (own, earned): (Option<&LotKey>, i64),
         (policy, cap): (ReturnPolicy, i64),
     ) -> [i64; 4] {
         let is_own = |key: &LotKey| own.is_some_and(|own| own == key || own.waits_like(key));
-        let mut order: Vec<LotKey> = self.lots.keys().cloned().collect();
+        let mut order: Vec<LotKey> = self.in_order().into_iter().map(|(key, _)| key.clone()).collect();
         order.sort_by_key(|key| (!is_own(key), !is_own(key) && !key.is_open()));
         let (mut left, mut pending, mut active, mut lots) = (points, 0, 0, Vec::new());
         for key in order {
@@ -144,35 +144,19 @@ impl Account {
         }
         // What a reservation holds is there, only out of reach.
         let may_owe = match policy {
+            ReturnPolicy::OnlyPending | ReturnPolicy::Unspecified => 0,
+            // It may have been spent in the books of who had taken the account in, which do not know of this.
+            _ if self.let_go.is_some_and(|at| earned <= at) => left,
             ReturnPolicy::Unlimited if cap == 0 => left,
             ReturnPolicy::Unlimited => cap.max(self.held()) - self.owed(),
             ReturnPolicy::WithinBalance => self.held() - self.owed(),
-            ReturnPolicy::OnlyPending | ReturnPolicy::Unspecified => 0,
         };
         let owed = left.min(may_owe.max(0));
         let forgiven = left - owed;
         // By the terms what is not pending stays with the member; what was spent does not, should it come back.
-        let given_up = (policy != ReturnPolicy::OnlyPending && forgiven > 0).then(|| (self.next_record(stamp), forgiven));
+        let is_spent = policy != ReturnPolicy::OnlyPending && forgiven > 0;
+        let given_up = is_spent.then(|| GivenUp { at: self.next_record(stamp), of: self.one_with(stamp, earned), points: forgiven });
         self.post(stamp, kind, about, Change { owed, given_up: given_up.into_iter().collect(), ..Change::of_lots(lots) });
         [pending, active, owed, forgiven]
-    }
-
-    /// Of what has come back from a pool, what was given up since the member first brought anything there is taken after all.
-    pub(super) fn take_after_all(&mut self, stamp: &Stamp, rules: &[Rules], returned: i64, brought: Option<i64>) {
-        let Some(brought) = brought else { return };
-        let (mut left, mut given_up) = (returned.min(self.active()), Vec::new());
-        for (moment, points) in self.given_up.iter().filter(|(moment, _)| *moment >= brought) {
-            let part = left.min(*points);
-            left -= part;
-            if part > 0 {
-                given_up.push((*moment, -part));
-            }
-        }
-        let taken: i64 = -given_up.iter().map(|known| known.1).sum::<i64>();
-        if taken > 0 {
-            let lots = self.take(taken).into_iter().map(|(key, part)| (key, -part, 0));
-            let about = About { terms: version_at(rules, stamp.now).number, ..About::default() };
-            self.post(stamp, EntryKind::Clawback, &about, Change { given_up, ..Change::of_lots(lots) });
-        }
     }
 }

@@ -4,7 +4,8 @@ use proto::points as pb;
 use proto::points::EntryKind;
 use tonic::Code;
 
-use super::account::{About, Account, Change, Merged, Pool, PoolMember, Stamp};
+use super::account::{About, Account, Change, Identity, Merged, Pool, PoolMember, Stamp};
+use super::given_up::GivenUp;
 use super::lots::{LotKey, Owner};
 use super::rules::{Rules, version_at};
 use super::{missing, refused};
@@ -20,6 +21,9 @@ pub(crate) fn pool_name(member: &str) -> String {
 pub(crate) fn pool_member(pool: &str) -> String {
     format!("{TEA}/members/{}", pool.rsplit('/').next().unwrap_or_default())
 }
+
+/// What one member has brought at so many moments is kept apart; the oldest counts with the next.
+const BROUGHT_MAX: usize = 24;
 
 /// Two accounts with what is done to them; the caller's stamp is the first one's.
 pub(super) struct Desk<'a> {
@@ -40,7 +44,12 @@ impl Desk<'_> {
     }
 
     pub(super) fn transfer(&mut self, request: &pb::TransferRequest) -> Result<(), Refusal> {
-        if self.first.pool.is_some() || self.second.pool.is_some() {
+        if self.first.pool.is_some() {
+            return Err(refused("POOL_ACCOUNT"));
+        }
+        self.first.admit()?;
+        self.second.admit()?;
+        if self.second.pool.is_some() {
             return Err(refused("POOL_ACCOUNT"));
         }
         if request.points > self.first.active() {
@@ -52,6 +61,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn contribute(&mut self, request: &pb::ContributeToPoolRequest) -> Result<(), Refusal> {
+        self.first.admit()?;
         let Some(pool) = &self.second.pool else { return Err(not_found("POOL_NOT_FOUND")) };
         let is_his = |known: &&PoolMember| known.joined && self.first.is_of(&known.owner.member);
         let Some(bringing) = pool.members.iter().find(is_his).map(|known| known.owner.clone()) else { return Err(refused("NOT_IN_POOL")) };
@@ -59,10 +69,17 @@ impl Desk<'_> {
             return Err(missing(request.points - self.first.active()));
         }
         let (lots, names) = (self.first.take(request.points), [bringing.member.to_string(), self.second.member().to_owned()]);
+        // Both books record it at one moment.
+        let last = self.first.recorded.max(self.second.recorded);
+        (self.first.recorded, self.second.recorded) = (last, last);
         self.hand_over(&lots, Some(bringing.clone()), names, "brought into the pool");
+        let at = self.second.recorded;
         let brought = &mut self.second.pool.as_mut().expect("it is a pool's").brought;
-        if !lots.is_empty() && brought.iter().all(|(known, _)| *known != bringing) {
-            brought.push((bringing, self.stamp.occurred));
+        brought.push((bringing.clone(), at, request.points));
+        let own: Vec<usize> = (0..brought.len()).filter(|index| brought[*index].0 == bringing).collect();
+        if own.len() > BROUGHT_MAX {
+            brought[own[1]].2 += brought[own[0]].2;
+            brought.remove(own[0]);
         }
         Ok(())
     }
@@ -75,7 +92,7 @@ impl Desk<'_> {
             let repaid = if key.is_open() { owed.min(*points) } else { 0 };
             owed -= repaid;
             if *points > repaid {
-                arriving.push((key.given(origin.clone()), points - repaid, 0));
+                arriving.push((key.given(origin.clone(), self.first.slides_until), points - repaid, 0));
             }
         }
         let about = self.about(reason);
@@ -102,29 +119,37 @@ impl Desk<'_> {
         let stamp = self.other_stamp();
         // One person's entries follow one another from here on.
         self.first.recorded = self.first.recorded.max(self.second.recorded);
-        self.second.post(&stamp, EntryKind::MergeOut, &about_second, Change { owed: -owed, ..Change::of_lots(out) });
+        let given_up = self.second.given_up.clone();
+        let gone = given_up.iter().map(|known| GivenUp { points: -known.points, ..known.clone() }).collect();
+        self.second.post(&stamp, EntryKind::MergeOut, &about_second, Change { owed: -owed, given_up: gone, ..Change::of_lots(out) });
         self.second.merged_into = Some(to.member.clone());
         let arriving = lots.iter().map(|(key, points, held)| (key.moved(&from, &to), *points, *held));
-        self.first.post(self.stamp, EntryKind::MergeIn, &about_first, Change { owed, ..Change::of_lots(arriving) });
+        let apart = [self.first.slides_until, self.second.slides_until];
+        let change = Change { owed, given_up, slides: apart[1], ..Change::of_lots(arriving) };
+        self.first.post(self.stamp, EntryKind::MergeIn, &about_first, change);
+        let at = self.first.recorded;
+        self.first.let_go = self.first.let_go.max(self.second.let_go);
         for mut hold in holds {
             hold.parts.iter_mut().for_each(|(key, _)| *key = key.moved(&from, &to));
             self.first.holds.push(hold);
         }
         self.first.purchases += purchases;
         let repaid = self.first.repay(self.stamp, &about_first);
-        let mut members: Vec<Owner> = self.second.merged.iter().flat_map(|merged| merged.members.clone()).collect();
-        members.push(from);
-        self.first.merged.push(Merged { members, purchases, owed, repaid });
+        let nested = self.second.merged.iter().flat_map(|merged| merged.members.iter().map(|known| (known.clone(), merged.at)));
+        let came_before = |(known, at): (Identity, i64)| Identity { came: known.came.or_else(|| Some((from.clone(), at))), ..known };
+        let mut members: Vec<Identity> = nested.map(came_before).collect();
+        members.push(Identity { owner: from, came: None });
+        self.first.merged.push(Merged { members, at, purchases, owed, repaid, apart });
         Ok(())
     }
 
     /// The first account lets the second go: how many points go back.
     pub(super) fn unmerge(&mut self, reason: &str) -> Result<i64, Refusal> {
         let (from, to) = (self.first.owner.clone(), self.second.owner.clone());
-        let index = self.first.merged.iter().position(|merged| merged.members.last() == Some(&to));
+        let index = self.first.merged.iter().position(|merged| merged.members.last().is_some_and(|known| known.owner == to));
         let Some(index) = index else { return Err(refused("NOT_MERGED")) };
         let merged = self.first.merged.remove(index);
-        let came_along = |key: &LotKey| key.origin.as_ref().is_some_and(|origin| merged.members.contains(origin));
+        let came_along = |key: &LotKey| key.origin.as_ref().is_some_and(|origin| merged.has(&origin.member));
         let sum = |lots: &[(LotKey, i64)]| lots.iter().map(|lot| lot.1).sum::<i64>();
         let his = self.first.lots.iter().filter(|(key, lot)| came_along(key) && lot.free() > 0);
         let his: Vec<_> = his.map(|(key, lot)| (key.clone(), lot.free())).collect();
@@ -136,10 +161,17 @@ impl Desk<'_> {
         let out = his.iter().map(|(key, points)| (key.clone(), -points, 0));
         let out = out.chain(borrowed.iter().map(|(key, points)| (key.clone(), *points, 0)));
         self.second.recorded = self.second.recorded.max(self.first.recorded);
-        self.first.post(self.stamp, EntryKind::UnmergeOut, &about_first, Change { owed: sum(&lent) - owed, ..Change::of_lots(out) });
+        // What was given up of points that he had earned by himself goes along.
+        let his_own = self.first.given_up.iter().filter(|known| merged.has(&known.of[0].member));
+        let given_up: Vec<GivenUp> = his_own.cloned().collect();
+        let gone = given_up.iter().map(|known| GivenUp { points: -known.points, ..known.clone() }).collect();
+        let change = Change { owed: sum(&lent) - owed, given_up: gone, slides: merged.apart[0], ..Change::of_lots(out) };
+        self.first.post(self.stamp, EntryKind::UnmergeOut, &about_first, change);
         self.first.purchases -= merged.purchases;
         let back = his.iter().chain(&lent).map(|(key, points)| (key.moved(&from, &to), *points, 0));
-        self.second.post(&stamp, EntryKind::UnmergeIn, &about_second, Change { owed: sum(&borrowed) + owed, ..Change::of_lots(back) });
+        let change = Change { owed: sum(&borrowed) + owed, given_up, slides: merged.apart[1], ..Change::of_lots(back) };
+        self.second.post(&stamp, EntryKind::UnmergeIn, &about_second, change);
+        self.second.let_go = Some(self.second.recorded);
         self.second.purchases = merged.purchases;
         self.second.merged_into = None;
         self.first.repay(self.stamp, &about_first);
@@ -149,6 +181,7 @@ impl Desk<'_> {
 
     /// The first account is a pool's, of which the second's member spends: the lots.
     pub(super) fn redeem_from_pool(&mut self, request: &pb::RedeemFromPoolRequest) -> Result<Vec<(LotKey, i64)>, Refusal> {
+        self.second.admit()?;
         let Some(pool) = self.first.pool.clone() else { return Err(not_found("POOL_NOT_FOUND")) };
         let joined = |known: &&PoolMember| known.joined && *known.owner.member == *request.member;
         let Some(spender) = pool.members.iter().find(joined) else { return Err(refused("NOT_IN_POOL")) };
@@ -170,7 +203,7 @@ impl Desk<'_> {
         let Some(pool) = self.first.pool.clone() else { return Err(not_found("POOL_NOT_FOUND")) };
         let leaver = Owner::new(named);
         let is_known = pool.members.iter().any(|known| known.owner == leaver);
-        let lots = self.first.lots.iter().filter(|(key, lot)| key.origin.as_ref() == Some(&leaver) && lot.free() > 0);
+        let lots = self.first.in_order().into_iter().filter(|(key, lot)| key.origin.as_ref() == Some(&leaver) && lot.free() > 0);
         let lots: Vec<_> = lots.map(|(key, lot)| (key.clone(), lot.free())).collect();
         if !is_known && lots.is_empty() {
             return Err(refused("NOT_IN_POOL"));
@@ -180,13 +213,21 @@ impl Desk<'_> {
         if is_owner && others.iter().any(|known| known.joined) {
             return Err(refused("POOL_HAS_MEMBERS"));
         }
-        let points = lots.iter().map(|lot| lot.1).sum();
+        let points: i64 = lots.iter().map(|lot| lot.1).sum();
         if points > 0 {
             let names = [self.first.member().to_owned(), self.second.member().to_owned()];
             self.hand_over(&lots, (leaver != self.second.owner).then(|| leaver.clone()), names, "left the pool");
-            let brought = pool.brought.iter().find(|(known, _)| *known == leaver).map(|(_, at)| *at);
+            let mut returned = Vec::new();
+            let (mut left, pool) = (points, self.first.pool.as_mut().expect("it is a pool's"));
+            // What was brought last is what is left.
+            for (_, at, brought) in pool.brought.iter_mut().rev().filter(|(known, _, _)| *known == leaver) {
+                let part = left.min(*brought);
+                (left, *brought) = (left - part, *brought - part);
+                returned.push((*at, part));
+            }
+            pool.brought.retain(|(_, _, points)| *points > 0);
             let stamp = self.other_stamp();
-            self.second.take_after_all(&stamp, self.rules, points, brought);
+            self.second.take_after_all(&stamp, self.rules, &leaver, returned);
         }
         for other in others.iter().filter(|_| is_owner) {
             self.first

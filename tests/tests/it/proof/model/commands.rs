@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::EntryKind;
 use proto::points::operation::Kind;
@@ -76,7 +77,7 @@ impl World {
             (Call::Release(request), false) => self.release(request, &mut first, &stamp, &mut operation),
             (Call::RefundRedemption(request), _) => self.refund(request, &mut first, &stamp, &mut operation),
             (Call::ReturnPurchase(request), false) => {
-                operation.r#return = Some(self.take_back(request, sides.first.is_some(), &mut first, &stamp)?);
+                operation.r#return = Some(self.take_back(request, sides.first.is_some(), [&mut first, &mut second], &stamp)?);
                 operation.purchase = request.purchase.clone();
                 done(Kind::Return, 0)
             }
@@ -84,7 +85,7 @@ impl World {
             (Call::SetExpiry(request), _) => self.set_expiry(request, &mut first, &stamp),
             (Call::ForgiveDeficit(request), false) => self.forgive(request, &mut first, &stamp),
             (Call::EnsureReward(request), false) => {
-                ensured = Some(self.ensure(request, &mut first, &stamp));
+                ensured = Some(self.ensure(request, &mut first, &stamp)?);
                 done(Kind::Reward, 0)
             }
             (Call::CreatePool(request), _) => first.open_pool(&stamp, &self.rules, request).and(done(Kind::Pool, 0)),
@@ -143,7 +144,7 @@ impl World {
             }
             Call::RedeemFromPool(request) => {
                 let lots = desk.redeem_from_pool(request)?;
-                self.remember_redemption(first, stamp, lots);
+                self.remember_redemption(first, &request.member, stamp, lots);
                 done(Kind::Redeem, request.points)
             }
             Call::LeavePool(request) => {
@@ -155,6 +156,7 @@ impl World {
     }
 
     fn award_activity(&mut self, request: &pb::AwardActivityRequest, account: &mut Account, stamp: &Stamp) -> Result<Done, Refusal> {
+        account.admit()?;
         let rules = version_at(&self.rules, stamp.occurred);
         let Some((name, points)) = rules.activities.iter().find(|(name, _)| *name == request.activity) else {
             let metadata = [("activity", request.activity.clone())];
@@ -202,6 +204,7 @@ impl World {
     }
 
     fn redeem(&mut self, request: &pb::RedeemRequest, account: &mut Account, stamp: &Stamp) -> Result<Done, Refusal> {
+        account.admit()?;
         let there = account.active();
         let up_to = request.mode() == pb::redeem_request::Mode::UpTo;
         let points = if up_to { request.points.min(there) } else { request.points };
@@ -211,14 +214,14 @@ impl World {
         let about = About { reason: request.reference.clone(), terms: version_at(&self.rules, stamp.now).number, ..About::default() };
         let lots = account.take(points);
         account.spend(stamp, EntryKind::Redeem, &about, &lots);
-        self.remember_redemption(account, stamp, lots);
+        self.remember_redemption(account, &stamp.presented, stamp, lots);
         done(Kind::Redeem, request.points)
     }
 
-    fn remember_redemption(&mut self, account: &Account, stamp: &Stamp, lots: Vec<(LotKey, i64)>) {
+    fn remember_redemption(&mut self, account: &Account, spender: &str, stamp: &Stamp, lots: Vec<(LotKey, i64)>) {
         if !lots.is_empty() {
-            let (name, owner) = (stamp.operation.clone(), account.owner.clone());
-            self.redemptions.insert(&stamp.operation, Redemption { name, owner, lots, spent: account.recorded, refunded: 0 });
+            let (name, owner, spender) = (stamp.operation.clone(), account.owner.clone(), spender.to_owned());
+            self.redemptions.insert(&stamp.operation, Redemption { name, owner, spender, lots, spent: account.recorded, refunded: 0 });
         }
     }
 
@@ -229,6 +232,7 @@ impl World {
         stamp: &Stamp,
         operation: &mut pb::Operation,
     ) -> Result<Done, Refusal> {
+        account.admit()?;
         if request.points > account.active() {
             return Err(missing(request.points - account.active()));
         }
@@ -251,6 +255,10 @@ impl World {
         stamp: &Stamp,
         operation: &mut pb::Operation,
     ) -> Result<Done, Refusal> {
+        // What is set aside may still be spent by who is blocked, and no more by who has left.
+        if account.state == MemberState::Closed {
+            account.admit()?;
+        }
         let hold = self.open_hold(&request.name, account)?;
         let there = hold.points();
         let points = request.points.unwrap_or(there);
@@ -260,7 +268,7 @@ impl World {
         let ends = !hold.several || request.last || points == there;
         operation.reservation = Some(told(account, &hold, if ends { State::Captured } else { State::Open }, points));
         let lots = account.capture(stamp, &self.rules, &hold.id, points);
-        self.remember_redemption(account, stamp, lots);
+        self.remember_redemption(account, &stamp.presented, stamp, lots);
         if ends {
             if points < there {
                 account.release(stamp, &self.rules, &hold.id, stamp.now);
@@ -355,8 +363,12 @@ impl World {
         };
         let by = request.lapse_by_time.as_ref().map_or(NEVER, micros);
         let (mut lots, mut moved) = (Vec::new(), Vec::new());
-        for (key, lot) in account.lots.iter().filter(|(key, _)| key.gate().is_none() && key.expires != NEVER && key.expires <= by) {
-            let to = LotKey { expires: later(key.expires), ..key.clone() };
+        for (key, lot) in account.in_order() {
+            let old = account.lapses(key);
+            if key.gate().is_some() || old == NEVER || old > by {
+                continue;
+            }
+            let to = LotKey { expires: later(old), ..key.clone() };
             if to != *key {
                 lots.extend([(key.clone(), -lot.points, -lot.held), (to.clone(), lot.points, lot.held)]);
                 moved.push((key.clone(), to, lot.points));
@@ -368,16 +380,7 @@ impl World {
         let (reason, approver) = (request.reason.clone(), request.approver.clone());
         let about = About { reason, approver, terms: version_at(&self.rules, stamp.now).number, ..About::default() };
         account.post(stamp, EntryKind::Expiry, &about, Change::of_lots(lots));
-        // What is held stays held in the lots where it is now.
-        for hold in &mut account.holds {
-            for (key, held) in std::mem::take(&mut hold.parts) {
-                let key = moved.iter().find(|(from, _, _)| *from == key).map_or(key, |(_, to, _)| to.clone());
-                match hold.parts.iter_mut().find(|part| part.0 == key) {
-                    Some(part) => part.1 += held,
-                    None => hold.parts.push((key, held)),
-                }
-            }
-        }
+        account.move_held(&moved);
         done(Kind::SetExpiry, moved.iter().map(|lot| lot.2).sum())
     }
 
@@ -393,7 +396,12 @@ impl World {
         done(Kind::Forgive, points)
     }
 
-    fn ensure(&mut self, request: &pb::EnsureRewardRequest, account: &mut Account, stamp: &Stamp) -> pb::EnsureRewardResponse {
+    fn ensure(
+        &mut self,
+        request: &pb::EnsureRewardRequest,
+        account: &mut Account,
+        stamp: &Stamp,
+    ) -> Result<pb::EnsureRewardResponse, Refusal> {
         let named = if stamp.presented.is_empty() { account.owner.clone() } else { Owner::new(&stamp.presented) };
         let mut reward = self.rewards.get(&request.reward_key).cloned().unwrap_or_default();
         if request.version > reward.version {
@@ -401,20 +409,21 @@ impl World {
             let reason = format!("{} ({})", request.reason, request.reward_key);
             let about = About { reason, terms: rules.number, ..About::default() };
             if request.wanted && reward.granted == 0 {
+                account.admit()?;
                 let key = account.named(stamp, rules.open_lot(stamp.now));
                 account.credit(stamp, EntryKind::Reward, &about, key.clone(), request.points);
                 (reward.granted, reward.lot) = (request.points, Some(key));
             } else if !request.wanted && reward.granted > 0 {
                 let policy = (ReturnPolicy::Unlimited, rules.deficit_cap);
                 let lot = reward.lot.map(|lot| lot.moved(&named, &account.owner));
-                account.take_back(stamp, EntryKind::RewardRevoked, &about, reward.granted, lot.as_ref(), policy);
+                account.take_back(stamp, EntryKind::RewardRevoked, &about, reward.granted, (lot.as_ref(), i64::MIN), policy);
                 (reward.granted, reward.lot) = (0, None);
             }
             reward.version = request.version;
         }
         reward.owner = reward.owner.or(Some(named));
         self.rewards.insert(&request.reward_key, reward.clone());
-        pb::EnsureRewardResponse { version: reward.version, granted: reward.granted > 0 }
+        Ok(pb::EnsureRewardResponse { version: reward.version, granted: reward.granted > 0 })
     }
 }
 

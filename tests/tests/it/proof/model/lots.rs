@@ -11,6 +11,9 @@ use crate::it::suite::TEA;
 /// An expiry that never comes.
 pub(crate) const NEVER: i64 = i64::MAX;
 
+/// An expiry that what the member does moves on.
+pub(super) const SLIDING: i64 = NEVER - 1;
+
 /// What lots are told apart by, in the order in which they are spent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct LotKey {
@@ -102,9 +105,15 @@ impl LotKey {
         LotKey { origin: (origin != *to).then_some(origin), ..self.clone() }
     }
 
-    /// The lot at somebody who was given it.
-    pub(super) fn given(&self, origin: Option<Owner>) -> LotKey {
-        LotKey { origin, ..self.clone() }
+    /// The lot at somebody who was given it: it slides no more.
+    pub(super) fn given(&self, origin: Option<Owner>, slides_until: Option<i64>) -> LotKey {
+        let expires = slides_until.filter(|_| self.expires == SLIDING).unwrap_or(self.expires);
+        LotKey { origin, expires, ..self.clone() }
+    }
+
+    /// When it lapses in an account whose sliding lots live until then.
+    pub(super) fn lapses(&self, slides_until: Option<i64>) -> i64 {
+        if self.expires == SLIDING { slides_until.unwrap_or(NEVER) } else { self.expires }
     }
 
     /// Whether it is this lot that is still waiting, whatever its expiry is now.
@@ -113,21 +122,21 @@ impl LotKey {
     }
 
     pub(super) fn expire_time(&self) -> Option<prost_types::Timestamp> {
-        (self.expires != NEVER).then(|| time(self.expires))
+        (self.expires < SLIDING).then(|| time(self.expires))
     }
 
-    pub(super) fn told(&self, lot: &Lot) -> pb::Lot {
+    pub(super) fn told(&self, lot: &Lot, slides_until: Option<i64>) -> pb::Lot {
         let gate = self.gate();
         pb::Lot {
             activate_time: self.opens().map(time),
-            expire_time: self.expire_time(),
+            expire_time: Some(self.lapses(slides_until)).filter(|at| *at != NEVER).map(time),
             earn_month: self.earned,
             points: lot.points,
             reserved_points: lot.held,
             event: gate.map(|gate| gate.event.clone()).unwrap_or_default(),
             pending_reference: gate.map(|gate| gate.reference.clone()).unwrap_or_default(),
             cancel_time: gate.and_then(|gate| gate.cancelled).map(time),
-            sliding: false,
+            sliding: self.expires == SLIDING,
         }
     }
 
@@ -139,7 +148,7 @@ impl LotKey {
             points_delta: points,
             reserved_delta: held,
             event: self.gate().map(|gate| gate.event.clone()).unwrap_or_default(),
-            sliding: false,
+            sliding: self.expires == SLIDING,
         }
     }
 }

@@ -4,7 +4,9 @@
 mod account;
 mod back;
 mod between;
+mod clock;
 mod commands;
+mod given_up;
 mod lots;
 mod reads;
 mod returns;
@@ -17,6 +19,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use persistence::{Keyring, RequestKey};
 use prost::Message;
+use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::reservation::State;
 use tonic::Code;
@@ -120,7 +123,7 @@ impl World {
     }
 
     pub(crate) fn account(&self, member: &str) -> Arc<Account> {
-        self.accounts.get(member).cloned().unwrap_or_else(|| Arc::new(Account::of(member)))
+        self.accounts.get(member).cloned().unwrap_or_else(|| Arc::new(Account::of(member, &self.rules)))
     }
 
     /// Who has this member's account, through all merges.
@@ -147,6 +150,13 @@ impl World {
     /// What `GetOperation` tells of a request.
     pub(crate) fn operation(&self, request_id: &str) -> Option<&Arc<pb::Operation>> {
         self.requests.get(request_id)?.operation.as_ref()
+    }
+
+    /// Learns the state of a member. What is no news is not counted.
+    pub(crate) fn learn(&mut self, member: &str, state: MemberState) {
+        let mut account = (*self.account(member)).clone();
+        (account.state, account.facts) = (state, account.facts + i64::from(account.state != state));
+        self.accounts.insert(member.into(), Arc::new(account));
     }
 
     /// The points of all accounts, less what they owe.

@@ -48,7 +48,7 @@ impl World {
                 }
                 let input = request.purchase.as_ref().expect("the contract demands it");
                 let member = account.as_ref().map(|_| &*request.member);
-                let mut account = account.as_deref().cloned().unwrap_or_else(|| Account::of(NOBODY));
+                let mut account = account.as_deref().cloned().unwrap_or_else(|| Account::of(NOBODY, &self.rules));
                 account.settle(&self.rules, now);
                 let occurred = input.occur_time.as_ref().map_or(now, micros);
                 let mut operation = pb::Operation::default();

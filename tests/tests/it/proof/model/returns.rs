@@ -5,9 +5,9 @@ use proto::points::EntryKind;
 use tonic::Code;
 
 use super::account::{About, Account, Stamp};
-use super::lots::{LotKey, NEVER, Opening, Owner};
-use super::rules::{Rules, time, version_at, yuan};
-use super::{Purchase, Redemption, World, purchase_name};
+use super::lots::{LotKey, Opening, Owner};
+use super::rules::{Rules, micros, time, version_at, yuan};
+use super::{Purchase, Redemption, World, purchase_name, refused};
 use crate::it::proof::calls::Refusal;
 use crate::it::suite::TEA;
 
@@ -20,6 +20,9 @@ impl World {
         stamp: &Stamp,
         operation: &mut pb::Operation,
     ) -> Result<Purchase, Refusal> {
+        if member.is_some() {
+            account.admit()?;
+        }
         let rules = version_at(&self.rules, stamp.occurred);
         let fen = input.net.as_ref().map_or(0, |net| net.minor_units);
         let paid: Option<Vec<&Redemption>> = input.redemptions.iter().map(|name| self.spent_by(account, name)).collect();
@@ -34,12 +37,18 @@ impl World {
             net: yuan(fen),
             base_points: points,
             bonus_points: 0,
-            components: vec![pb::AwardComponent { source: "base".to_owned(), factor: rules.rate(), points }],
+            components: vec![pb::AwardComponent {
+                source: "base".to_owned(),
+                factor: rules.rate(),
+                points,
+                ..pb::AwardComponent::default()
+            }],
             program_version: format!("{TEA}/versions/{}", rules.number),
             tier: String::new(),
             activate_time: lot.as_ref().and_then(LotKey::opens).map(time),
-            expire_time: lot.as_ref().filter(|lot| lot.expires != NEVER).map(|lot| time(lot.expires)),
+            expire_time: lot.as_ref().and_then(LotKey::expire_time),
             first_purchase: member.is_some() && account.purchases == 0,
+            ..pb::AwardExplanation::default()
         });
         let recorded = if member.is_some() { account.next_record(stamp) } else { stamp.now };
         if member.is_some() {
@@ -74,18 +83,28 @@ impl World {
         Ok(Purchase { told, lot, rules, redemptions: input.redemptions.clone(), recorded_by: stamp.request_id.clone() })
     }
 
-    /// A redemption of this account, or of one that it has taken in.
+    /// A redemption of this account or of one that it has taken in, or by its member in the account of another.
     fn spent_by(&self, account: &Account, name: &str) -> Option<&Redemption> {
-        self.redemptions.get(name).filter(|spent| account.is_of(&spent.owner.member))
+        self.redemptions.get(name).filter(|spent| account.is_of(&spent.owner.member) || account.is_of(&spent.spender))
+    }
+
+    /// The redemptions of a purchase with something left that were taken from another account than these: there it goes back to.
+    pub(super) fn elsewhere(&self, request: &pb::ReturnPurchaseRequest, accounts: &[&Account]) -> Option<&Redemption> {
+        let paid = self.purchases.get(&request.purchase).filter(|_| request.give_back_points != Some(0))?.redemptions.iter();
+        let mut left = paid.filter_map(|name| self.redemptions.get(name)).filter(|spent| spent.left() > 0);
+        left.find(|spent| !accounts.iter().any(|account| account.is_of(&spent.owner.member)))
     }
 
     pub(super) fn take_back(
         &mut self,
         request: &pb::ReturnPurchaseRequest,
         of_member: bool,
-        account: &mut Account,
+        [account, other]: [&mut Account; 2],
         stamp: &Stamp,
     ) -> Result<pb::ReturnExplanation, Refusal> {
+        if self.elsewhere(request, &[account, other]).is_some() {
+            return Err(refused("REDEMPTIONS_APART"));
+        }
         let Some(purchase) = self.purchases.get(&request.purchase) else {
             return Err(Refusal::new(Code::NotFound, "PURCHASE_NOT_FOUND", &[]));
         };
@@ -100,7 +119,7 @@ impl World {
         let due_before = told.due_points;
         (told.remaining_net, told.base_points, told.due_points) = (yuan(left), points, due);
         told.returns += 1;
-        let refund = self.give_back_paid(request, &mut purchase, account, stamp)?;
+        let refund = self.give_back_paid(request, &mut purchase, [account, other], stamp)?;
         let mut taken = [0; 4];
         if of_member {
             // Where the points of the purchase are by now.
@@ -108,7 +127,8 @@ impl World {
             let own = lot.map(|lot| if matches!(lot.opening, Opening::At(at) if at <= stamp.now) { lot.opened() } else { lot });
             let about = About { purchase: purchase.told.name.clone(), terms: rules.number, ..About::default() };
             let policy = (rules.policy, rules.deficit_cap);
-            taken = account.take_back(stamp, EntryKind::Clawback, &about, due_before - due, own.as_ref(), policy);
+            let earned = purchase.told.record_time.as_ref().map_or(i64::MIN, micros);
+            taken = account.take_back(stamp, EntryKind::Clawback, &about, due_before - due, (own.as_ref(), earned), policy);
         }
         self.purchases.insert(&request.purchase, purchase);
         let [taken_from_pending, taken_from_active, added_to_deficit, forgiven] = taken;
@@ -129,10 +149,12 @@ impl World {
         &mut self,
         request: &pb::ReturnPurchaseRequest,
         purchase: &mut Purchase,
-        account: &mut Account,
+        [account, other]: [&mut Account; 2],
         stamp: &Stamp,
     ) -> Result<Option<pb::RefundExplanation>, Refusal> {
-        let paid: Vec<Redemption> = purchase.redemptions.iter().filter_map(|name| self.spent_by(account, name)).cloned().collect();
+        let is_here = |spent: &&Redemption| account.is_of(&spent.owner.member) || other.is_of(&spent.owner.member);
+        let paid = purchase.redemptions.iter().filter_map(|name| self.redemptions.get(name));
+        let paid: Vec<Redemption> = paid.filter(is_here).cloned().collect();
         let there: i64 = paid.iter().map(Redemption::left).sum();
         let not_kept = purchase.told.redeemed_points - purchase.kept_of_redeemed() - purchase.told.given_back_points;
         let points = request.give_back_points.unwrap_or(not_kept.clamp(0, there));
@@ -149,7 +171,11 @@ impl World {
             if part > 0 {
                 let (redemption, purchase) = (spent.name.clone(), purchase.told.name.clone());
                 let about = About { redemption, purchase, terms, ..About::default() };
-                let restored = account.give_back(stamp, &self.rules, &about, &spent, part);
+                let unnamed = Stamp { presented: String::new(), ..stamp.clone() };
+                let restored = match account.is_of(&spent.owner.member) {
+                    true => account.give_back(stamp, &self.rules, &about, &spent, part),
+                    false => other.give_back(&unnamed, &self.rules, &about, &spent, part),
+                };
                 refund.repaid_points += restored.repaid;
                 refund.lapsed_points += restored.lapsed;
                 refund.redemptions.push(spent.name.clone());

@@ -5,7 +5,7 @@ use proto::common::{CalendarPeriod, Money};
 use proto::points as pb;
 use proto::points::terms::{ExpiryRounding, PointRounding, ReturnPolicy};
 
-use super::lots::{Gate, LotKey, NEVER, Opening};
+use super::lots::{Gate, LotKey, NEVER, Opening, SLIDING};
 use super::operation_id;
 
 pub(crate) const DAY: i64 = 86_400_000_000;
@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) rounding: PointRounding,
     pub(crate) activation: Activation,
     pub(crate) expire_days: i64,
+    /// Those days count from what the member has done last.
+    pub(crate) slides: bool,
     pub(crate) expire_at_midnight: bool,
     pub(crate) policy: ReturnPolicy,
     pub(crate) deficit_cap: i64,
@@ -49,7 +51,8 @@ impl Rules {
         let mut terms = pb::Terms {
             points_per_unit: self.rate(),
             rounding: self.rounding.into(),
-            expire_after: days(self.expire_days),
+            expire_after: days(if self.slides { 0 } else { self.expire_days }),
+            expire_after_inactivity: days(if self.slides { self.expire_days } else { 0 }),
             expiry_rounding: if self.expire_at_midnight { ExpiryRounding::Day } else { ExpiryRounding::Unspecified }.into(),
             return_policy: self.policy.into(),
             deficit_cap: self.deficit_cap,
@@ -58,7 +61,7 @@ impl Rules {
             activities: self
                 .activities
                 .iter()
-                .map(|(activity, points)| pb::ActivityTerms { activity: (*activity).to_owned(), points: *points })
+                .map(|(activity, points)| pb::ActivityTerms { activity: (*activity).to_owned(), points: *points, member_limit: None })
                 .collect(),
             ..pb::Terms::default()
         };
@@ -116,6 +119,15 @@ impl Rules {
 
     /// When points lapse that become spendable at a moment.
     pub(crate) fn expires(&self, opens: i64) -> i64 {
+        if self.slides && self.expire_days > 0 { SLIDING } else { self.lives_until(opens) }
+    }
+
+    /// Until when sliding points live after the member has done something.
+    pub(crate) fn slides_until(&self, moment: i64) -> Option<i64> {
+        (self.slides && self.expire_days > 0).then(|| self.lives_until(moment))
+    }
+
+    fn lives_until(&self, opens: i64) -> i64 {
         match self.expire_days {
             0 => NEVER,
             days if self.expire_at_midnight => ((opens + days * DAY + SHANGHAI) / DAY + 1) * DAY - SHANGHAI,

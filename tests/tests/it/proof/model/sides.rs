@@ -31,7 +31,10 @@ impl World {
             Call::Capture(request) => (of_reservation(&request.name), None),
             Call::Release(request) => (of_reservation(&request.name), None),
             Call::ReturnPurchase(request) => {
-                (self.purchases.get(&request.purchase).map(|purchase| purchase.told.member.clone()).unwrap_or_default(), None)
+                let member = self.purchases.get(&request.purchase).map(|purchase| purchase.told.member.clone()).unwrap_or_default();
+                let home = Some(self.survivor(&member)).filter(|home| !home.is_empty()).map(|home| self.account(&home));
+                let elsewhere = home.and_then(|home| self.elsewhere(request, &[&home]));
+                (member, elsewhere.map(|spent| self.survivor(&spent.owner.member)))
             }
             Call::RefundRedemption(request) => {
                 (self.redemptions.get(&request.redemption).map(|spent| spent.owner.member.to_string()).unwrap_or_default(), None)

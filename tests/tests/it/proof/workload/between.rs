@@ -1,12 +1,15 @@
 //! What is asked of two accounts, and of pools.
 
+use proto::common::Money;
 use proto::points as pb;
 use proto::points::redeem_request::Mode;
+use proto::points::return_purchase_request::What;
 use rand::RngExt;
 
 use super::{MEMBERS, POOLS, Planner, member};
 use crate::it::proof::calls::Call;
 use crate::it::proof::model::{operation_name, pool_member, pool_name};
+use crate::it::suite::TEA;
 
 /// One account takes another in. It has no request id yet.
 pub(super) fn merge(member: &str, merged: &str) -> Call {
@@ -104,17 +107,23 @@ impl Planner {
                 let (wallet, points) = (self.wallet(), self.dice.random_range(1..=25));
                 Call::ContributeToPool(pb::ContributeToPoolRequest { pool, member, wallet, points, request_id })
             }
-            12..17 => Call::RedeemFromPool(pb::RedeemFromPoolRequest {
-                pool,
-                member: if self.percent(60) { owner } else { member },
-                points: self.one_of(&[2, 5, 9, 400]),
-                mode: if self.percent(60) { Mode::UpTo } else { Mode::Unspecified }.into(),
-                wallet: self.wallet(),
-                reference: format!("order-{}", self.calls.len()),
-                store: String::new(),
-                terminal: String::new(),
-                request_id,
-            }),
+            12..17 => {
+                let member = if self.percent(60) { owner } else { member };
+                if self.percent(40) {
+                    self.pay_and_return(&member, operation_name(&request_id));
+                }
+                Call::RedeemFromPool(pb::RedeemFromPoolRequest {
+                    pool,
+                    member,
+                    points: self.one_of(&[2, 5, 9, 400]),
+                    mode: if self.percent(60) { Mode::UpTo } else { Mode::Unspecified }.into(),
+                    wallet: self.wallet(),
+                    reference: format!("order-{}", self.calls.len()),
+                    store: String::new(),
+                    terminal: String::new(),
+                    request_id,
+                })
+            }
             17 => Call::Redeem(pb::RedeemRequest {
                 member: pool_member(&pool),
                 points: 1,
@@ -125,5 +134,21 @@ impl Planner {
             }),
             _ => Call::LeavePool(pb::LeavePoolRequest { pool, member, request_id }),
         }
+    }
+
+    /// What was spent pays for something, and that goes back.
+    fn pay_and_return(&mut self, member: &str, redemption: String) {
+        let (net, nothing) = [1_000, 0].map(|minor_units| Money { currency_code: "CNY".to_owned(), minor_units }).into();
+        let purchase_id = format!("paid-{}", self.calls.len());
+        let purchase = pb::PurchaseInput {
+            purchase_id: purchase_id.clone(),
+            net: Some(net),
+            redemptions: vec![redemption],
+            ..pb::PurchaseInput::default()
+        };
+        let (parent, member) = (TEA.to_owned(), member.to_owned());
+        self.later(1, Call::Award(pb::AwardRequest { parent, member, purchase: Some(purchase), ..Default::default() }));
+        let (purchase, what) = (format!("{TEA}/purchases/{purchase_id}"), Some(What::RemainingNet(nothing)));
+        self.later(3, Call::ReturnPurchase(pb::ReturnPurchaseRequest { purchase, what, ..Default::default() }));
     }
 }

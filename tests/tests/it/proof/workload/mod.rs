@@ -3,6 +3,7 @@
 mod between;
 mod single;
 
+use proto::events::MemberState;
 use proto::points as pb;
 use proto::points::terms::{PointRounding, ReturnPolicy};
 use rand::rngs::StdRng;
@@ -26,6 +27,8 @@ pub(crate) enum Step {
     Call(Box<Call>),
     /// The server's clock is set forward, or back.
     Clock(i64),
+    /// The ledger is told the state of a member.
+    Tell(String, MemberState),
 }
 
 /// What every client does, one step after the other, under which terms.
@@ -60,13 +63,14 @@ struct Planner {
     turn: usize,
     /// What is going to be asked once so many calls have been made.
     later: Vec<(usize, Call)>,
+    /// Who is going to be active again once so many calls have been made.
+    excluded: Vec<(usize, String)>,
 }
 
-/// What is proved apart, since it does not meet in one plan: what was given up and accounts that are merged; what paid for a purchase and
-/// the end of a merge. The service's own tests tell what becomes of these.
+/// How the accounts of a plan come together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Joins {
-    /// Accounts stay apart; returns may give points up.
+    /// Accounts stay apart.
     Never,
     /// Accounts are merged, most of them late: few stay.
     Late,
@@ -78,8 +82,17 @@ enum Joins {
 pub(crate) fn plan(seed: u64, steps: usize, start: i64) -> Plan {
     let mut dice = StdRng::seed_from_u64(seed);
     let joins = [Joins::Never, Joins::Late, Joins::Undone][dice.random_range(0..3)];
-    let mut planner =
-        Planner { dice, start, calls: Vec::new(), calls_max: steps * CLIENTS, joins, pools: Vec::new(), turn: 0, later: Vec::new() };
+    let mut planner = Planner {
+        dice,
+        start,
+        calls: Vec::new(),
+        calls_max: steps * CLIENTS,
+        joins,
+        pools: Vec::new(),
+        turn: 0,
+        later: Vec::new(),
+        excluded: Vec::new(),
+    };
     let rules = planner.rules();
     let mut clients = vec![Vec::new(); CLIENTS];
     for _ in 0..steps {
@@ -87,6 +100,7 @@ pub(crate) fn plan(seed: u64, steps: usize, start: i64) -> Plan {
             if planner.dice.random_ratio(1, 50) {
                 steps.push(Step::Clock(planner.jump()));
             }
+            steps.extend(planner.news());
             let call = planner.call();
             planner.calls.push(call.clone());
             steps.push(Step::Call(Box::new(call)));
@@ -107,7 +121,7 @@ impl Planner {
 
     /// Two versions of the terms; the second holds from the second day.
     fn rules(&mut self) -> Vec<Rules> {
-        let (start, forgives) = (self.start, self.joins == Joins::Never);
+        let start = self.start;
         let mut version = |number, start| Rules {
             number,
             start,
@@ -123,13 +137,16 @@ impl Planner {
                 Activation::On("delivered", 1),
             ]),
             expire_days: self.one_of(&[0, 1, 2, 4]),
+            slides: self.percent(35),
             expire_at_midnight: self.percent(50),
-            policy: if forgives {
-                self.one_of(&[ReturnPolicy::Unlimited, ReturnPolicy::WithinBalance, ReturnPolicy::OnlyPending])
-            } else {
-                ReturnPolicy::Unlimited
-            },
-            deficit_cap: if forgives { self.one_of(&[0, 40]) } else { 0 },
+            policy: self.one_of(&[
+                ReturnPolicy::Unlimited,
+                ReturnPolicy::Unlimited,
+                ReturnPolicy::WithinBalance,
+                ReturnPolicy::WithinBalance,
+                ReturnPolicy::OnlyPending,
+            ]),
+            deficit_cap: self.one_of(&[0, 40]),
             grace_days: self.one_of(&[0, 0, 1]),
             hold_seconds: self.one_of(&[900, 7_200]),
             // A review earns something from the second version on.
@@ -143,6 +160,19 @@ impl Planner {
 
     fn jump(&mut self) -> i64 {
         self.one_of(&[5 * MINUTE, HOUR, 5 * HOUR, 9 * HOUR, DAY, 2 * DAY, -10 * MINUTE, -2 * HOUR])
+    }
+
+    /// Somebody is blocked or leaves for a while, or is back.
+    fn news(&mut self) -> Option<Step> {
+        if let Some(index) = self.excluded.iter().position(|(due, _)| *due <= self.calls.len()) {
+            return Some(Step::Tell(self.excluded.remove(index).1, MemberState::Active));
+        }
+        if !self.dice.random_ratio(1, 70) {
+            return None;
+        }
+        let (member, state) = (self.member(), self.one_of(&[MemberState::Blocked, MemberState::Blocked, MemberState::Closed]));
+        self.excluded.push((self.calls.len() + 3 * CLIENTS, member.clone()));
+        Some(Step::Tell(member, state))
     }
 
     fn id(&self) -> String {

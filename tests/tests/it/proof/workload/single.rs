@@ -71,7 +71,7 @@ impl Planner {
         }
         let mut member = if self.percent(8) { String::new() } else { self.member() };
         let mut purchase = self.purchase_input();
-        if self.joins != Joins::Undone && self.percent(30) {
+        if self.percent(30) {
             // What was spent a moment ago has paid for it, or so somebody says.
             for _ in 0..self.one_of(&[1, 1, 2]) {
                 if let Some((spender, redemption)) = self.redemption()
@@ -271,10 +271,11 @@ impl Planner {
 
     /// A redemption that there may be, with the member who spent.
     fn redemption(&mut self) -> Option<(String, String)> {
-        let captured = self.percent(30);
-        let spent = self.recent(|call| if captured { matches!(call, Call::Capture(_)) } else { matches!(call, Call::Redeem(_)) })?;
+        let how = self.one_of(&["Redeem", "Redeem", "Redeem", "Capture", "RedeemFromPool"]);
+        let spent = self.recent(|call| call.rpc() == how)?;
         let member = match &spent {
             Call::Redeem(request) => request.member.clone(),
+            Call::RedeemFromPool(request) => request.member.clone(),
             Call::Capture(request) => request.name.split("/reservations/").next()?.to_owned(),
             _ => return None,
         };

@@ -1,0 +1,104 @@
+//! How much of something a member may get in a period, and what he has got. What goes back makes room again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{Timestamp, Zone};
+
+use super::Account;
+
+/// How long after its end a period is still counted: a till may have been offline.
+const COUNTED_AFTER: Duration = Duration::from_secs(62 * 86_400);
+
+/// The most that one member may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// How often; `None` for as often as he likes.
+    pub times_max: Option<i64>,
+    /// How many points; `None` for any number.
+    pub points_max: Option<i64>,
+    /// In what time.
+    pub period: LimitPeriod,
+}
+
+/// A time in which something is counted, by the calendar in the program's zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitPeriod {
+    /// From the first day on.
+    Ever,
+    /// A day.
+    Day,
+    /// A week from Monday.
+    Week,
+    /// A month.
+    Month,
+    /// A year.
+    Year,
+}
+
+/// What a member has got of something in a period, or a change of that.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Count {
+    /// What: "promotion:double-tuesday", "activity:review".
+    pub of: Arc<str>,
+    /// When the period began.
+    pub since: Timestamp,
+    /// When it ends, exclusive; `None` for never.
+    pub until: Option<Timestamp>,
+    /// How often.
+    pub times: i64,
+    /// How many points.
+    pub points: i64,
+}
+
+impl LimitPeriod {
+    /// From when to when the period goes that a moment lies in.
+    fn around(self, at: Timestamp, zone: &Zone) -> (Timestamp, Option<Timestamp>) {
+        let day = at.date_in(zone);
+        let span = jiff::Span::new();
+        let monday = || day.saturating_sub(span.days(day.weekday().to_monday_zero_offset()));
+        let (first, length) = match self {
+            LimitPeriod::Ever => return (Timestamp::MIN, None),
+            LimitPeriod::Day => (day, span.days(1)),
+            LimitPeriod::Week => (monday(), span.days(7)),
+            LimitPeriod::Month => (day.first_of_month(), span.months(1)),
+            LimitPeriod::Year => (day.first_of_year(), span.years(1)),
+        };
+        (zone.start_of(first), Some(zone.start_of(first.saturating_add(length))))
+    }
+}
+
+impl Limit {
+    /// Something that is got at a moment, as it is counted.
+    pub fn count(&self, of: Arc<str>, (times, points): (i64, i64), at: Timestamp, zone: &Zone) -> Count {
+        let (since, until) = self.period.around(at, zone);
+        Count { of, since, until, times, points }
+    }
+
+    /// How many points a member may still get at a moment; `None` for none at all.
+    pub fn room(&self, of: &str, counts: &[Count], at: Timestamp, zone: &Zone) -> Option<i64> {
+        let (since, _) = self.period.around(at, zone);
+        let known = counts.iter().find(|count| *count.of == *of && count.since == since);
+        let (times, points) = known.map_or((0, 0), |count| (count.times, count.points));
+        let left = self.points_max.map_or(i64::MAX, |max| max - points);
+        (self.times_max.is_none_or(|max| times < max) && left > 0).then_some(left)
+    }
+}
+
+impl Account {
+    /// Takes what an entry counts into the fold. What has been forgotten since cannot go back.
+    pub(super) fn evolve_counts(&mut self, changes: &[Count], recorded_at: Timestamp) {
+        for change in changes {
+            let known = self.counts.iter_mut().find(|known| known.of == change.of && known.since == change.since);
+            match known {
+                Some(known) => {
+                    known.times = known.times.saturating_add(change.times);
+                    known.points = known.points.saturating_add(change.points);
+                }
+                None => self.counts.push(change.clone()),
+            }
+        }
+        let is_over = |count: &Count| count.until.is_some_and(|until| until + COUNTED_AFTER <= recorded_at);
+        self.counts.retain(|count| count.times > 0 && !is_over(count));
+    }
+}
