@@ -151,11 +151,12 @@ pub(crate) async fn retire_reward(tx: &mut Tx, key: Uuid, now: Timestamp) -> Res
     Ok(written == 1)
 }
 
-/// Changes a stock by so many pieces, and says whether it did: false when there is none, or less would be left than was taken.
+/// Changes a stock by so many pieces, and says whether it did: false when there is none, less would be left than was taken, or it would be
+/// more than a reward can begin with.
 pub(crate) async fn adjust_stock(tx: &mut Tx, key: Uuid, pieces: i64) -> Result<bool, Error> {
     let written = on_engine!(tx, |conn| sqlx::query(
         "UPDATE catalogue SET stock = stock + $1
-          WHERE catalogue_key = $2 AND stock IS NOT NULL AND stock + $1 >= taken AND stock + $1 <= 1000000000000000",
+          WHERE catalogue_key = $2 AND stock IS NOT NULL AND stock + $1 >= taken AND stock + $1 <= 1000000000000",
     )
     .bind(pieces)
     .bind(key)

@@ -111,6 +111,8 @@ async fn stock_is_adjusted_down_to_what_was_taken(engine: TestEngine) {
     let after = platform.adjust_stock(stock("mug", -6)).await.unwrap().into_inner();
     assert_eq!((after.stock, after.stock_left), (Some(1), Some(0)));
     assert_eq!(precondition(platform.redeem_reward(have(1, "mug")).await), "REWARD_OUT_OF_STOCK");
+    let much = platform.adjust_stock(stock("mug", 1_000_000_000_000)).await;
+    assert_eq!(refusal(much), (Code::OutOfRange, "AMOUNT_OUT_OF_RANGE".to_owned()));
     assert_eq!(precondition(platform.adjust_stock(stock("air", 1)).await), "REWARD_WITHOUT_STOCK");
     assert_eq!(refusal(platform.adjust_stock(stock("none", 1)).await), (Code::NotFound, "REWARD_NOT_FOUND".to_owned()));
     assert_eq!(wrong_fields(platform.adjust_stock(stock("mug", 0)).await), ["pieces_delta"]);

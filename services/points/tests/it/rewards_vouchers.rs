@@ -42,6 +42,8 @@ async fn a_grant_counts_once(engine: TestEngine) {
     let refused = platform.grant_voucher(dearer).await;
     assert_eq!(metadata(&refused, "field"), "terms.amount_off");
     assert_eq!(refusal(refused), (Code::AlreadyExists, "GRANT_EXISTS".to_owned()));
+    let ended = pb::VoucherTerms { valid: Some(Valid::ValidUntil(timestamp(suite.now()))), ..off(1) };
+    assert_eq!(wrong_fields(platform.grant_voucher(grant(1, "k", ended)).await), ["terms.valid_until"]);
     assert_eq!(wrong_fields(platform.grant_voucher(grant(1, "", off(1))).await), ["grant_key"]);
     assert_eq!(wrong_fields(platform.grant_voucher(with(grant(1, "k", off(1)), |grant| grant.reason = 0)).await), ["reason"]);
     assert_eq!(wrong_fields(platform.grant_voucher(grant(1, "k", off(0))).await), ["terms.amount_off.amount"]);

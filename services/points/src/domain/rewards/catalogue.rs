@@ -97,12 +97,14 @@ impl Reward {
             Audience::Tiers(tiers) => asker.facts.tiers_at(now).any(|held| tiers.contains(&held.tier)),
         };
         let missing = self.cost - asker.active;
+        // A voucher that would be worth nothing is not sold.
+        let ends = [self.end_at, self.validity.fixed_end()].into_iter().flatten().min();
         let checks = [
             (asker.facts.status == MemberStatus::Blocked, RewardObstacle::Blocked),
             (asker.facts.status == MemberStatus::Closed, RewardObstacle::Closed),
             (self.retired_at.is_some(), RewardObstacle::Retired),
             (self.start_at.is_some_and(|start| now < start), RewardObstacle::NotStarted),
-            (self.end_at.is_some_and(|end| now >= end), RewardObstacle::Over),
+            (ends.is_some_and(|end| now >= end), RewardObstacle::Over),
             (!admitted, RewardObstacle::Tier),
             (self.member_limit.is_some_and(|limit| asker.taken >= limit), RewardObstacle::Limit),
             (self.left() == Some(0), RewardObstacle::Stock),

@@ -61,6 +61,14 @@ pub enum Validity {
 }
 
 impl Validity {
+    /// When every voucher is over, whenever it was issued.
+    pub fn fixed_end(self) -> Option<Timestamp> {
+        match self {
+            Validity::Until(end) => Some(end),
+            Validity::Unlimited | Validity::For(_) => None,
+        }
+    }
+
     /// When a voucher that is issued now is over.
     pub fn ends(self, now: Timestamp, zone: &Zone) -> Option<Timestamp> {
         match self {

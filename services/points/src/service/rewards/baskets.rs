@@ -13,11 +13,14 @@ use super::super::changes::{remember, remembered};
 use super::super::parse::{Circumstances, money, origin, parse_program};
 use super::super::{Call, Rpcs};
 use super::error::RewardError;
-use crate::domain::MemberStatus;
 use crate::domain::rewards::{Basket, BasketLine, Code, Obstacle, Priced, RewardRefusal, Situation, Use, Voucher, VoucherState, price};
+use crate::domain::{AccountId, MemberStatus};
 use crate::message::rewards as told;
 use crate::program::Program;
 use crate::store;
+
+/// How many merges are followed to whoever survived them.
+const STEPS_MAX: usize = 64;
 
 /// A code and the basket that it is shown for.
 struct Shown {
@@ -138,8 +141,9 @@ impl Rpcs {
         let mut held = store::read_account(&mut tx, voucher.account).await?;
         let is_admitted = held.facts.status == MemberStatus::Active;
         // Purchases are counted in the account of whoever has taken his in.
-        if let Some(survivor) = held.account.merged_into {
-            held = store::read_account(&mut tx, crate::domain::AccountId::of(program, survivor)).await?;
+        for _ in 0..STEPS_MAX {
+            let Some(survivor) = held.account.merged_into else { break };
+            held = store::read_account(&mut tx, AccountId::of(program, survivor)).await?;
         }
         let situation = Situation { now: self.now(), zone: shown.program.zone.clone(), first_order: held.account.purchases == 0 };
         Ok(Found { voucher, situation, is_admitted })

@@ -14,7 +14,7 @@ use super::super::parse::{bad_name, money, parse_member, parse_program};
 use super::super::reads::settle_unseen;
 use super::error::RewardError;
 use crate::domain::rewards::{Asker, RewardRefusal};
-use crate::domain::{AccountId, MAIN_WALLET};
+use crate::domain::{AccountId, MAIN_WALLET, Refusal};
 use crate::executor::Target;
 use crate::message::rewards as told;
 use crate::program::Program;
@@ -122,6 +122,7 @@ impl Rpcs {
         if !done {
             return Err(match (change, reward.left()) {
                 (Change::Retire, _) => RewardRefusal::Retired.into(),
+                (Change::Stock(1..), Some(_)) => Refusal::Overflow.into(),
                 (Change::Stock(_), Some(left)) => RewardError::BelowTaken { left },
                 (Change::Stock(_), None) => RewardError::WithoutStock,
             });

@@ -19,6 +19,8 @@ pub(super) enum RewardError {
     BelowTaken { left: i64 },
     #[error("the grant key was used before for a grant with another {field}")]
     GrantExists { field: String },
+    #[error("must lie ahead")]
+    EndNotAhead,
     #[error("the voucher is not used for that order")]
     NotUsed,
     #[error("the voucher's time is over")]
@@ -47,6 +49,7 @@ impl From<RewardError> for Status {
         let (code, reason, metadata) = match error {
             RewardError::Refused(refusal) => return error::refused(&refusal),
             RewardError::Store(error) => return status::from_store(error),
+            RewardError::EndNotAhead => return status::bad_request([("terms.valid_until", text)]),
             RewardError::IdTaken => (Code::AlreadyExists, "REWARD_ID_TAKEN", None),
             RewardError::GrantExists { field } => (Code::AlreadyExists, "GRANT_EXISTS", Some(("field", field))),
             RewardError::WithoutStock => (Code::FailedPrecondition, "REWARD_WITHOUT_STOCK", None),

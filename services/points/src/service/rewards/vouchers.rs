@@ -103,6 +103,9 @@ impl Rpcs {
             MemberStatus::Closed => return Err(Refusal::MemberClosed.into()),
         }
         let terms = told::voucher_terms(terms).map_err(|(field, what)| Error::Corrupt(format!("{field} {what}")))?;
+        if terms.validity.fixed_end().is_some_and(|end| end <= now) {
+            return Err(RewardError::EndNotAhead);
+        }
         let id = self.context.uuid();
         let voucher = Voucher {
             id,

@@ -55,6 +55,7 @@ fn a_reward_is_had_by_whom_it_is_for() {
         (Reward { start_at: Some(now), end_at: Some(at("2026-03-03T00:00:00Z")), ..reward() }, &anybody, 100, 0, vec![]),
         (Reward { start_at: Some(at("2026-03-02T00:00:01Z")), ..reward() }, &anybody, 100, 0, vec![NotStarted]),
         (Reward { end_at: Some(now), ..reward() }, &anybody, 100, 0, vec![Over]),
+        (Reward { validity: Validity::Until(now), ..reward() }, &anybody, 100, 0, vec![Over]),
         (Reward { retired_at: Some(now), stock: Some(0), ..reward() }, &anybody, 0, 0, vec![Retired, Stock, Points { missing: 100 }]),
     ];
     for (reward, facts, active, taken, expected) in table {
