@@ -23,6 +23,7 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Program {
     pub(crate) id: ProgramId,
     pub(crate) currency: kernel::Currency,
+    pub(crate) zone: kernel::Zone,
     /// `None` until terms have been made.
     pub(crate) versions: Option<Versions>,
 }
@@ -90,7 +91,8 @@ impl Programs {
                 })
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let program = Arc::new(Program { id: id.clone(), currency: found.currency, versions: Versions::new(versions) });
+        let program =
+            Arc::new(Program { id: id.clone(), currency: found.currency, zone: found.zone.clone(), versions: Versions::new(versions) });
         self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), (Instant::now(), program.clone()));
         Ok(Some(program))
     }

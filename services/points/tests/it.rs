@@ -32,6 +32,7 @@ mod it {
     mod returns;
     mod rewards;
     mod roles;
+    mod simulations;
     mod specification;
     mod spending;
     mod statements;

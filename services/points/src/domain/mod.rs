@@ -22,6 +22,7 @@ mod purchase;
 mod refusal;
 mod returns;
 mod settle;
+mod simulation;
 mod spending;
 mod terms;
 
@@ -45,6 +46,7 @@ pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, Pur
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
+pub use simulation::Simulation;
 pub use terms::{Activation, ActivityTerms, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]

@@ -386,7 +386,7 @@ pub(crate) async fn raw(wire: &Wire, rpc: &str, message: Vec<u8>) -> Result<Resp
     let mut grpc = Grpc::new(wire.clone());
     grpc.ready().await.unwrap();
     let path = PathAndQuery::try_from(format!("/regulars.points.v1.PointsService/{rpc}")).unwrap();
-    if rpc == "StreamEntries" {
+    if matches!(rpc, "StreamEntries" | "SimulateTerms") {
         let mut stream = grpc.server_streaming(Request::new(message), path, Bytes).await?.into_inner();
         return Ok(Response::new(stream.message().await?.unwrap_or_default()));
     }
