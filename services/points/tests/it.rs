@@ -38,6 +38,7 @@ mod it {
     mod rewards_roles;
     mod rewards_vouchers;
     mod roles;
+    mod simulations;
     mod specification;
     mod spending;
     mod statements;

@@ -23,6 +23,7 @@ mod refusal;
 mod returns;
 pub mod rewards;
 mod settle;
+mod simulation;
 mod spending;
 mod terms;
 
@@ -46,6 +47,7 @@ pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, Pur
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
+pub use simulation::Simulation;
 pub use terms::{Activation, ActivityTerms, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]

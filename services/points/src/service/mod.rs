@@ -7,6 +7,7 @@ mod parse_pool;
 mod programs;
 mod reads;
 mod rewards;
+mod simulate;
 
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -323,6 +324,12 @@ impl PointsService for Rpcs {
 
     async fn stream_entries(&self, request: Request<pb::StreamEntriesRequest>) -> Result<Response<Self::StreamEntriesStream>, Status> {
         self.statement(request.into_inner()).await.map(Response::new)
+    }
+
+    type SimulateTermsStream = futures::stream::BoxStream<'static, Result<pb::SimulateTermsResponse, Status>>;
+
+    async fn simulate_terms(&self, request: Request<pb::SimulateTermsRequest>) -> Result<Response<Self::SimulateTermsStream>, Status> {
+        self.simulate(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_pool(&self, request: Request<pb::GetPoolRequest>) -> Result<Response<pb::Pool>, Status> {

@@ -9,6 +9,7 @@ mod read_batch;
 mod redemptions;
 mod rewards;
 mod seals;
+mod simulation;
 mod write_batch;
 
 use std::collections::{HashMap, HashSet};
@@ -37,6 +38,7 @@ pub(crate) use rewards::{
 pub(crate) use seals::{
     NewSeal, SealCount, SealRow, SealState, insert_seals, lock_seal_count, seal_count, seal_states, seals, write_seal_count,
 };
+pub(crate) use simulation::{Past, pasts};
 pub(crate) use write_batch::{Additions, write_additions};
 
 /// An account and what is known of its member, as a batch holds it.

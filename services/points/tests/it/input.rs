@@ -360,6 +360,20 @@ async fn reads_and_terms_are_checked(engine: TestEngine) {
         "parent": |r| r.parent.clear();
         "start_version": |r| r.start_version = -1;
     );
+    let simulation = pb::SimulateTermsRequest {
+        parent: TEA.to_owned(),
+        terms: Some(terms()),
+        start_time: Some(prost_types::Timestamp::default()),
+        end_time: None,
+    };
+    let mut analyst = suite.client(Role::Analyst).await;
+    refuses!(analyst, simulate_terms, simulation.clone(),
+        "parent": |r| r.parent = member(1);
+        "terms": |r| r.terms = None;
+        "terms.points_per_unit": |r| r.terms.as_mut().unwrap().points_per_unit = "1,5".to_owned();
+        "start_time": |r| r.start_time = None;
+        "end_time": |r| r.end_time = never;
+    );
     refuses!(platform, list_entries, list(), "parent": |r| r.parent = TEA.to_owned(); "page_size": |r| r.page_size = -1;);
     refuses!(platform, get_purchase, pb::GetPurchaseRequest { name: purchase("p") }, "name": |r| r.name = member(1););
     refuses!(platform, get_operation, answer_to("r"), "parent": |r| r.parent.clear(); "request_id": |r| r.request_id.clear(););

@@ -398,6 +398,16 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
         ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),
+        (
+            "SimulateTerms",
+            pb::SimulateTermsRequest {
+                parent: parent.clone(),
+                terms: Some(terms()),
+                start_time: Some(prost_types::Timestamp::default()),
+                end_time: None,
+            }
+            .encode_to_vec(),
+        ),
         ("GetProgramVersion", pb::GetProgramVersionRequest { name: format!("{program}/versions/1") }.encode_to_vec()),
         ("ListProgramVersions", pb::ListProgramVersionsRequest { parent, ..pb::ListProgramVersionsRequest::default() }.encode_to_vec()),
     ]

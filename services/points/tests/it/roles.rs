@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 35] = [
+const ADMITTED: [(&str, &str); 36] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -58,6 +58,7 @@ const ADMITTED: [(&str, &str); 35] = [
     ("GetPurchase", "tpsuao"),
     ("GetOperation", "tpsuo"),
     ("CreateProgramVersion", "a"),
+    ("SimulateTerms", "ya"),
     ("GetProgramVersion", "tpsuyao"),
     ("ListProgramVersions", "tpsuyao"),
 ];
@@ -120,7 +121,8 @@ async fn points_need_terms(engine: TestEngine) {
         let wire = admitted(&suite, rpc).await;
         let answer = raw(&wire, rpc, message).await.map(|_| ()).map_err(|status| code_and_reason(&status));
         let expected = match rpc {
-            "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" | "CreateProgramVersion" => Ok(()),
+            "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" => Ok(()),
+            "CreateProgramVersion" | "SimulateTerms" => Ok(()),
             "GetPool" => Err((Code::NotFound, "POOL_NOT_FOUND".to_owned())),
             "GetPurchase" => Err((Code::NotFound, "PURCHASE_NOT_FOUND".to_owned())),
             "GetOperation" => Err((Code::NotFound, "OPERATION_NOT_FOUND".to_owned())),

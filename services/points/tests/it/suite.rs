@@ -391,7 +391,7 @@ pub(crate) async fn raw_of(wire: &Wire, service: &str, rpc: &str, message: Vec<u
     let mut grpc = Grpc::new(wire.clone());
     grpc.ready().await.unwrap();
     let path = PathAndQuery::try_from(format!("/regulars.points.v1.{service}/{rpc}")).unwrap();
-    if rpc == "StreamEntries" {
+    if matches!(rpc, "StreamEntries" | "SimulateTerms") {
         let mut stream = grpc.server_streaming(Request::new(message), path, Bytes).await?.into_inner();
         return Ok(Response::new(stream.message().await?.unwrap_or_default()));
     }

@@ -180,6 +180,12 @@ macro_rules! refused {
                 Err(Status::unimplemented("not of this neighbour"))
             }
 
+            type SimulateTermsStream = futures::stream::Empty<Result<pb::SimulateTermsResponse, Status>>;
+
+            async fn simulate_terms(&self, _: Request<pb::SimulateTermsRequest>) -> Answer<Self::SimulateTermsStream> {
+                Err(Status::unimplemented("not of this neighbour"))
+            }
+
             $(async fn $method(&self, _: Request<pb::$request>) -> Answer<pb::$answer> {
                 Err(Status::unimplemented("not of this neighbour"))
             })+

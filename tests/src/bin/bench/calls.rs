@@ -98,7 +98,7 @@ impl Call {
         let purchase = whole.purchase.map(|purchase| PurchaseInput {
             lines: vec![line(1, 1200), line(2, 1000), line(3, 733)],
             store: format!("{program}/stores/store-1"),
-            channel: "channel-1".to_owned(),
+            channel: "channel_1".to_owned(),
             ..purchase
         });
         Call::Award(AwardRequest { purchase, ..whole })

@@ -56,7 +56,7 @@ fn promotion(number: u32) -> Promotion {
         },
         1 => Promotion { lines: Some(LineFilter { skus: vec![format!("sku-{}", number / 10)], ..LineFilter::default() }), ..plain },
         2 => Promotion { stores: vec![format!("{PROGRAM_OF_PROMOTIONS}/stores/store-{}", number / 10)], ..plain },
-        3 => Promotion { channels: vec![format!("channel-{}", number / 10)], ..plain },
+        3 => Promotion { channels: vec![format!("channel_{}", number / 10)], ..plain },
         4 => Promotion { tiers: vec![format!("tier-{}", number / 10)], ..plain },
         5 => Promotion { weekdays: vec![1 + i32::try_from(number / 10 % 7).unwrap_or(0)], ..plain },
         6 => Promotion {

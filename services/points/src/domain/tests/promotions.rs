@@ -260,7 +260,7 @@ fn welcome_and_welcome_back() {
     let mut earned = |days: u32| {
         let before = bench.active();
         bench.now = bench.now + days * Duration::from_secs(86_400);
-        bench.run(award(&format!("p{}", bench.operations), 0_100)).unwrap();
+        bench.run(award(&format!("p{}", bench.operations), 100)).unwrap();
         bench.active() - before
     };
     assert_eq!([earned(0), earned(1), earned(1), earned(60), earned(59)], [101, 51, 1, 31, 1]);
@@ -355,13 +355,13 @@ fn what_goes_back_makes_room_and_gains_nothing() {
 fn what_has_been_counted_follows_a_merge() {
     let limit = Some(Limit { times_max: Some(2), points_max: None, period: LimitPeriod::Month });
     let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
-    town.run(0, award("a", 0_100)).unwrap();
-    town.run(1, award("b", 0_100)).unwrap();
+    town.run(0, award("a", 100)).unwrap();
+    town.run(1, award("b", 100)).unwrap();
     town.merge(0, 1).unwrap();
-    town.run(1, award("c", 0_100)).unwrap();
+    town.run(1, award("c", 100)).unwrap();
     assert_eq!(town.balances(0).0, 23, "each has had one");
     town.run(0, remaining("a", 0)).unwrap();
-    town.run(1, award("d", 0_100)).unwrap();
+    town.run(1, award("d", 100)).unwrap();
     assert_eq!((town.balances(0).0, town.benches[1].account.counts.len()), (23, 0));
 }
 

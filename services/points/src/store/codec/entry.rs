@@ -323,6 +323,14 @@ impl StoredEntry {
         self.counted.iter().map(StoredCount::count).collect()
     }
 
+    /// The id of the purchase that it is about.
+    pub(in crate::store) fn purchase(&self) -> Option<&str> {
+        match &self.source {
+            Some(StoredSource::Purchase(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {
         self.remind_at.map(time)
     }

@@ -107,6 +107,15 @@ impl Player {
                 let request = pb::StreamEntriesRequest { parent: self.member(words, 0), start_version: 0 };
                 self.ask("StreamEntries", platform, &request, told).await
             }
+            "simulate" => {
+                let told = |first: pb::SimulateTermsResponse| {
+                    format!("{} purchases, {} points, {} instead", first.purchases, first.points, first.simulated_points)
+                };
+                let terms = pb::Terms { points_per_unit: words.word(0).to_owned(), ..terms() };
+                let start_time = Some(prost_types::Timestamp::default());
+                let request = pb::SimulateTermsRequest { parent: words.program.clone(), terms: Some(terms), start_time, end_time: None };
+                self.ask("SimulateTerms", Role::Administrator, &request, told).await
+            }
             "purchase" => {
                 let told = |purchase: pb::Purchase| {
                     let left = purchase.remaining_net.unwrap().minor_units;

@@ -1,0 +1,52 @@
+//! Purchases played again under other terms, by the function that awards them.
+
+use super::{
+    Account, AccountId, Award, Command, Facts, Known, Ledger, Line, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Stamp,
+    Versions,
+};
+
+/// One member's purchases under other terms. They are given in the order in which they were recorded.
+pub struct Simulation<'a> {
+    id: AccountId,
+    account: Account,
+    versions: &'a Versions,
+    facts: Facts,
+}
+
+impl<'a> Simulation<'a> {
+    /// A member with what is known of him; `versions` are the terms to try.
+    pub fn new(id: AccountId, versions: &'a Versions, facts: Facts) -> Simulation<'a> {
+        // Who bought was admitted then.
+        Simulation { id, account: Account::default(), versions, facts: Facts { status: MemberStatus::Active, ..facts } }
+    }
+
+    /// A purchase before the time that is tried: it only counts as one.
+    pub fn pass(&mut self, purchase: &Purchase) {
+        self.account.purchases += 1;
+        self.account.last_purchase_at = self.account.last_purchase_at.max(Some(purchase.occurred_at));
+    }
+
+    /// The points that what is left of a purchase would have got.
+    pub fn award(&mut self, purchase: &Purchase) -> Result<i64, Refusal> {
+        let stamp = Stamp {
+            operation: purchase.operation,
+            request_id: "".into(),
+            actor: "".into(),
+            terminal: purchase.terminal.clone(),
+            store: purchase.store.clone(),
+            presented: None,
+            occurred_at: purchase.occurred_at,
+            now: purchase.recorded_at,
+        };
+        let input = &purchase.input;
+        let left = |line: &Line| Line { quantity: line.left(), net: line.kept_net(), returned: 0, ..line.clone() };
+        let lines = input.lines.iter().filter(|line| line.left() > 0).map(left).collect();
+        let rest = PurchaseInput { net: purchase.remaining_net, lines, redemptions: Vec::new(), ..input.clone() };
+        let command = Command::Award(Award { program: purchase.program.clone(), member: purchase.member, purchase: rest });
+        let ledger = Ledger::open(self.id, &mut self.account, self.versions, &self.facts, &stamp);
+        match ledger.apply(&command, &Known::default())? {
+            (Outcome::Awarded { explanation, .. }, _) => Ok(explanation.points()),
+            _ => Ok(0),
+        }
+    }
+}
