@@ -38,6 +38,9 @@ pub(super) struct Posting {
     pub(super) sliding_until: Option<Timestamp>,
 }
 
+/// What is frozen of a purchase, and the promotions that it does not get, each with the reason.
+type Frozen = (FrozenFacts, Vec<(Arc<str>, Rejection)>);
+
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
     pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
@@ -219,7 +222,7 @@ impl<'a> Ledger<'a> {
 
     /// The tier with the greatest multiplier among those that held when the purchase was made, and the promotions that apply to it; with
     /// those that do not.
-    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<(FrozenFacts, Vec<(Arc<str>, Rejection)>), Refusal> {
+    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<Frozen, Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
         let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
         let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts };

@@ -81,7 +81,7 @@ pub(crate) fn voucher_terms(terms: &pb::VoucherTerms) -> Result<VoucherTerms, Wr
 }
 
 fn voucher_conditions(conditions: &pb::VoucherConditions) -> Result<Conditions, Wrong> {
-    let pb::VoucherConditions { minimum_spend, skus, categories, stores, channels, windows, first_order } = conditions;
+    let pb::VoucherConditions { minimum_spend, skus, categories, stores, channels, windows, first_order, dormant_days } = conditions;
     let minimum_spend = minimum_spend.as_ref().map_or(0, |money| money.minor_units);
     if !(0..=1_000_000_000_000).contains(&minimum_spend) {
         return Err(("conditions.minimum_spend", "must be 0 to 1000000000000 minor units"));
@@ -94,6 +94,7 @@ fn voucher_conditions(conditions: &pb::VoucherConditions) -> Result<Conditions, 
         channels: channels.clone(),
         windows: windows.iter().map(weekly_window).collect(),
         first_order: *first_order,
+        dormant_days: (*dormant_days > 0).then_some(*dormant_days),
     })
 }
 
@@ -275,6 +276,7 @@ fn told_obstacle(obstacle: &Obstacle) -> pb::VoucherObstacle {
         Obstacle::Channel => (Kind::Channel, 0),
         Obstacle::Time => (Kind::Time, 0),
         Obstacle::FirstOrder => (Kind::FirstOrder, 0),
+        Obstacle::Dormancy => (Kind::Dormancy, 0),
         Obstacle::Pieces { missing } => (Kind::Pieces, *missing),
         Obstacle::NothingGained => (Kind::NothingGained, 0),
     };

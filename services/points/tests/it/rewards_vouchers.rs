@@ -234,6 +234,15 @@ async fn a_first_order_is_one_before_any_purchase(engine: TestEngine) {
     let refused = platform.use_voucher(use_for("o1", &code, basket("a", 1_000))).await;
     assert_eq!(metadata(&refused, "obstacles"), "FIRST_ORDER");
     assert_eq!(precondition(refused), "VOUCHER_NOT_APPLICABLE");
+    // One who comes back has been away.
+    let conditions = pb::VoucherConditions { dormant_days: 30, ..Default::default() };
+    let terms = pb::VoucherTerms { conditions: Some(conditions), ..off(1_000) };
+    let code = platform.grant_voucher(grant(1, "back", terms)).await.unwrap().into_inner().code;
+    suite.clock.advance(29 * DAY);
+    let refused = platform.use_voucher(use_for("o1", &code, basket("a", 3_000))).await;
+    assert_eq!(metadata(&refused, "obstacles"), "DORMANCY");
+    suite.clock.advance(DAY);
+    platform.use_voucher(use_for("o1", &code, basket("a", 3_000))).await.unwrap();
     suite.stop().await;
 }
 

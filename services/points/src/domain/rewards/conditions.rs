@@ -48,6 +48,8 @@ pub struct Conditions {
     pub windows: Vec<WeeklyWindow>,
     /// The member has no purchase yet.
     pub first_order: bool,
+    /// Calendar days without a purchase, after an earlier one.
+    pub dormant_days: Option<i32>,
 }
 
 /// What is known besides the basket.
@@ -59,6 +61,17 @@ pub struct Situation {
     pub zone: Zone,
     /// The member has no purchase yet.
     pub first_order: bool,
+    /// When the latest purchase was made.
+    pub last_purchase_at: Option<Timestamp>,
+}
+
+impl Situation {
+    /// Whether the member has bought before, and not for so many days.
+    fn was_away(&self, days: i32) -> bool {
+        let day_in = |moment: Timestamp| moment.date_in(&self.zone);
+        let away = |last: Timestamp| day_in(last).until(day_in(self.now)).map_or(0, |span| span.get_days());
+        self.last_purchase_at.is_some_and(|last| away(last) >= days)
+    }
 }
 
 impl Conditions {
@@ -79,6 +92,7 @@ impl Conditions {
             (!is_one_of(&self.channels, &basket.channel), Obstacle::Channel),
             (!in_time, Obstacle::Time),
             (self.first_order && !situation.first_order, Obstacle::FirstOrder),
+            (self.dormant_days.is_some_and(|days| !situation.was_away(days)), Obstacle::Dormancy),
         ];
         checks.into_iter().filter(|(stands, _)| *stands).map(|(_, obstacle)| obstacle).collect()
     }

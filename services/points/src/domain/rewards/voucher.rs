@@ -210,6 +210,8 @@ pub enum Obstacle {
     Time,
     /// Not the member's first order.
     FirstOrder,
+    /// He has bought of late, or never.
+    Dormancy,
     /// Too few pieces.
     Pieces {
         /// How many more it takes.

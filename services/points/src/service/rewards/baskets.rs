@@ -145,7 +145,12 @@ impl Rpcs {
             let Some(survivor) = held.account.merged_into else { break };
             held = store::read_account(&mut tx, AccountId::of(program, survivor)).await?;
         }
-        let situation = Situation { now: self.now(), zone: shown.program.zone.clone(), first_order: held.account.purchases == 0 };
+        let situation = Situation {
+            now: self.now(),
+            zone: shown.program.zone.clone(),
+            first_order: held.account.purchases == 0,
+            last_purchase_at: held.account.last_purchase_at,
+        };
         Ok(Found { voucher, situation, is_admitted })
     }
 }

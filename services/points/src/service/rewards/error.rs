@@ -79,6 +79,7 @@ fn obstacle_name(obstacle: &Obstacle) -> &'static str {
         Obstacle::Channel => "CHANNEL",
         Obstacle::Time => "TIME",
         Obstacle::FirstOrder => "FIRST_ORDER",
+        Obstacle::Dormancy => "DORMANCY",
         Obstacle::Pieces { .. } => "PIECES",
         Obstacle::NothingGained => "NOTHING_GAINED",
     }

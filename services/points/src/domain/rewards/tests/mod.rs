@@ -46,7 +46,7 @@ pub(super) fn basket(lines: &str) -> Basket {
 }
 
 pub(super) fn situation(now: &str) -> Situation {
-    Situation { now: at(now), zone: Zone::parse("Asia/Shanghai").unwrap(), first_order: false }
+    Situation { now: at(now), zone: Zone::parse("Asia/Shanghai").unwrap(), first_order: false, last_purchase_at: None }
 }
 
 /// `latte 7.69, cake 2.31`, or what stands in the way.

@@ -53,6 +53,7 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         channels: if asks[3] { vec!["app".to_owned()] } else { Vec::new() },
         windows: if asks[4] { vec![window(&WEEK[..5], start, end)] } else { Vec::new() },
         first_order: asks[5],
+        dormant_days: None,
     })
 }
 

@@ -79,6 +79,23 @@ fn vouchers_take_off_what_they_say() {
 }
 
 #[test]
+fn who_comes_back_was_away_for_so_many_days_of_the_calendar() {
+    let come_back = only(Effect::AmountOff(1_000), |conditions| conditions.dormant_days = Some(30));
+    let given = basket("latte:1:30.00");
+    // Days begin at 16:00 UTC in Shanghai, where it is the second of March.
+    for (last, expected) in [
+        (None, "Dormancy"),
+        (Some("2026-03-01T12:00:00Z"), "Dormancy"),
+        (Some("2026-01-31T16:00:00Z"), "Dormancy"),
+        (Some("2026-01-31T15:59:59Z"), "latte 10.00"),
+        (Some("2025-01-01T00:00:00Z"), "latte 10.00"),
+    ] {
+        let situation = Situation { last_purchase_at: last.map(at), ..situation(MONDAY) };
+        assert_eq!(told(&given, price(&come_back, &given, &situation)), expected, "{last:?}");
+    }
+}
+
+#[test]
 fn a_window_is_by_the_clock_of_the_zone() {
     let late = window(&[Friday], 22 * 60, 2 * 60);
     let berlin = Zone::parse("Europe/Berlin").unwrap();
