@@ -201,11 +201,6 @@ impl Version {
         }
         Ok(selection)
     }
-
-    /// A promotion of this version.
-    pub fn promotion(&self, id: &str) -> Option<&Promotion> {
-        self.terms.promotions.iter().find(|promotion| *promotion.id == *id)
-    }
 }
 
 /// A moment by the clock and the calendar on the wall.
