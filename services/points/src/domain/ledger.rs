@@ -98,7 +98,7 @@ impl<'a> Ledger<'a> {
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),
         };
         let explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
-        self.counted = version.counts(&explanation, self.stamp.occurred_at);
+        self.counted = version.counts(&facts, &explanation, self.stamp.occurred_at);
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));

@@ -138,6 +138,13 @@ pub enum Rejection {
     Stacking,
 }
 
+impl Rejection {
+    /// Whether time, place and person were right: another basket might have got something.
+    pub fn is_about_the_basket(self) -> bool {
+        matches!(self, Rejection::Lines | Rejection::Spend | Rejection::Nothing | Rejection::Limit | Rejection::Stacking)
+    }
+}
+
 /// What a promotion gives for a purchase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bonus {
@@ -193,11 +200,6 @@ impl Version {
             }
         }
         Ok(selection)
-    }
-
-    /// A promotion of this version.
-    pub fn promotion(&self, id: &str) -> Option<&Promotion> {
-        self.terms.promotions.iter().find(|promotion| *promotion.id == *id)
     }
 }
 

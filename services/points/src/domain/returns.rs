@@ -91,7 +91,8 @@ impl Ledger<'_> {
             let own = (self.lot_now(before), before.recorded_at);
             if before.facts.promotions.iter().any(|applied| applied.at_most.is_some()) {
                 let was = version.points_for(&before.basket(), &before.facts)?;
-                self.counted = went_back(&version.counts(&was, before.occurred_at), &version.counts(&explanation, before.occurred_at));
+                let counts = |explanation| version.counts(&before.facts, explanation, before.occurred_at);
+                self.counted = went_back(&counts(&was), &counts(&explanation));
             }
             taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
         }

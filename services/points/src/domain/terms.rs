@@ -162,10 +162,9 @@ impl Version {
         if facts.multiplier != Decimal::ONE {
             components.push(plain(format!("tier:{}", facts.tier), facts.multiplier, self.multiplied(base, facts.multiplier)?));
         }
-        for Applied { id, at_most } in &facts.promotions {
-            let Some(promotion) = self.promotion(id) else { continue };
+        for (promotion, applied) in self.applied(facts) {
             // What it asks for may have gone back.
-            let Ok(bonus) = promotion.bonus(self, basket, *at_most)? else { continue };
+            let Ok(bonus) = promotion.bonus(self, basket, applied.at_most)? else { continue };
             components.push(Component {
                 source: format!("promotion:{}", promotion.id),
                 factor: if let Gives::Multiplier(multiplier) = promotion.gives { Some(multiplier) } else { None },
@@ -179,12 +178,22 @@ impl Version {
     }
 
     /// What of these points is limited, as it is counted.
-    pub(super) fn counts(&self, explanation: &Explanation, at: Timestamp) -> Vec<Count> {
-        let count = |part: &Component| {
-            let limit = self.promotion(part.source.strip_prefix("promotion:")?)?.limit?;
+    pub(super) fn counts(&self, facts: &FrozenFacts, explanation: &Explanation, at: Timestamp) -> Vec<Count> {
+        if facts.promotions.iter().all(|applied| applied.at_most.is_none()) {
+            return Vec::new();
+        }
+        let count = |(promotion, _): (&Promotion, &Applied)| {
+            let limit = promotion.limit?;
+            let part = explanation.components.iter().find(|part| part.source.strip_prefix("promotion:") == Some(&promotion.id))?;
             Some(limit.count(part.source.as_str().into(), (1, part.points), at, &self.zone))
         };
-        explanation.components.iter().filter_map(count).collect()
+        self.applied(facts).filter_map(count).collect()
+    }
+
+    /// The promotions that applied to a purchase: they are kept in the order of the version.
+    fn applied<'a>(&'a self, facts: &'a FrozenFacts) -> impl Iterator<Item = (&'a Promotion, &'a Applied)> {
+        let mut applied = facts.promotions.iter().peekable();
+        self.terms.promotions.iter().filter_map(move |promotion| Some((promotion, applied.next_if(|next| next.id == promotion.id)?)))
     }
 
     /// The points of a net amount before everything that adds to them.

@@ -10,8 +10,8 @@ use proto::points as pb;
 use rpc::wire::timestamp;
 
 use crate::domain::{
-    Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Reservation, Restored, Returned,
-    RewardState, Source, Stamp, Wallet,
+    Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Rejection, Reservation,
+    Restored, Returned, RewardState, Source, Stamp, Wallet,
 };
 use crate::program::{Program, VersionRecord};
 use crate::store::Sums;
@@ -80,7 +80,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
     let kind = match outcome {
         Outcome::Awarded { purchase, explanation } => {
             operation.purchase = purchase_name(&program.id, &purchase.input.id.0);
-            operation.award = Some(award_explanation(program, purchase, explanation, stamp.now));
+            operation.award = Some(award_explanation(program, purchase, explanation, stamp.now, Rejection::is_about_the_basket));
             Kind::Award
         }
         Outcome::Redeemed { requested, .. } => {
@@ -187,7 +187,14 @@ pub(crate) fn pool(program: &ProgramId, id: MemberId, account: &Account) -> Opti
 }
 
 /// How the points of a purchase were worked out.
-pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanation: &Explanation, now: Timestamp) -> pb::AwardExplanation {
+pub(crate) fn award_explanation(
+    program: &Program,
+    purchase: &Purchase,
+    explanation: &Explanation,
+    now: Timestamp,
+    is_told: impl Fn(Rejection) -> bool,
+) -> pb::AwardExplanation {
+    let rejected = explanation.rejected.iter().filter(|(_, reason)| is_told(*reason));
     let lot = purchase.lot.as_ref();
     let components = explanation.components.iter().map(|part| pb::AwardComponent {
         source: part.source.clone(),
@@ -206,7 +213,7 @@ pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanat
         activate_time: lot.and_then(|lot| lot.opens_at()).filter(|at| *at > now).map(timestamp),
         expire_time: lot.and_then(|lot| lot.lapses_at(None)).map(timestamp),
         first_purchase: purchase.facts.first_purchase,
-        rejected_promotions: explanation.rejected.iter().map(|(id, reason)| promotions::rejected(id, *reason)).collect(),
+        rejected_promotions: rejected.map(|(id, reason)| promotions::rejected(id, *reason)).collect(),
     }
 }
 

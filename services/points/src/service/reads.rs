@@ -65,7 +65,7 @@ impl Rpcs {
             return Err(status::internal());
         };
         Ok(pb::AwardPreview {
-            award: Some(message::award_explanation(program, &purchase, &explanation, now)),
+            award: Some(message::award_explanation(program, &purchase, &explanation, now, |_| true)),
             points: purchase.due,
             balance: member.map(|member| message::balance(&program.id, member, &held.account, now, Detail::Figures)),
         })

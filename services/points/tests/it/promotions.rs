@@ -106,8 +106,12 @@ async fn a_preview_says_what_the_award_will(engine: TestEngine) {
     let suite = Suite::with_terms(engine, promoting(&promotions)).await;
     for (id, points) in [("p1", 190), ("p2", 160), ("p3", 140)] {
         let request = tea_and_cake(1, id);
-        let promised = suite.platform().preview_award(preview(&request)).await.unwrap().into_inner();
+        let mut promised = suite.platform().preview_award(preview(&request)).await.unwrap().into_inner();
         let done = suite.platform().award(request).await.unwrap().into_inner();
+        // What was not for this person is told before, and not kept.
+        let told = std::mem::take(&mut promised.award.as_mut().unwrap().rejected_promotions);
+        assert_eq!(told.len(), 2 - usize::from(id != "p3"));
+        assert!(told.iter().all(|rejected| rejected.reason() == Reason::PurchaseNumber));
         assert_eq!((promised.award, promised.points), (done.award, done.actual_points));
         assert_eq!(promised.points, points);
     }
@@ -151,7 +155,10 @@ async fn what_the_feeds_tell_counts(engine: TestEngine) {
     let told = |id: &'static str| {
         let suite = &suite;
         async move {
-            let award = suite.award(1, id, 10_000).await.award.unwrap();
+            let request = award(1, id, 10_000);
+            let award = suite.platform().preview_award(preview(&request)).await.unwrap().into_inner().award.unwrap();
+            let bonus = suite.platform().award(request).await.unwrap().into_inner().award.unwrap().bonus_points;
+            assert_eq!(bonus, award.bonus_points);
             (award.bonus_points, rejections(&award).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>())
         }
     };

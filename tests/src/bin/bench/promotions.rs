@@ -36,7 +36,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// Of every kind, for many categories, stores and times; a handful applies to a purchase.
+/// Of every kind, for many categories, stores and times; a dozen applies to a purchase.
 pub(crate) fn promotions() -> Vec<Promotion> {
     (0..PROMOTIONS).map(promotion).collect()
 }
@@ -59,10 +59,10 @@ fn promotion(number: u32) -> Promotion {
         3 => Promotion { channels: vec![format!("channel_{}", number / 10)], ..plain },
         4 => Promotion { tiers: vec![format!("tier-{}", number / 10)], ..plain },
         5 => Promotion { weekdays: vec![1 + i32::try_from(number / 10 % 7).unwrap_or(0)], ..plain },
-        6 => Promotion {
-            day_part: Some(DayPart { start_minute: 60 * (i32::try_from(number / 10).unwrap_or(0)), end_minute: 1_440 }),
-            ..plain
-        },
+        6 => {
+            let start_minute = 72 * i32::try_from(number / 10).unwrap_or(0);
+            Promotion { day_part: Some(DayPart { start_minute, end_minute: start_minute + 72 }), ..plain }
+        }
         7 => Promotion { birthday: Birthday::Week.into(), ..plain },
         8 => Promotion { spend_min: i64::from(number) * 100, stacking_group: "spend".to_owned(), ..plain },
         _ => Promotion { purchase_number: 1 + i32::try_from(number / 10).unwrap_or(0), dormant_days: 30, ..plain },
