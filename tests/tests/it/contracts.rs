@@ -22,8 +22,16 @@ async fn nobody_gets_in_without_a_key_of_a_role_that_is_admitted(engine: TestEng
     let suite = Suite::start(engine).await;
     let channel = suite.channel("points");
     let served: BTreeSet<&str> = RPCS.iter().map(|rpc| rpc.service.rsplit('.').next().unwrap()).collect();
-    let expected =
-        ["DirectoryService", "EventFeedService", "FeedbackService", "MembersService", "PointsService", "ReferralsService", "RewardsService", "TiersService"];
+    let expected = [
+        "DirectoryService",
+        "EventFeedService",
+        "FeedbackService",
+        "MembersService",
+        "PointsService",
+        "ReferralsService",
+        "RewardsService",
+        "TiersService",
+    ];
     assert_eq!(served, BTreeSet::from(expected));
     for rpc in RPCS {
         for (secret, why) in [(None, "CREDENTIAL_MISSING"), (Some("rk_0_0"), "CREDENTIAL_INVALID")] {
