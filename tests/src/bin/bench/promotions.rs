@@ -32,7 +32,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
         report.row(&format!("award under {PROMOTIONS}"), with, &format!("{:.2} of the rate before it", with.rate() / without.rate()));
     }
     let rate = |samples: &[Sample]| samples.iter().map(Sample::rate).sum::<f64>();
-    report.goal(&format!("{PROMOTIONS} promotions: awards as a share of those without"), rate(&with) / rate(&without), Goal::AtLeast(0.7));
+    report.goal(format!("{PROMOTIONS} promotions: awards as a share of those without"), rate(&with) / rate(&without), Goal::AtLeast(0.7));
     Ok(())
 }
 
