@@ -144,8 +144,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         let arriving = wallet.lots.iter().map(|lot| LotChange { key: lot.key.moved(from, to), points: lot.points, reserved: lot.reserved });
         // With the first of the wallets.
         survivor.books.counted = std::mem::take(&mut counts);
-        other.books.counted =
-            survivor.books.counted.iter().map(|count| Count { times: -count.times, points: -count.points, ..count.clone() }).collect();
+        other.books.counted = survivor.books.counted.iter().map(Count::gone).collect();
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         let given_up = wallet.given_up.iter().map(GivenUp::gone).collect();
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up, ..posting });
@@ -165,7 +164,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|known| known.account == to));
-    let Merged { identities, at: _, purchases, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
+    let Merged { identities, at: _, purchases, mut counts, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
     other.books.comes_after = survivor.books.account.recorded_at;
     let mut returned = 0;
@@ -187,6 +186,9 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         let change = |key: LotKey, points| LotChange { key, points, reserved: 0 };
         let out = free.iter().map(|(key, points)| change((*key).clone(), -points));
         let lots = out.chain(of_survivor.iter().map(|(key, points)| change((*key).clone(), *points))).collect();
+        // With the first of the wallets.
+        other.books.counted = std::mem::take(&mut counts);
+        survivor.books.counted = other.books.counted.iter().map(Count::gone).collect();
         let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
         let sliding_until = apart.and_then(|apart| apart.survivor);
         let gone = given_up.iter().map(|known| known.gone()).collect();

@@ -80,25 +80,36 @@ impl Limit {
         let (since, _) = self.period.around(at, zone);
         let known = counts.iter().find(|count| *count.of == *of && count.since == since);
         let (times, points) = known.map_or((0, 0), |count| (count.times, count.points));
-        let left = self.points_max.map_or(i64::MAX, |max| max - points);
+        let left = self.points_max.map_or(i64::MAX, |max| max.saturating_sub(points));
         (self.times_max.is_none_or(|max| times < max) && left > 0).then_some(left)
+    }
+}
+
+impl Count {
+    /// The same with the opposite sign.
+    pub(super) fn gone(&self) -> Count {
+        Count { times: -self.times, points: -self.points, ..self.clone() }
+    }
+
+    /// Counts it with others. More than is there does not go.
+    pub(super) fn add_to(&self, counts: &mut Vec<Count>) {
+        let known = counts.iter_mut().find(|known| known.of == self.of && known.since == self.since);
+        match known {
+            Some(known) => {
+                known.times = known.times.saturating_add(self.times);
+                known.points = known.points.saturating_add(self.points).max(0);
+            }
+            None => counts.push(Count { points: self.points.max(0), ..self.clone() }),
+        }
+        counts.retain(|count| count.times > 0);
     }
 }
 
 impl Account {
     /// Takes what an entry counts into the fold. What has been forgotten since cannot go back.
     pub(super) fn evolve_counts(&mut self, changes: &[Count], recorded_at: Timestamp) {
-        for change in changes {
-            let known = self.counts.iter_mut().find(|known| known.of == change.of && known.since == change.since);
-            match known {
-                Some(known) => {
-                    known.times = known.times.saturating_add(change.times);
-                    known.points = known.points.saturating_add(change.points);
-                }
-                None => self.counts.push(change.clone()),
-            }
-        }
+        changes.iter().for_each(|change| change.add_to(&mut self.counts));
         let is_over = |count: &Count| count.until.is_some_and(|until| until + COUNTED_AFTER <= recorded_at);
-        self.counts.retain(|count| count.times > 0 && !is_over(count));
+        self.counts.retain(|count| !is_over(count));
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp};
 
-use super::{Account, AccountId, Entry, EntryKind, Expiry, LotChange, LotKey, MAIN_WALLET, Source};
+use super::{Account, AccountId, Count, Entry, EntryKind, Expiry, LotChange, LotKey, MAIN_WALLET, Source};
 
 /// An account that was taken in, with what it takes to let it go again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,6 +13,8 @@ pub struct Merged {
     pub at: Timestamp,
     /// Its purchases, with those made in its name since.
     pub purchases: i64,
+    /// What its member had got of what is limited, with what he has got since.
+    pub counts: Vec<Count>,
     /// What it owed, per wallet.
     pub deficits: Vec<(Arc<str>, i64)>,
     /// Lots of one side, as they were then, that repaid what the other owed when the two came together.
@@ -74,6 +76,10 @@ impl Account {
     /// `slid_until` is what the wallet's `sliding_until` was before.
     pub(super) fn evolve_identity(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
         let is_main = &*entry.wallet == MAIN_WALLET;
+        if !matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. }) {
+            let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
+            named.into_iter().for_each(|merged| entry.counted.iter().for_each(|count| count.add_to(&mut merged.counts)));
+        }
         if !matches!(entry.source, Source::Unmerge { .. }) {
             self.evolve_apart(entry, slid_until);
         }
@@ -95,6 +101,7 @@ impl Account {
                             identities: identities.clone(),
                             at: entry.recorded_at,
                             purchases: *purchases,
+                            counts: entry.counted.clone(),
                             deficits: deficit.into_iter().collect(),
                             repaid: Vec::new(),
                             apart: vec![apart],

@@ -181,6 +181,10 @@ impl Ledger<'_> {
         // By the terms what is not pending stays with the member; what was spent does not, if it comes back.
         let is_spent = policy != ReturnPolicy::OnlyPending && taken.forgiven > 0;
         let given_up = if is_spent { vec![self.given_up(taken.forgiven, earned_at)] } else { Vec::new() };
+        // What stays with the member was had: it makes no room for more.
+        if taken.forgiven > 0 {
+            self.counted.clear();
+        }
         let posting = self.posting(kind, MAIN_WALLET, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
         taken

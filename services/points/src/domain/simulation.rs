@@ -38,14 +38,17 @@ impl<'a> Simulation<'a> {
             occurred_at: purchase.occurred_at,
             now: purchase.recorded_at,
         };
-        let input = &purchase.input;
-        let left = |line: &Line| Line { quantity: line.left(), net: line.kept_net(), returned: 0, ..line.clone() };
-        let lines = input.lines.iter().filter(|line| line.left() > 0).map(left).collect();
-        let rest = PurchaseInput { net: purchase.remaining_net, lines, redemptions: Vec::new(), ..input.clone() };
-        let command = Command::Award(Award { program: purchase.program.clone(), member: purchase.member, purchase: rest });
+        // The whole of it, as it was bought: what applied then is kept when something goes back.
+        let whole = |line: &Line| Line { returned: 0, ..line.clone() };
+        let lines = purchase.input.lines.iter().map(whole).collect();
+        let input = PurchaseInput { lines, redemptions: Vec::new(), ..purchase.input.clone() };
+        let command = Command::Award(Award { program: purchase.program.clone(), member: purchase.member, purchase: input });
         let ledger = Ledger::open(self.id, &mut self.account, self.versions, &self.facts, &stamp);
         match ledger.apply(&command, &Known::default())? {
-            (Outcome::Awarded { explanation, .. }, _) => Ok(explanation.points()),
+            (Outcome::Awarded { purchase: awarded, .. }, _) => {
+                let version = self.versions.at(purchase.occurred_at);
+                Ok(version.points_for(&purchase.basket(), &awarded.facts)?.points())
+            }
             _ => Ok(0),
         }
     }

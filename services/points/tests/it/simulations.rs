@@ -44,15 +44,22 @@ fn promoted(promotion: pb::Promotion) -> pb::Terms {
 
 async fn the_terms_of_the_day_change_nothing(engine: TestEngine) {
     let twice = pb::Promotion { gives: Some(Gives::Multiplier("2".to_owned())), spend_min: 5_000, ..pb::Promotion::default() };
-    let suite = Suite::with_terms(engine, promoted(twice.clone())).await;
+    let mut terms = promoted(twice);
+    let ten =
+        pb::Promotion { promotion_id: "ten".to_owned(), title: "Ten".to_owned(), gives: Some(Gives::Points(10)), ..Default::default() };
+    terms.promotions.push(ten);
+    let suite = Suite::with_terms(engine, terms.clone()).await;
     for (buyer, id, fen) in [(1, "a", 10_000), (1, "b", 4_000), (2, "c", 7_777), (0, "stranger", 9_999)] {
         suite.award(buyer, id, fen).await;
     }
     suite.platform().return_purchase(down_to("a", 6_000)).await.unwrap();
+    suite.platform().award(award_lines(3, "lines", &[("1", 2, 10_000)])).await.unwrap();
+    suite.platform().return_purchase(down_to("lines", 0)).await.unwrap();
     suite.clock.advance(DAY);
     let before = (suite.figures(1).await, suite.figures(2).await, suite.verified().await);
-    let same = outcome(&suite, trying(promoted(twice))).await;
-    assert_eq!((same.members, same.purchases, same.points, same.simulated_points), (2, 3, 160 + 154, 160 + 154));
+    let same = outcome(&suite, trying(terms)).await;
+    let points = 130 + 50 + 164;
+    assert_eq!((same.members, same.purchases, same.points, same.simulated_points), (3, 4, points, points));
     assert_eq!((same.gaining_members, same.losing_members, same.top_gains, same.top_losses), (0, 0, vec![], vec![]));
     assert_eq!((suite.figures(1).await, suite.figures(2).await), (before.0, before.1));
     assert_eq!(suite.verified().await.accounts, before.2.accounts);

@@ -365,6 +365,43 @@ fn what_has_been_counted_follows_a_merge() {
     assert_eq!((town.balances(0).0, town.benches[1].account.counts.len()), (23, 0));
 }
 
+/// Each goes on with what was his, and what he has got in his own name since.
+#[test]
+fn what_has_been_counted_is_parted_with_the_accounts() {
+    let limit = Some(Limit { times_max: Some(1), points_max: Some(i64::MAX), period: LimitPeriod::Ever });
+    let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+    town.run(1, award("a", 100)).unwrap();
+    town.merge(0, 1).unwrap();
+    town.unmerge(0, 1).unwrap();
+    town.run(1, award("b", 100)).unwrap();
+    assert_eq!(town.balances(1).0, 12, "he has had his");
+    town.run(0, award("c", 100)).unwrap();
+    assert_eq!(town.balances(0).0, 11, "and the other has not had it for him");
+    // What goes back after they are apart makes room in his own books, and in no other's.
+    town.merge(0, 1).unwrap();
+    town.unmerge(0, 1).unwrap();
+    town.run(1, remaining("a", 0)).unwrap();
+    assert_eq!((town.benches[0].account.counts.len(), town.benches[1].account.counts.len()), (1, 0));
+    town.run(1, award("d", 100)).unwrap();
+    assert_eq!(town.balances(1).0, 12);
+}
+
+#[test]
+fn what_a_return_leaves_with_the_member_makes_no_room() {
+    for (return_policy, spent) in [(ReturnPolicy::WithinBalance, 100), (ReturnPolicy::OnlyPending, 0)] {
+        let limit = Some(Limit { times_max: Some(1), points_max: None, period: LimitPeriod::Ever });
+        let promotions = vec![Promotion { limit, ..points("p", 100) }];
+        let mut bench = Bench::new(Terms { points_per_unit: Decimal::ZERO, promotions, return_policy, ..terms() });
+        bench.run(award("a", 100)).unwrap();
+        if spent > 0 {
+            bench.run(redeem(spent)).unwrap();
+        }
+        bench.run(remaining("a", 0)).unwrap();
+        bench.run(award("b", 100)).unwrap();
+        assert_eq!(bench.active(), 100 - spent, "{return_policy:?}");
+    }
+}
+
 #[test]
 fn an_activity_beyond_its_limit_is_refused() {
     let limit = Some(Limit { times_max: None, points_max: Some(15), period: LimitPeriod::Day });

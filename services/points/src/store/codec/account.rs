@@ -111,6 +111,8 @@ struct StoredMerged {
     apart: Vec<StoredApart>,
     #[prost(int64, tag = "6")]
     at: i64,
+    #[prost(message, repeated, tag = "7")]
+    counts: Vec<StoredCount>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -292,7 +294,7 @@ impl StoredReservation {
 
 impl StoredMerged {
     fn of(merged: &Merged) -> StoredMerged {
-        let Merged { identities, at, purchases, deficits, repaid, apart } = merged;
+        let Merged { identities, at, purchases, counts, deficits, repaid, apart } = merged;
         let repaid = repaid.iter().map(|(wallet, key, points)| StoredRepaid { wallet: wallet.to_string(), lot: lot(key, *points, 0) });
         let apart = apart.iter().map(|Apart { wallet, survivor, other }| StoredApart {
             wallet: wallet.to_string(),
@@ -303,6 +305,7 @@ impl StoredMerged {
             identities: identities.iter().map(StoredMergedIdentity::of).collect(),
             at: at.as_micros(),
             purchases: *purchases,
+            counts: counts.iter().map(StoredCount::of).collect(),
             deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
             repaid: repaid.collect(),
             apart: apart.collect(),
@@ -314,6 +317,7 @@ impl StoredMerged {
             identities: self.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
             at: time(self.at),
             purchases: self.purchases,
+            counts: self.counts.iter().map(StoredCount::count).collect(),
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
             repaid: self
                 .repaid
