@@ -17,8 +17,11 @@ impl Relay {
         let behind = PgConnectOptions::from_str(url).unwrap();
         let address = (behind.get_host().to_owned(), behind.get_port());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let (port, database) = (listener.local_addr().unwrap().port(), behind.get_database().unwrap());
-        let url = format!("postgres://{}@127.0.0.1:{port}/{database}?sslmode=disable", behind.get_username());
+        // The same but for the place: it may hold a password.
+        let (there, here) = (format!("@{}:{}/", address.0, address.1), format!("@{}/", listener.local_addr().unwrap()));
+        assert!(url.contains(&there), "the test server's address is user@host:port");
+        let url = url.replacen(&there, &here, 1);
+        let url = format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' });
         let (cut, is_cut) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
