@@ -120,7 +120,12 @@ pub(crate) enum Target {
 impl Target {
     /// The key of a purchase: the hash of program and purchase id.
     pub(crate) fn purchase(program: &kernel::ProgramId, id: &str) -> Target {
-        Target::Purchase(hash("regulars points purchase v1", program, id))
+        Target::Purchase(Target::purchase_key(program, id))
+    }
+
+    /// The same key by itself.
+    pub(crate) fn purchase_key(program: &kernel::ProgramId, id: &str) -> Uuid {
+        hash("regulars points purchase v1", program, id)
     }
 
     /// The key of an activity: the hash of program, activity and its id.

@@ -76,10 +76,7 @@ impl Run {
     async fn next(mut self) -> Result<Option<(pb::SimulateTermsResponse, Run)>, Status> {
         let Some(after) = self.after else { return Ok(None) };
         let mut tx = self.database.read().await.map_err(status::from_store)?;
-        let key = |id: &str| match Target::purchase(&self.program, id) {
-            Target::Purchase(key) => key,
-            _ => Uuid::nil(),
-        };
+        let key = |id: &str| Target::purchase_key(&self.program, id);
         let found = store::pasts(&mut tx, &self.program, after, PAGE, key).await.map_err(status::from_store)?;
         drop(tx);
         self.after = found.as_ref().map(|(last, _)| *last);
