@@ -12,7 +12,7 @@ use crate::program::Program;
 pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical: bool) -> Option<events::Event> {
     use events::event::Payload;
     let AnswerParts { program, member, other, account, stamp, due: _, entries } = *parts;
-    let postings: Vec<events::Posting> = entries.iter().map(posting).collect();
+    let postings: Vec<events::Posting> = entries.iter().map(|entry| posting(&program.id, entry)).collect();
     let posted = |operation: &str| {
         (!postings.is_empty()).then(|| {
             let counterpart = other.map(|other| other.name(&program.id)).unwrap_or_default();
@@ -65,7 +65,7 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
 
 /// The event of what the clock did to an account.
 pub(crate) fn of_settling(program: &ProgramId, member: MemberId, last: &Entry, settled: &Settled) -> events::Event {
-    let postings = settled.entries.iter().map(posting).collect();
+    let postings = settled.entries.iter().map(|entry| posting(program, entry)).collect();
     let expiring = settled.entries.iter().filter_map(|entry| match entry.source {
         Source::Reminder { expires_at, points } => {
             Some(events::PointsExpiring { wallet: entry.wallet.to_string(), points, expire_time: Some(timestamp(expires_at)) })
@@ -128,7 +128,13 @@ fn recorded(program: &Program, purchase: &Purchase, explanation: &Explanation, p
     }
 }
 
-fn posting(entry: &Entry) -> events::Posting {
+fn posting(program: &ProgramId, entry: &Entry) -> events::Posting {
+    let (challenge_id, challenge_step, challenge_reward) = match &entry.source {
+        Source::Challenge { challenge, step, reward, .. } => {
+            (challenge.to_string(), *step, reward.as_deref().map(|reward| program.name_of("rewards", reward)).unwrap_or_default())
+        }
+        _ => Default::default(),
+    };
     let name = kind(entry.kind).as_str_name();
     events::Posting {
         version: entry.version,
@@ -136,5 +142,8 @@ fn posting(entry: &Entry) -> events::Posting {
         wallet: entry.wallet.to_string(),
         points: entry.points,
         active_after: entry.active_after,
+        challenge_id,
+        challenge_step,
+        challenge_reward,
     }
 }

@@ -15,6 +15,7 @@ pub mod domain;
 mod error;
 mod event;
 mod executor;
+mod gifts;
 mod job;
 mod message;
 mod program;

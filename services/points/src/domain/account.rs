@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Count, Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source};
+use super::{Count, Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source, Tally};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -47,6 +47,8 @@ pub struct Account {
     pub merged: Vec<Merged>,
     /// What the member has got of what is limited.
     pub counts: Vec<Count>,
+    /// What counts for the member's challenges.
+    pub tallies: Vec<Tally>,
     /// Who shares it, where it is a pool's.
     pub pool: Option<Pool>,
 }
@@ -306,6 +308,7 @@ impl Account {
             _ => {}
         }
         self.evolve_counts(&entry.counted, entry.recorded_at);
+        self.evolve_tallies(&entry.tallied, entry.recorded_at);
         self.evolve_reservations(entry);
         self.evolve_identity(entry, slid_until);
         self.version = entry.version;

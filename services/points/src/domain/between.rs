@@ -9,7 +9,7 @@ use super::ledger::Posting;
 use super::pool;
 use super::{
     Account, AccountId, Command, Count, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged,
-    Outcome, Pool, Refusal, Reservation, Source, Transfer, Wallet,
+    Outcome, Pool, Refusal, Reservation, Source, Tally, Transfer, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -119,6 +119,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     let purchases = other.books.account.purchases;
     let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
     let mut counts = other.books.account.counts.clone();
+    let mut tallies: Vec<Tally> =
+        other.books.account.tallies.iter().filter(|tally| !other.books.counts_purchases(tally)).cloned().collect();
     let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
     let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
     identities.push(Identity { account: from, member: other.member, came: None });
@@ -145,6 +147,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         // With the first of the wallets.
         survivor.books.counted = std::mem::take(&mut counts);
         other.books.counted = survivor.books.counted.iter().map(Count::gone).collect();
+        other.books.tallies = tallies.iter().map(Tally::gone).collect();
+        survivor.books.tallies = std::mem::take(&mut tallies).iter().map(|tally| tally.moved(from, to)).collect();
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         let given_up = wallet.given_up.iter().map(GivenUp::gone).collect();
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up, ..posting });
@@ -164,7 +168,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|known| known.account == to));
-    let Merged { identities, at: _, purchases, mut counts, deficits, repaid, apart } = record.ok_or(Refusal::NotMerged)?.clone();
+    let Merged { identities, at: _, purchases, mut counts, mut tallies, deficits, repaid, apart } =
+        record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
     other.books.comes_after = survivor.books.account.recorded_at;
     let mut returned = 0;
@@ -189,6 +194,8 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         // With the first of the wallets.
         other.books.counted = std::mem::take(&mut counts);
         survivor.books.counted = other.books.counted.iter().map(Count::gone).collect();
+        survivor.books.tallies = tallies.iter().map(Tally::gone).collect();
+        other.books.tallies = std::mem::take(&mut tallies).iter().map(|tally| tally.moved(from, to)).collect();
         let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
         let sliding_until = apart.and_then(|apart| apart.survivor);
         let gone = given_up.iter().map(|known| known.gone()).collect();

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, Count, GivenUp, Identity, LotKey, PoolChange, PurchaseId, Reservation};
+use super::{AccountId, Count, GivenUp, Identity, LotKey, PoolChange, PurchaseId, Reservation, TallyChange};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +139,21 @@ pub enum Source {
         key: String,
         /// Why, in words that may be shown to the member.
         reason: String,
+    },
+    /// A step of a ladder or a streak that was reached, or is no more.
+    Challenge {
+        /// The challenge.
+        challenge: Arc<str>,
+        /// What a receipt calls it.
+        title: Arc<str>,
+        /// The id of what was given.
+        given: Uuid,
+        /// The period of a ladder, by its first day since 1970; 0 for a streak.
+        period: i64,
+        /// The step, or the length of the streak.
+        step: i64,
+        /// The reward whose voucher is given; `None` for points.
+        reward: Option<Arc<str>>,
     },
     /// A reward of the catalogue.
     Catalogue {
@@ -297,6 +312,8 @@ pub struct Entry {
     pub given_up: Vec<GivenUp>,
     /// What it counts of what is limited; negative where something goes back.
     pub counted: Vec<Count>,
+    /// What it changes of what counts for challenges.
+    pub tallied: Vec<TallyChange>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.

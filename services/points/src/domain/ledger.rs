@@ -4,10 +4,11 @@ use std::time::Duration;
 use kernel::Timestamp;
 use rust_decimal::Decimal;
 
+use super::tally::gifts_max;
 use super::{
     Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Ensure, Entry, EntryKind, Explanation, Facts,
     FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
-    ReturnPolicy, RewardState, Selection, Source, Stamp, Version, Versions, Wallet,
+    ReturnPolicy, RewardState, Selection, Source, Stamp, TallyChange, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -23,6 +24,8 @@ pub struct Ledger<'a> {
     pub(super) comes_after: Timestamp,
     /// What the next entry counts.
     pub(super) counted: Vec<Count>,
+    /// What the next entry changes of what counts for challenges.
+    pub(super) tallies: Vec<TallyChange>,
 }
 
 /// What an entry needs besides what the books know.
@@ -44,7 +47,17 @@ type Frozen = (FrozenFacts, Vec<(Arc<str>, Rejection)>);
 impl<'a> Ledger<'a> {
     /// Opens the books of an account.
     pub fn open(id: AccountId, account: &'a mut Account, versions: &'a Versions, facts: &'a Facts, stamp: &'a Stamp) -> Ledger<'a> {
-        Ledger { id, account, versions, facts, stamp, entries: Vec::new(), comes_after: Timestamp::MIN, counted: Vec::new() }
+        Ledger {
+            id,
+            account,
+            versions,
+            facts,
+            stamp,
+            entries: Vec::new(),
+            comes_after: Timestamp::MIN,
+            counted: Vec::new(),
+            tallies: Vec::new(),
+        }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
@@ -97,12 +110,15 @@ impl<'a> Ledger<'a> {
             Some(_) => self.frozen_facts(version, &basket)?,
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),
         };
-        let explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
+        let mut explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
         self.counted = version.counts(&facts, &explanation, self.stamp.occurred_at);
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
+            let counting = self.tally_purchase(version, &basket, &facts.tallied);
+            self.check_room(MAIN_WALLET, explanation.points().saturating_add(gifts_max(&counting)))?;
             self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(input.id.clone()), version)?;
+            explanation.challenges = self.settle_challenges(version, &counting)?;
             lot = (explanation.points() > 0).then_some(key);
         }
         let purchase = Purchase {
@@ -120,7 +136,7 @@ impl<'a> Ledger<'a> {
             store: self.stamp.store.clone(),
             terminal: self.stamp.terminal.clone(),
             occurred_at: self.stamp.occurred_at,
-            recorded_at: self.entries.last().map_or(self.stamp.now, |entry| entry.recorded_at),
+            recorded_at: self.entries.first().map_or(self.stamp.now, |entry| entry.recorded_at),
             operation: self.stamp.operation,
         };
         Ok(Outcome::Awarded { purchase: Box::new(purchase), explanation })
@@ -141,8 +157,11 @@ impl<'a> Ledger<'a> {
         }
         let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
+        let counting = self.tally_activity(version, name);
+        self.check_room(MAIN_WALLET, points.saturating_add(gifts_max(&counting)))?;
         self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
-        Ok(Outcome::Earned { points: *points, lot })
+        let challenges = self.settle_challenges(version, &counting)?;
+        Ok(Outcome::Earned { points: *points, lot, challenges })
     }
 
     /// An older wish than the newest seen changes nothing: a revoke may overtake its grant.
@@ -233,6 +252,7 @@ impl<'a> Ledger<'a> {
             multiplier: best.map_or(Decimal::ONE, |tier| tier.multiplier),
             first_purchase: purchases == 0,
             promotions: applied,
+            tallied: self.tallied(version, basket, &buyer),
         };
         Ok((facts, rejected))
     }
@@ -275,6 +295,7 @@ impl<'a> Ledger<'a> {
             deficit_delta: deficit,
             given_up,
             counted: std::mem::take(&mut self.counted),
+            tallied: std::mem::take(&mut self.tallies),
             source,
             sliding_until,
             remind_at: None,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp};
 
-use super::{Account, AccountId, Count, Entry, EntryKind, Expiry, LotChange, LotKey, MAIN_WALLET, Source};
+use super::{Account, AccountId, Count, Entry, EntryKind, Expiry, LotChange, LotKey, MAIN_WALLET, Source, Tally, TallyChange};
 
 /// An account that was taken in, with what it takes to let it go again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +15,8 @@ pub struct Merged {
     pub purchases: i64,
     /// What its member had got of what is limited, with what he has got since.
     pub counts: Vec<Count>,
+    /// What counted for its member's challenges, with what has counted in his name since.
+    pub tallies: Vec<Tally>,
     /// What it owed, per wallet.
     pub deficits: Vec<(Arc<str>, i64)>,
     /// Lots of one side, as they were then, that repaid what the other owed when the two came together.
@@ -78,7 +80,10 @@ impl Account {
         let is_main = &*entry.wallet == MAIN_WALLET;
         if !matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. }) {
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
-            named.into_iter().for_each(|merged| entry.counted.iter().for_each(|count| count.add_to(&mut merged.counts)));
+            if let Some(merged) = named {
+                entry.counted.iter().for_each(|count| count.add_to(&mut merged.counts));
+                entry.tallied.iter().for_each(|change| change.add_to(&mut merged.tallies));
+            }
         }
         if !matches!(entry.source, Source::Unmerge { .. }) {
             self.evolve_apart(entry, slid_until);
@@ -102,6 +107,7 @@ impl Account {
                             at: entry.recorded_at,
                             purchases: *purchases,
                             counts: entry.counted.clone(),
+                            tallies: tallies_of(&entry.tallied),
                             deficits: deficit.into_iter().collect(),
                             repaid: Vec::new(),
                             apart: vec![apart],
@@ -174,6 +180,12 @@ impl Account {
         let arrives = lot.points > 0 && lot.key.expiry == Expiry::Sliding;
         arrives && !std::iter::once(slid_until).chain(sides).all(lives)
     }
+}
+
+fn tallies_of(changes: &[TallyChange]) -> Vec<Tally> {
+    let mut tallies = Vec::new();
+    changes.iter().for_each(|change| change.add_to(&mut tallies));
+    tallies
 }
 
 impl Apart {

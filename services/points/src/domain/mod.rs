@@ -5,6 +5,7 @@
 
 mod account;
 mod between;
+mod challenge;
 mod command;
 mod correction;
 mod entry;
@@ -25,10 +26,12 @@ pub mod rewards;
 mod settle;
 mod simulation;
 mod spending;
+mod tally;
 mod terms;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
 pub use between::{Side, apply_between};
+pub use challenge::{Cadence, Challenge, Counts, Gift, Measure, Progress, Qualifying, Shape, Step, Streak};
 pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
     Transfer,
@@ -48,6 +51,7 @@ pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
 pub use simulation::Simulation;
+pub use tally::{Given, Mark, Tallied, Tally, TallyChange};
 pub use terms::{Activation, ActivityTerms, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::rewards::Voucher;
-use super::{Explanation, LotKey, Restored, Returned, RewardState};
+use super::{Explanation, LotKey, Progress, Restored, Returned, RewardState};
 
 /// What a command did, besides the entries that it posted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +66,8 @@ pub enum Outcome {
         points: i64,
         /// The lot that they went to.
         lot: LotKey,
+        /// How far it has brought the member with challenges.
+        challenges: Vec<Progress>,
     },
     /// What waited for an event was opened or given up.
     Resolved {

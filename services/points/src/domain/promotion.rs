@@ -261,6 +261,11 @@ impl Promotion {
 }
 
 impl Asks {
+    /// Whether all of it holds.
+    pub(super) fn hold(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> bool {
+        self.judge(&Moment::of(basket.occurred_at, &version.zone), basket, buyer).is_none()
+    }
+
     fn is_running(&self, at: Timestamp) -> bool {
         self.start_at.is_none_or(|start| start <= at) && self.end_at.is_none_or(|end| at < end)
     }
@@ -331,7 +336,7 @@ impl Birthday {
 
 impl LineFilter {
     /// The net of what counts in a purchase; `None` when no line does, or too few pieces.
-    fn counted(&self, basket: &Basket<'_>) -> Option<i64> {
+    pub(super) fn counted(&self, basket: &Basket<'_>) -> Option<i64> {
         let LineFilter { skus, categories, excluded_categories, quantity_min } = self;
         if skus.is_empty() && categories.is_empty() && excluded_categories.is_empty() && *quantity_min == 0 {
             return Some(basket.net);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use rust_decimal::Decimal;
 
-use super::LotKey;
+use super::{LotKey, Tallied};
 
 /// A purchase's id in its program, as the caller made it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +69,8 @@ pub struct FrozenFacts {
     pub first_purchase: bool,
     /// The promotions that applied.
     pub promotions: Vec<Applied>,
+    /// The challenges that it counted for.
+    pub tallied: Vec<Tallied>,
 }
 
 /// A promotion that applied to a purchase.
@@ -83,7 +85,14 @@ pub struct Applied {
 impl FrozenFacts {
     /// Those of a stranger's purchase.
     pub fn of_stranger(version: i64) -> FrozenFacts {
-        FrozenFacts { version, tier: String::new(), multiplier: Decimal::ONE, first_purchase: false, promotions: Vec::new() }
+        FrozenFacts {
+            version,
+            tier: String::new(),
+            multiplier: Decimal::ONE,
+            first_purchase: false,
+            promotions: Vec::new(),
+            tallied: Vec::new(),
+        }
     }
 }
 

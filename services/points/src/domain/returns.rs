@@ -2,8 +2,8 @@ use kernel::Timestamp;
 
 use super::ledger::Posting;
 use super::{
-    AccountId, Count, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Purchase, PurchaseId,
-    Refusal, Restored, ReturnPolicy, Source,
+    AccountId, Count, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Progress, Purchase,
+    PurchaseId, Refusal, Restored, ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -35,6 +35,8 @@ pub struct Returned {
     pub summary: ReturnSummary,
     /// What became of the points that had paid for it.
     pub restored: Restored,
+    /// What it has changed of the member's challenges.
+    pub challenges: Vec<Progress>,
 }
 
 /// What a return changed.
@@ -84,7 +86,7 @@ impl Ledger<'_> {
         after.returns += 1;
         let due_delta = after.due - before.due;
         let restored = self.give_back_paid(&mut after, request.give_back, known, other)?;
-        let mut taken = Taken::default();
+        let (mut taken, mut challenges) = (Taken::default(), Vec::new());
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
@@ -94,11 +96,13 @@ impl Ledger<'_> {
                 let counts = |explanation| version.counts(&before.facts, explanation, before.occurred_at);
                 self.counted = went_back(&counts(&was), &counts(&explanation));
             }
+            let counting = self.tally_return(version, before, &after);
             taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
+            challenges = self.settle_challenges(version, &counting)?;
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
-        Ok(Outcome::Returned(Box::new(Returned { purchase: after, summary, restored })))
+        Ok(Outcome::Returned(Box::new(Returned { purchase: after, summary, restored, challenges })))
     }
 
     /// Gives back what points paid of the goods that went back. By default it is what the rest of the purchase does not keep, so that
@@ -184,6 +188,9 @@ impl Ledger<'_> {
         // What stays with the member was had: it makes no room for more.
         if taken.forgiven > 0 {
             self.counted.clear();
+            if kind == EntryKind::RewardRevoked {
+                self.tallies.clear();
+            }
         }
         let posting = self.posting(kind, MAIN_WALLET, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });

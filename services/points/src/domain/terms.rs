@@ -5,7 +5,10 @@ use std::sync::Arc;
 use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Applied, Basket, Count, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Promotion, Refusal, Rejection};
+use super::{
+    Applied, Basket, Challenge, Count, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress, Promotion, Refusal,
+    Rejection,
+};
 
 /// How fractions of a point are rounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +91,8 @@ pub struct Terms {
     pub activities: Vec<ActivityTerms>,
     /// Extra points for purchases.
     pub promotions: Vec<Promotion>,
+    /// What members work towards.
+    pub challenges: Vec<Challenge>,
     /// What a return takes back.
     pub return_policy: ReturnPolicy,
     /// Greatest deficit; `None` for no bound.
@@ -141,6 +146,8 @@ pub struct Explanation {
     pub components: Vec<Component>,
     /// Promotions that were running when it was awarded and gave nothing.
     pub rejected: Vec<(Arc<str>, Rejection)>,
+    /// How far it has brought the member with challenges.
+    pub challenges: Vec<Progress>,
 }
 
 impl Explanation {
@@ -174,7 +181,7 @@ impl Version {
             });
         }
         let points = components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)?;
-        Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new() })
+        Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new(), challenges: Vec::new() })
     }
 
     /// What of these points is limited, as it is counted.

@@ -1,5 +1,6 @@
 //! The domain as messages.
 
+pub(crate) mod challenges;
 mod promotions;
 pub(crate) mod rewards;
 mod terms;
@@ -72,6 +73,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         award: None,
         r#return: None,
         refund: None,
+        challenges: Vec::new(),
         pool: member.zip(account).and_then(|(member, account)| pool(&program.id, member, account)),
         counterpart: other.map(|other| other.name(&program.id)).unwrap_or_default(),
         occur_time: Some(timestamp(stamp.occurred_at)),
@@ -80,6 +82,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
     let kind = match outcome {
         Outcome::Awarded { purchase, explanation } => {
             operation.purchase = purchase_name(&program.id, &purchase.input.id.0);
+            operation.challenges = explanation.challenges.iter().map(|known| challenges::progress(&program.id, known)).collect();
             operation.award = Some(award_explanation(program, purchase, explanation, stamp.now, Rejection::is_about_the_basket));
             Kind::Award
         }
@@ -114,6 +117,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         Outcome::Returned(returned) => {
             operation.purchase = purchase_name(&program.id, &returned.purchase.input.id.0);
             operation.r#return = Some(return_explanation(program, returned));
+            operation.challenges = returned.challenges.iter().map(|known| challenges::progress(&program.id, known)).collect();
             Kind::Return
         }
         Outcome::Adjusted { points } => {
@@ -121,8 +125,9 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
             Kind::Adjust
         }
         Outcome::Ensured(_) => Kind::Reward,
-        Outcome::Earned { points, .. } => {
+        Outcome::Earned { points, challenges: known, .. } => {
             operation.requested_points = *points;
+            operation.challenges = known.iter().map(|known| challenges::progress(&program.id, known)).collect();
             Kind::Activity
         }
         Outcome::Resolved { points, came } => {
@@ -340,6 +345,7 @@ fn about(program: &ProgramId, member_name: &str, source: &Source) -> About {
         Source::Reference(reference) => about.reason = reference.clone(),
         Source::Pooled { spender, reference } => (about.counterpart, about.reason) = (spender.name(program), reference.clone()),
         Source::Catalogue { reward, .. } => about.reason = program.name_of("rewards", reward),
+        Source::Challenge { challenge, title, step, .. } => about.reason = format!("{title} ({challenge}, {step})"),
         Source::Reward { key, reason } => about.reason = format!("{reason} ({key})"),
         Source::Correction { reason, approver } | Source::Expiry { reason, approver } => {
             (about.reason, about.approver) = (reason.clone(), approver.clone());

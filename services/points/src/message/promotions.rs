@@ -60,21 +60,26 @@ fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'stat
 
 /// The most that one member may get.
 pub(super) fn limit(message: &pb::MemberLimit) -> Result<Limit, &'static str> {
-    use pb::member_limit::Period;
     let max = |given: i64| (given > 0).then_some(given);
     let (times_max, points_max) = (max(message.times_max), max(message.points_max));
     if times_max.is_none() && points_max.is_none() {
         return Err("must bound times, points or both");
     }
-    let period = match message.period() {
-        Period::Unspecified => return Err("must name a period"),
+    let period = limit_period(message.period()).ok_or("must name a period")?;
+    Ok(Limit { times_max, points_max, period })
+}
+
+/// A calendar period; `None` when it is none.
+pub(super) fn limit_period(period: pb::member_limit::Period) -> Option<LimitPeriod> {
+    use pb::member_limit::Period;
+    Some(match period {
+        Period::Unspecified => return None,
         Period::Ever => LimitPeriod::Ever,
         Period::Day => LimitPeriod::Day,
         Period::Week => LimitPeriod::Week,
         Period::Month => LimitPeriod::Month,
         Period::Year => LimitPeriod::Year,
-    };
-    Ok(Limit { times_max, points_max, period })
+    })
 }
 
 fn gives(given: Option<&pb::promotion::Gives>) -> Result<Gives, (&'static str, &'static str)> {
@@ -99,12 +104,12 @@ fn day_part(message: &pb::DayPart) -> Result<DayPart, (&'static str, &'static st
     Ok(DayPart { start_minute, end_minute })
 }
 
-fn line_filter(message: &pb::LineFilter) -> LineFilter {
+pub(super) fn line_filter(message: &pb::LineFilter) -> LineFilter {
     let pb::LineFilter { skus, categories, excluded_categories, quantity_min } = message.clone();
     LineFilter { skus, categories, excluded_categories, quantity_min }
 }
 
-fn time(field: &'static str, given: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, (&'static str, &'static str)> {
+pub(super) fn time(field: &'static str, given: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, (&'static str, &'static str)> {
     given.map(|given| Timestamp::from_parts(given.seconds, given.nanos).ok_or((field, "must be a time"))).transpose()
 }
 

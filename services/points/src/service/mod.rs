@@ -1,5 +1,6 @@
 //! Protobuf in, protobuf out: parse, do, answer.
 
+mod challenges;
 mod changes;
 mod parse;
 mod parse_account;
@@ -334,6 +335,13 @@ impl PointsService for Rpcs {
 
     async fn get_pool(&self, request: Request<pb::GetPoolRequest>) -> Result<Response<pb::Pool>, Status> {
         self.pool(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_member_challenges(
+        &self,
+        request: Request<pb::ListMemberChallengesRequest>,
+    ) -> Result<Response<pb::ListMemberChallengesResponse>, Status> {
+        self.member_challenges(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_purchase(&self, request: Request<pb::GetPurchaseRequest>) -> Result<Response<pb::Purchase>, Status> {

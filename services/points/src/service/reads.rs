@@ -11,7 +11,7 @@ use tonic::Status;
 use super::parse::{parse_member, parse_program, parse_purchase};
 use super::parse_pool::parse_pool;
 use super::{Call, Rpcs};
-use crate::domain::{AccountId, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, Stamp};
+use crate::domain::{AccountId, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, Source, Stamp};
 use crate::error::{self, StoredRefusal};
 use crate::executor::Target;
 use crate::message::{self, Detail};
@@ -60,14 +60,15 @@ impl Rpcs {
         });
         let known = Known { redemptions, ..Known::default() };
         let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
-        let (outcome, _) = done.map_err(|refusal| error::refused(&refusal))?;
+        let (outcome, entries) = done.map_err(|refusal| error::refused(&refusal))?;
         let (Outcome::Awarded { purchase, explanation }, Command::Award(_)) = (outcome, &parsed.command) else {
             return Err(status::internal());
         };
         Ok(pb::AwardPreview {
             award: Some(message::award_explanation(program, &purchase, &explanation, now, |_| true)),
-            points: purchase.due,
+            points: entries.iter().filter(|entry| entry.source != Source::Due).map(|entry| entry.points).sum(),
             balance: member.map(|member| message::balance(&program.id, member, &held.account, now, Detail::Figures)),
+            challenges: explanation.challenges.iter().map(|known| message::challenges::progress(&program.id, known)).collect(),
         })
     }
 

@@ -73,6 +73,7 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         deficit_delta: details.deficit_delta,
         given_up: details.given_up()?,
         counted: details.counted(),
+        tallied: details.tallied()?,
         source: details.source()?,
         sliding_until: details.slides_until(),
         remind_at: details.reminds_at(),

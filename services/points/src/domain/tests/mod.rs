@@ -2,6 +2,7 @@
 
 mod agreement;
 mod calendar;
+mod challenges;
 mod due;
 mod merges;
 mod model;
@@ -37,6 +38,7 @@ pub(super) fn terms() -> Terms {
         remind_before: None,
         activities: Vec::new(),
         promotions: Vec::new(),
+        challenges: Vec::new(),
         tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,
@@ -65,6 +67,8 @@ pub(super) struct Bench {
     pub(super) versions: Versions,
     pub(super) facts: Facts,
     pub(super) now: Timestamp,
+    /// When what is told next happened; `None` for now.
+    pub(super) occurred_at: Option<Timestamp>,
     pub(super) entries: Vec<Entry>,
     pub(super) purchases: Vec<Purchase>,
     pub(super) reward: Option<RewardState>,
@@ -82,6 +86,7 @@ impl Bench {
             versions: versions(terms),
             facts: Facts::default(),
             now: at("2026-01-15T12:00:00Z"),
+            occurred_at: None,
             entries: Vec::new(),
             purchases: Vec::new(),
             reward: None,
@@ -100,7 +105,7 @@ impl Bench {
             terminal: "".into(),
             store: "".into(),
             presented: self.presented,
-            occurred_at: self.now,
+            occurred_at: self.occurred_at.unwrap_or(self.now),
             now: self.now,
         }
     }

@@ -12,6 +12,7 @@ use super::Batch;
 use crate::domain::{AccountId, ClosedReservation, Entry, EntryKind, Outcome, Redemption, Restored, Source, Stamp};
 use crate::event;
 use crate::executor::job::{Done, Job, Reply, Target};
+use crate::gifts;
 use crate::message::rewards::RememberedVoucher;
 use crate::message::{self, AnswerParts};
 use crate::store::{AnswerKind, NewActivity, NewAnswer, NewRedemption, NewReturn, StoredAnswer};
@@ -74,7 +75,8 @@ impl Batch<'_> {
             self.push_event(event);
         }
         for (account, posted) in [(job.account, entries), (job.other, others)] {
-            if let Some((id, _)) = account.filter(|_| !posted.is_empty()) {
+            if let Some((id, member)) = account.filter(|_| !posted.is_empty()) {
+                self.gifts.extend(posted.iter().filter_map(|entry| gifts::effect(&job.program.id, member, entry)));
                 self.changed.insert(id);
                 self.entries.extend(posted.into_iter().map(|entry| (id, entry)));
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use kernel::{Context, MemberId, ProgramId, Timestamp, Uuid};
-use persistence::{Error, NewEvent, RequestKey, Tx};
+use persistence::{Effect, Error, NewEvent, RequestKey, Tx};
 use prost::Message;
 use proto::points as pb;
 use rpc::config::ClockConfig;
@@ -54,6 +54,8 @@ pub(super) struct Batch<'a> {
     refunded: BTreeMap<Uuid, i64>,
     new_activities: Vec<NewActivity>,
     events: Vec<NewEvent>,
+    /// Vouchers to issue or to take back.
+    gifts: Vec<Effect>,
     /// Something was done that left no entry in its account.
     unseen: bool,
 }
@@ -147,6 +149,7 @@ impl<'a> Batch<'a> {
             refunded: BTreeMap::new(),
             new_activities: Vec::new(),
             events: Vec::new(),
+            gifts: Vec::new(),
             unseen: false,
         }
     }
@@ -163,7 +166,7 @@ impl<'a> Batch<'a> {
 
     /// Whether one statement writes everything, and fails when anything has changed that the jobs have rested on.
     pub(super) fn needs_no_lock(&self) -> bool {
-        !self.unseen && self.forgotten.is_empty()
+        !self.unseen && self.forgotten.is_empty() && self.gifts.is_empty()
     }
 
     /// Carries out one job. The lookup of its keys precedes every business check.
@@ -364,6 +367,9 @@ impl<'a> Batch<'a> {
         }
         for (redemption, refunded) in &self.refunded {
             store::write_refunded(tx, *redemption, *refunded).await?;
+        }
+        for gift in &self.gifts {
+            tx.want_effect(gift, self.now).await?;
         }
         self.catalogue.write(tx).await?;
         self.new_activities.sort_unstable_by_key(|activity| activity.key);

@@ -2,6 +2,7 @@ use kernel::{MemberId, Timestamp};
 use persistence::Error;
 use prost::Message;
 
+use super::tally::StoredTally;
 use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
 use crate::domain::{Account, AccountId, Apart, Brought, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
@@ -27,6 +28,8 @@ struct StoredState {
     last_purchase_at: Option<i64>,
     #[prost(message, repeated, tag = "10")]
     counts: Vec<StoredCount>,
+    #[prost(message, repeated, tag = "11")]
+    tallies: Vec<StoredTally>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -113,6 +116,8 @@ struct StoredMerged {
     at: i64,
     #[prost(message, repeated, tag = "7")]
     counts: Vec<StoredCount>,
+    #[prost(message, repeated, tag = "8")]
+    tallies: Vec<StoredTally>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,6 +189,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         let_go_at: account.let_go_at.map(Timestamp::as_micros),
         last_purchase_at: account.last_purchase_at.map(Timestamp::as_micros),
         counts: account.counts.iter().map(StoredCount::of).collect(),
+        tallies: account.tallies.iter().map(StoredTally::of).collect(),
         merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
@@ -204,6 +210,7 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         let_go_at: state.let_go_at.map(time),
         last_purchase_at: state.last_purchase_at.map(time),
         counts: state.counts.iter().map(StoredCount::count).collect(),
+        tallies: state.tallies.iter().map(StoredTally::tally).collect::<Result<_, _>>()?,
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
     })
@@ -294,7 +301,7 @@ impl StoredReservation {
 
 impl StoredMerged {
     fn of(merged: &Merged) -> StoredMerged {
-        let Merged { identities, at, purchases, counts, deficits, repaid, apart } = merged;
+        let Merged { identities, at, purchases, counts, tallies, deficits, repaid, apart } = merged;
         let repaid = repaid.iter().map(|(wallet, key, points)| StoredRepaid { wallet: wallet.to_string(), lot: lot(key, *points, 0) });
         let apart = apart.iter().map(|Apart { wallet, survivor, other }| StoredApart {
             wallet: wallet.to_string(),
@@ -306,6 +313,7 @@ impl StoredMerged {
             at: at.as_micros(),
             purchases: *purchases,
             counts: counts.iter().map(StoredCount::of).collect(),
+            tallies: tallies.iter().map(StoredTally::of).collect(),
             deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
             repaid: repaid.collect(),
             apart: apart.collect(),
@@ -318,6 +326,7 @@ impl StoredMerged {
             at: time(self.at),
             purchases: self.purchases,
             counts: self.counts.iter().map(StoredCount::count).collect(),
+            tallies: self.tallies.iter().map(StoredTally::tally).collect::<Result<_, _>>()?,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
             repaid: self
                 .repaid

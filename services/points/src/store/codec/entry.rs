@@ -3,8 +3,9 @@ use persistence::Error;
 use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredMergedIdentity, StoredReservation};
+use super::tally::{StoredChallenge, StoredTally};
 use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Count, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source};
+use crate::domain::{AccountId, Count, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source, TallyChange};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -13,7 +14,7 @@ pub(in crate::store) struct StoredEntry {
     lots: Vec<StoredLot>,
     #[prost(sint64, tag = "2")]
     pub(in crate::store) deficit_delta: i64,
-    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 40")]
+    #[prost(oneof = "StoredSource", tags = "3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 35, 40")]
     source: Option<StoredSource>,
     #[prost(int64, tag = "8")]
     pub(in crate::store) program_version: i64,
@@ -37,6 +38,8 @@ pub(in crate::store) struct StoredEntry {
     given_up: Vec<StoredGivenUp>,
     #[prost(message, repeated, tag = "32")]
     counted: Vec<StoredCount>,
+    #[prost(message, repeated, tag = "34")]
+    tallied: Vec<StoredTally>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -71,6 +74,8 @@ enum StoredSource {
     Pool(StoredPoolChange),
     #[prost(message, tag = "31")]
     Pooled(StoredCounterpart),
+    #[prost(message, tag = "35")]
+    Challenge(StoredChallenge),
     #[prost(message, tag = "40")]
     Catalogue(StoredCatalogue),
 }
@@ -221,6 +226,7 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
     let correction = |reason: &str, approver: &str| StoredCorrection { reason: reason.to_owned(), approver: approver.to_owned() };
     Some(match source {
         Source::Due => return None,
+        Source::Challenge { .. } => StoredSource::Challenge(StoredChallenge::of(source)?),
         Source::Purchase(id) => StoredSource::Purchase(id.0.to_string()),
         Source::Reservation { id, hold_until, reference, several, stays_open } => StoredSource::Reservation(StoredHold {
             id: id.as_bytes().to_vec(),
@@ -283,6 +289,7 @@ impl StoredEntry {
             remind_at: entry.remind_at.map(Timestamp::as_micros),
             given_up: stored_given_up(&entry.given_up),
             counted: entry.counted.iter().map(StoredCount::of).collect(),
+            tallied: entry.tallied.iter().map(StoredTally::of_change).collect(),
         }
     }
 
@@ -323,6 +330,10 @@ impl StoredEntry {
         self.counted.iter().map(StoredCount::count).collect()
     }
 
+    pub(in crate::store) fn tallied(&self) -> Result<Vec<TallyChange>, Error> {
+        self.tallied.iter().map(StoredTally::change).collect()
+    }
+
     /// The id of the purchase that it is about.
     pub(in crate::store) fn purchase(&self) -> Option<&str> {
         match &self.source {
@@ -338,6 +349,7 @@ impl StoredEntry {
     pub(in crate::store) fn source(&self) -> Result<Source, Error> {
         Ok(match &self.source {
             None => Source::Due,
+            Some(StoredSource::Challenge(challenge)) => challenge.source()?,
             Some(StoredSource::Purchase(id)) => Source::Purchase(PurchaseId(id.as_str().into())),
             Some(StoredSource::Reservation(hold)) => Source::Reservation {
                 id: uuid(&hold.id, "reservation of an entry")?,

@@ -5,6 +5,7 @@ mod answer;
 mod entry;
 mod facts;
 mod purchase;
+mod tally;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@ use kernel::{MemberId, ProgramId};
 use persistence::Error;
 use prost::Message;
 
+use super::tally::StoredTallied;
 use super::{StoredKey, corrupt, decimal, decode, shared, time, uuid};
 use crate::domain::{Applied, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
 
@@ -57,6 +58,8 @@ struct StoredPurchase {
     given_back: i64,
     #[prost(message, repeated, tag = "25")]
     promotions: Vec<StoredApplied>,
+    #[prost(message, repeated, tag = "27")]
+    tallied: Vec<StoredTallied>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -137,6 +140,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         redeemed: *redeemed,
         given_back: *given_back,
         promotions: promotions.collect(),
+        tallied: facts.tallied.iter().map(StoredTallied::of).collect(),
     };
     stored.encode_to_vec()
 }
@@ -166,6 +170,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         multiplier: decimal(&stored.multiplier)?,
         first_purchase: stored.first_purchase,
         promotions: promotions.collect(),
+        tallied: stored.tallied.iter().map(StoredTallied::tallied).collect(),
     };
     Ok(Purchase {
         program: ProgramId::parse(&stored.program).map_err(|_| corrupt("program of a purchase"))?,

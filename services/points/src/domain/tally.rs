@@ -1,0 +1,444 @@
+//! What counts for a member's challenges, and what he has been given for it.
+
+use std::sync::Arc;
+
+use kernel::{Timestamp, Uuid, Zone};
+
+use super::challenge::{COUNTED_DAYS, Cadence};
+use super::ledger::Posting;
+use super::{
+    Account, AccountId, Basket, Buyer, Challenge, Counts, EntryKind, Gift, Ledger, LotKey, MAIN_WALLET, Progress, Purchase, Refusal, Shape,
+    Source, Step, Version,
+};
+
+/// What counts for one challenge of an account: the fold of what its entries have changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// The challenge.
+    pub of: Arc<str>,
+    /// What counts, by unit, ascending.
+    pub marks: Vec<Mark>,
+    /// What was given for it and can still be taken back, oldest first.
+    pub given: Vec<Given>,
+    /// How often something was given that no return can take back any more.
+    pub kept: i64,
+    /// From when on nothing of it matters any more; `None` for never.
+    pub until: Option<Timestamp>,
+}
+
+/// What counts in one unit of a challenge: a day, a period, a purchase. Or a change of that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The unit.
+    pub unit: i64,
+    /// How often.
+    pub times: i64,
+    /// What was spent, minor units.
+    pub amount: i64,
+}
+
+/// Something that was given for a challenge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Its id.
+    pub id: Uuid,
+    /// The period of a ladder, by its first day; 0 for a streak.
+    pub period: i64,
+    /// From how much on: the step of a ladder, the length of a streak.
+    pub step: i64,
+    /// What.
+    pub gift: Gift,
+    /// The lot that points went to.
+    pub lot: Option<LotKey>,
+    /// When it was given, as it was recorded.
+    pub at: Timestamp,
+}
+
+/// What an entry changes of a tally.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TallyChange {
+    /// The challenge.
+    pub of: Arc<str>,
+    /// What counts more, or less.
+    pub marks: Vec<Mark>,
+    /// What is given.
+    pub given: Vec<Given>,
+    /// What was given and is no longer listed.
+    pub dropped: Vec<Uuid>,
+    /// Change of how often something was given that cannot be taken back.
+    pub kept: i64,
+    /// From when on nothing of it matters any more.
+    pub until: Option<Timestamp>,
+}
+
+/// That a purchase counted for a challenge, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tallied {
+    /// The challenge.
+    pub of: Arc<str>,
+    /// The unit.
+    pub unit: i64,
+}
+
+impl Tally {
+    fn new(of: &Arc<str>) -> Tally {
+        Tally { of: of.clone(), marks: Vec::new(), given: Vec::new(), kept: 0, until: None }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.given.is_empty() && self.kept == 0
+    }
+
+    /// How often something has been given for a step.
+    fn times(&self, key: (i64, i64)) -> usize {
+        self.given.iter().filter(|given| (given.period, given.step) == key).count()
+    }
+
+    /// Takes a change in.
+    fn evolve(&mut self, change: &TallyChange) {
+        for Mark { unit, times, amount } in &change.marks {
+            let index = self.marks.partition_point(|mark| mark.unit < *unit);
+            if self.marks.get(index).is_none_or(|mark| mark.unit != *unit) {
+                self.marks.insert(index, Mark { unit: *unit, times: 0, amount: 0 });
+            }
+            let mark = &mut self.marks[index];
+            (mark.times, mark.amount) = (mark.times.saturating_add(*times), mark.amount.saturating_add(*amount));
+            if mark.times <= 0 {
+                self.marks.remove(index);
+            }
+        }
+        self.given.extend(change.given.iter().cloned());
+        self.given.retain(|given| !change.dropped.contains(&given.id));
+        self.kept = self.kept.saturating_add(change.kept).max(0);
+        self.until = change.until;
+    }
+
+    /// The same, the other way round: all of it goes.
+    pub(super) fn gone(&self) -> TallyChange {
+        let marks = self.marks.iter().map(|mark| Mark { times: -mark.times, amount: -mark.amount, ..*mark });
+        TallyChange {
+            of: self.of.clone(),
+            marks: marks.collect(),
+            given: Vec::new(),
+            dropped: self.given.iter().map(|given| given.id).collect(),
+            kept: -self.kept,
+            until: self.until,
+        }
+    }
+
+    /// All of it, as it comes from one account to another.
+    pub(super) fn moved(&self, from: AccountId, to: AccountId) -> TallyChange {
+        let Tally { of, marks, given, kept, until } = self.clone();
+        let moved = |given: Given| Given { lot: given.lot.map(|lot| lot.moved(from, to)), ..given };
+        TallyChange { of, marks, given: given.into_iter().map(moved).collect(), dropped: Vec::new(), kept, until }
+    }
+}
+
+impl TallyChange {
+    fn new(of: &Arc<str>, until: Option<Timestamp>) -> TallyChange {
+        TallyChange { of: of.clone(), marks: Vec::new(), given: Vec::new(), dropped: Vec::new(), kept: 0, until }
+    }
+
+    /// Takes the change into a list of tallies.
+    pub(super) fn add_to(&self, tallies: &mut Vec<Tally>) {
+        let index = tallies.iter().position(|tally| tally.of == self.of).unwrap_or_else(|| {
+            tallies.push(Tally::new(&self.of));
+            tallies.len() - 1
+        });
+        tallies[index].evolve(self);
+        if tallies[index].is_empty() {
+            tallies.remove(index);
+        }
+    }
+}
+
+impl Account {
+    /// What counts for a challenge.
+    pub fn tally(&self, of: &str) -> Option<&Tally> {
+        self.tallies.iter().find(|tally| *tally.of == *of)
+    }
+
+    /// Takes what an entry changes into the fold.
+    pub(super) fn evolve_tallies(&mut self, changes: &[TallyChange], recorded_at: Timestamp) {
+        changes.iter().for_each(|change| change.add_to(&mut self.tallies));
+        self.tallies.retain(|tally| tally.until.is_none_or(|until| until > recorded_at));
+    }
+}
+
+/// What has happened that counts for a challenge.
+pub(super) struct Event<'a> {
+    challenge: &'a Challenge,
+    change: Mark,
+}
+
+impl Ledger<'_> {
+    /// Whether a challenge counts the purchases of an account one by one: those of two accounts make no sense together.
+    pub(super) fn counts_purchases(&self, tally: &Tally) -> bool {
+        let challenge = self.versions.at(self.stamp.now).challenge(&tally.of);
+        challenge.is_some_and(|challenge| matches!(&challenge.shape, Shape::Streak(streak) if streak.cadence == Cadence::Purchase))
+    }
+
+    /// What a purchase counts for.
+    pub(super) fn tallied(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<Tallied> {
+        let counts = |challenge: &&Challenge| challenge.counts_purchase(version, basket, buyer).is_some();
+        let running = version.terms.challenges.iter().filter(|challenge| self.is_in_time(challenge, version)).filter(counts);
+        running
+            .map(|challenge| Tallied {
+                of: challenge.id.clone(),
+                unit: challenge.unit(basket.occurred_at, buyer.purchases + 1, &version.zone),
+            })
+            .collect()
+    }
+
+    /// Notes what a purchase counts for with the next entry.
+    pub(super) fn tally_purchase<'a>(&mut self, version: &'a Version, basket: &Basket<'_>, tallied: &[Tallied]) -> Vec<Event<'a>> {
+        let event = |tallied: &Tallied| {
+            let challenge = version.challenge(&tallied.of)?;
+            let amount = challenge.counts_left(basket)?;
+            Some(Event { challenge, change: Mark { unit: tallied.unit, times: 1, amount } })
+        };
+        self.note(version, tallied.iter().filter_map(event).collect())
+    }
+
+    /// Notes what an activity counts for with the next entry.
+    pub(super) fn tally_activity<'a>(&mut self, version: &'a Version, activity: &str) -> Vec<Event<'a>> {
+        let at = self.stamp.occurred_at;
+        let counts = |challenge: &&Challenge| matches!(&challenge.counts, Counts::Activity(name) if name == activity);
+        let running = version.terms.challenges.iter().filter(counts).filter(|challenge| challenge.is_running(at));
+        let events = running.filter(|challenge| self.is_in_time(challenge, version)).map(|challenge| {
+            let unit = challenge.unit(at, self.account.purchases, &version.zone);
+            Event { challenge, change: Mark { unit, times: 1, amount: 0 } }
+        });
+        let events = events.collect();
+        self.note(version, events)
+    }
+
+    /// Notes with the next entry what counts less because goods have gone back.
+    pub(super) fn tally_return<'a>(&mut self, version: &'a Version, before: &Purchase, after: &Purchase) -> Vec<Event<'a>> {
+        let event = |tallied: &Tallied| {
+            let challenge = version.challenge(&tallied.of).filter(|challenge| !challenge.counts_returned)?;
+            let (was, is) = (challenge.counts_left(&before.basket())?, challenge.counts_left(&after.basket()));
+            let change = Mark { unit: tallied.unit, times: i64::from(is.is_some()) - 1, amount: is.unwrap_or(0) - was };
+            let settled = challenge.settled_before(self.stamp.now, self.account.purchases, &version.zone);
+            let counts = self.account.tally(&tallied.of).is_some_and(|tally| tally.marks.iter().any(|mark| mark.unit == tallied.unit));
+            ((change.times, change.amount) != (0, 0) && counts && tallied.unit >= settled).then_some(Event { challenge, change })
+        };
+        let events = before.facts.tallied.iter().filter_map(event).collect();
+        self.note(version, events)
+    }
+
+    fn is_in_time(&self, challenge: &Challenge, version: &Version) -> bool {
+        challenge.is_in_time(self.stamp.occurred_at, self.stamp.now, &version.zone)
+    }
+
+    fn note<'a>(&mut self, version: &'a Version, events: Vec<Event<'a>>) -> Vec<Event<'a>> {
+        let change = |event: &Event<'_>| {
+            let mut change = self.forgotten(event.challenge, version);
+            change.marks.push(event.change);
+            change
+        };
+        self.tallies = events.iter().map(change).collect();
+        events
+    }
+
+    /// What of a tally can change no more and is folded away: past periods of a ladder, streaks that are complete, and what can be in no
+    /// streak any more.
+    fn forgotten(&self, challenge: &Challenge, version: &Version) -> TallyChange {
+        let settled = challenge.settled_before(self.stamp.now, self.account.purchases, &version.zone);
+        let mut change = TallyChange::new(&challenge.id, challenge.matters_until(self.stamp.now, &version.zone));
+        let Some(tally) = self.account.tally(&challenge.id) else { return change };
+        let (mut gone, mut dropped): (usize, Vec<&Given>) = (0, Vec::new());
+        match &challenge.shape {
+            Shape::Ladder { .. } => {
+                let current = challenge.period_of(settled);
+                gone = tally.marks.partition_point(|mark| challenge.period_of(mark.unit) < current);
+                dropped = tally.given.iter().filter(|given| given.period < current).collect();
+            }
+            Shape::Streak(streak) => {
+                let complete: Vec<i64> = streak.complete(&tally.marks).take_while(|unit| *unit < settled).collect();
+                if let Some(last) = complete.last() {
+                    gone = tally.marks.partition_point(|mark| mark.unit <= *last);
+                    dropped = tally.given.iter().take(complete.len()).collect();
+                }
+                let past = tally.marks[gone..].iter().map(|mark| mark.unit).take_while(|unit| *unit < settled);
+                let past: Vec<i64> = past.collect();
+                gone += past.len() - streak.going(&past, settled).len();
+                change.kept = i64::try_from(dropped.len()).unwrap_or(i64::MAX);
+            }
+        }
+        change.marks = tally.marks[..gone].iter().map(|mark| Mark { times: -mark.times, amount: -mark.amount, ..*mark }).collect();
+        change.dropped = dropped.into_iter().map(|given| given.id).collect();
+        change
+    }
+
+    /// Gives what is reached by what counts more, and takes back what was reached by what counts less.
+    pub(super) fn settle_challenges(&mut self, version: &Version, events: &[Event<'_>]) -> Result<Vec<Progress>, Refusal> {
+        events.iter().map(|event| self.settle_challenge(version, event)).collect()
+    }
+
+    fn settle_challenge(&mut self, version: &Version, Event { challenge, change }: &Event<'_>) -> Result<Progress, Refusal> {
+        let tally = self.account.tally(&challenge.id).cloned().unwrap_or_else(|| Tally::new(&challenge.id));
+        let mut without = vec![tally.clone()];
+        let undone = Mark { times: -change.times, amount: -change.amount, ..*change };
+        TallyChange { marks: vec![undone], ..TallyChange::new(&challenge.id, None) }.add_to(&mut without);
+        let was = without.first().map(|tally| challenge.reached(&tally.marks)).unwrap_or_default();
+        let is = challenge.reached(&tally.marks);
+        let (mut reached, mut lost) = (Vec::new(), Vec::new());
+        let mut keys: Vec<(i64, i64)> = was.iter().chain(&is).copied().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let times = |reached: &[(i64, i64)]| challenge.bounded(reached.iter().filter(|known| **known == key).count(), tally.kept);
+            let (was, is, given) = (times(&was), times(&is), tally.times(key));
+            if change.times > 0 || change.amount > 0 {
+                // A streak gives one at a time: other terms may find many more in what has counted already.
+                let steps = if matches!(challenge.shape, Shape::Streak(_)) { 1 } else { usize::MAX };
+                for index in (given..is).take(steps) {
+                    reached.extend(self.give(challenge, version, key, index)?);
+                }
+            }
+            for _ in 0..was.saturating_sub(is).min(given.saturating_sub(is)) {
+                lost.extend(self.take_gift(challenge, version, key));
+            }
+        }
+        let end_at = challenge.period_end(self.stamp.occurred_at, &version.zone);
+        Ok(Progress { reached, lost, end_at, ..self.account.progress(challenge, change.unit) })
+    }
+
+    fn give(&mut self, challenge: &Challenge, version: &Version, key: (i64, i64), index: usize) -> Result<Option<Gift>, Refusal> {
+        let Some(gift) = challenge.gift(key.1).cloned() else { return Ok(None) };
+        let id = given_id(self.id, &challenge.id, key, self.stamp.operation, index);
+        let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.open_lot_for(self.stamp.occurred_at)));
+        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lot.clone(), at: self.recorded_at() };
+        let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.id, self.tally_until(challenge)) };
+        self.tallies = vec![change];
+        let source = source(challenge, id, key, &gift);
+        match (&gift, lot) {
+            (Gift::Points(points), Some(lot)) => self.credit(EntryKind::Reward, MAIN_WALLET, &lot, *points, source, version)?,
+            _ => self.post(Posting { program_version: version.number, ..self.posting(EntryKind::Reward, MAIN_WALLET, source) }),
+        }
+        Ok(Some(gift))
+    }
+
+    /// Takes back what was given last for a step.
+    fn take_gift(&mut self, challenge: &Challenge, version: &Version, key: (i64, i64)) -> Option<Gift> {
+        let tally = self.account.tally(&challenge.id)?;
+        let Given { id, gift, lot, at, .. } = tally.given.iter().rfind(|given| (given.period, given.step) == key)?.clone();
+        let change = TallyChange { dropped: vec![id], ..TallyChange::new(&challenge.id, self.tally_until(challenge)) };
+        self.tallies = vec![change];
+        let source = source(challenge, id, key, &gift);
+        match &gift {
+            Gift::Points(points) => {
+                let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
+                self.claw_back(EntryKind::RewardRevoked, *points, (lot, at), policy, source, version.number);
+            }
+            Gift::Reward(_) => {
+                let posting = self.posting(EntryKind::RewardRevoked, MAIN_WALLET, source);
+                self.post(Posting { program_version: version.number, ..posting });
+            }
+        }
+        Some(gift)
+    }
+
+    fn tally_until(&self, challenge: &Challenge) -> Option<Timestamp> {
+        self.account.tally(&challenge.id).and_then(|tally| tally.until)
+    }
+}
+
+impl Account {
+    /// How far the member has come with a challenge at a moment.
+    pub fn challenge_progress(&self, challenge: &Challenge, version: &Version, at: Timestamp) -> Progress {
+        let unit = challenge.unit(at, self.purchases + 1, &version.zone);
+        Progress { end_at: challenge.period_end(at, &version.zone), ..self.progress(challenge, unit) }
+    }
+
+    /// The same in the period of a unit, or with the streak that can go on with it.
+    fn progress(&self, challenge: &Challenge, unit: i64) -> Progress {
+        let nothing = Tally::new(&challenge.id);
+        let tally = self.tally(&challenge.id).unwrap_or(&nothing);
+        let (progress, next, freezes_left) = match &challenge.shape {
+            Shape::Ladder { steps, .. } => {
+                let progress = challenge.progress(&tally.marks, challenge.period_of(unit));
+                (progress, steps.iter().find(|step| step.at > progress).cloned(), 0)
+            }
+            Shape::Streak(streak) => {
+                let open = streak.open(&tally.marks);
+                let count = i64::try_from(open.len()).unwrap_or(i64::MAX);
+                let goes_on = open.last().is_some_and(|last| *last >= unit) || streak.holds(&open, unit);
+                let (progress, missed) = match (open.first(), open.last()) {
+                    (Some(first), Some(last)) if goes_on => (count, unit.max(last + 1) - first - count),
+                    _ => (0, 0),
+                };
+                let is_over = streak
+                    .times_max
+                    .is_some_and(|max| max <= tally.kept.saturating_add(i64::try_from(tally.given.len()).unwrap_or(i64::MAX)));
+                let next = Step { at: streak.length, gives: streak.gives.clone() };
+                (progress, (!is_over).then_some(next), (streak.freezes - missed).max(0))
+            }
+        };
+        let (id, title) = (challenge.id.clone(), challenge.title.clone());
+        Progress { id, title, progress, next, reached: Vec::new(), lost: Vec::new(), end_at: None, freezes_left }
+    }
+}
+
+impl Challenge {
+    /// How often something is given that is reached so often.
+    fn bounded(&self, reached: usize, kept: i64) -> usize {
+        let Shape::Streak(streak) = &self.shape else { return reached };
+        let left = streak.times_max.map(|max| usize::try_from(max.saturating_sub(kept)).unwrap_or(0));
+        left.map_or(reached, |left| reached.min(left))
+    }
+
+    /// Until when what is counted at a moment matters; `None` for ever.
+    fn matters_until(&self, now: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        let counted = |days: i64| std::time::Duration::from_secs(86_400 * u64::try_from(days + COUNTED_DAYS + 1).unwrap_or(0));
+        match &self.shape {
+            Shape::Ladder { .. } => Some(self.period_end(now, zone)? + counted(0)),
+            Shape::Streak(streak) if streak.times_max.is_some() || streak.cadence == Cadence::Purchase => None,
+            Shape::Streak(streak) => {
+                let days = match streak.cadence {
+                    Cadence::Week => 7,
+                    Cadence::Month => 31,
+                    Cadence::Day | Cadence::Purchase => 1,
+                };
+                Some(now + counted((streak.freezes_in_row + 2) * days))
+            }
+        }
+    }
+}
+
+impl Version {
+    /// A challenge by its id.
+    fn challenge(&self, id: &str) -> Option<&Challenge> {
+        self.terms.challenges.iter().find(|challenge| *challenge.id == *id)
+    }
+}
+
+/// The most points that events can give, so that what cannot be counted is refused before anything is posted.
+pub(super) fn gifts_max(events: &[Event<'_>]) -> i64 {
+    let points = |gift: &Gift| if let Gift::Points(points) = gift { *points } else { 0 };
+    let of_challenge = |challenge: &Challenge| match &challenge.shape {
+        Shape::Ladder { steps, .. } => steps.iter().map(|step| points(&step.gives)).sum::<i64>(),
+        Shape::Streak(streak) => points(&streak.gives),
+    };
+    events.iter().map(|event| of_challenge(event.challenge)).sum()
+}
+
+fn source(challenge: &Challenge, id: Uuid, (period, step): (i64, i64), gift: &Gift) -> Source {
+    let reward = if let Gift::Reward(reward) = gift { Some(reward.clone()) } else { None };
+    Source::Challenge { challenge: challenge.id.clone(), title: challenge.title.as_str().into(), given: id, period, step, reward }
+}
+
+/// The id of something given: the same when the operation is played again.
+fn given_id(account: AccountId, challenge: &str, (period, step): (i64, i64), operation: Uuid, index: usize) -> Uuid {
+    let mut hasher = blake3::Hasher::new_derive_key("regulars points challenge v1");
+    hasher.update(account.0.as_bytes());
+    hasher.update(operation.as_bytes());
+    for number in [period, step, i64::try_from(index).unwrap_or(i64::MAX)] {
+        hasher.update(&number.to_be_bytes());
+    }
+    hasher.update(challenge.as_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    Uuid::new_v8(id)
+}
