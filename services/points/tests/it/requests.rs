@@ -395,6 +395,7 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("ListEntries", pb::ListEntriesRequest { parent: owner.clone(), ..pb::ListEntriesRequest::default() }.encode_to_vec()),
         ("StreamEntries", pb::StreamEntriesRequest { parent: owner, start_version: 0 }.encode_to_vec()),
         ("GetPool", pb::GetPoolRequest { name: pool }.encode_to_vec()),
+        ("ListMemberChallenges", pb::ListMemberChallengesRequest { parent: member(1), ..Default::default() }.encode_to_vec()),
         ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
         ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),

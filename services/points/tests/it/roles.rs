@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 36] = [
+const ADMITTED: [(&str, &str); 37] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -55,6 +55,7 @@ const ADMITTED: [(&str, &str); 36] = [
     ("ListEntries", "tpsuao"),
     ("StreamEntries", "psuao"),
     ("GetPool", "tpsuao"),
+    ("ListMemberChallenges", "tpsu"),
     ("GetPurchase", "tpsuao"),
     ("GetOperation", "tpsuo"),
     ("CreateProgramVersion", "a"),

@@ -219,6 +219,7 @@ refused! {
     leave_pool: LeavePoolRequest -> Operation,
     redeem_from_pool: RedeemFromPoolRequest -> Operation,
     get_pool: GetPoolRequest -> Pool,
+    list_member_challenges: ListMemberChallengesRequest -> ListMemberChallengesResponse,
     settle_due: SettleDueRequest -> SettleDueResponse,
     get_balance: GetBalanceRequest -> Balance,
     list_entries: ListEntriesRequest -> ListEntriesResponse,

@@ -127,6 +127,11 @@ impl Player {
                 let told = |pool: pb::Pool| pool.members.iter().map(told_member).collect::<Vec<_>>().join(", ");
                 self.ask("GetPool", platform, &pb::GetPoolRequest { name: self.pool(words) }, told).await
             }
+            "challenges" => {
+                let told = |all: pb::ListMemberChallengesResponse| format!("{} challenges", all.challenges.len());
+                let request = pb::ListMemberChallengesRequest { parent: self.member(words, 0), ..Default::default() };
+                self.ask("ListMemberChallenges", platform, &request, told).await
+            }
             "terms" => self.terms(words).await,
             other => panic!("no such call: {other}"),
         }
