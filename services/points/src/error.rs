@@ -94,6 +94,8 @@ pub(crate) fn reward_reason(refusal: RewardRefusal) -> &'static str {
         RewardRefusal::VoucherUsed => "VOUCHER_USED",
         RewardRefusal::VoucherRevoked => "VOUCHER_REVOKED",
         RewardRefusal::VoucherRefunded => "VOUCHER_REFUNDED",
+        RewardRefusal::VoucherNotUsed => "VOUCHER_NOT_USED",
+        RewardRefusal::VoucherExpired => "VOUCHER_EXPIRED",
         RewardRefusal::RedemptionOfReward => "REDEMPTION_OF_REWARD",
     }
 }

@@ -1,10 +1,16 @@
 //! What the feed tells of the ledger's work.
 
-use kernel::{MemberId, ProgramId};
+use kernel::{Context, MemberId, ProgramId, Timestamp};
+use persistence::{Error, NewEvent};
+use prost::Message;
 use proto::events;
+use proto::events::voucher_changed::Change;
+use proto::points as pb;
 use rpc::wire::timestamp;
 
+use crate::domain::rewards::{Voucher, VoucherState};
 use crate::domain::{Entry, Explanation, Outcome, Purchase, Settled, Source, Stamp};
+use crate::message::rewards::voucher_name;
 use crate::message::{AnswerParts, kind, money, purchase_name};
 use crate::program::Program;
 
@@ -61,6 +67,60 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
         (None, _) => return None,
     };
     Some(envelope(&program.id, member_name, aggregate, version, stamp, historical, payload))
+}
+
+/// The event of a voucher that was issued or has moved to another state. It tells nothing of the code.
+pub(crate) fn of_voucher(program: &Program, voucher: &Voucher, change: Change, now: Timestamp) -> Result<events::Event, Error> {
+    let details = pb::Voucher::decode(&voucher.details[..]).map_err(|_| Error::Corrupt("details of a voucher".to_owned()))?;
+    let name = voucher_name(&program.id, voucher.member, voucher.id);
+    let used = match &voucher.state {
+        VoucherState::Used(used) => Some(used),
+        VoucherState::Usable | VoucherState::Revoked { .. } | VoucherState::Refunded { .. } => None,
+    };
+    let changed = events::VoucherChanged {
+        change: change.into(),
+        voucher: name.clone(),
+        effect: effect_name(details.terms.as_ref()).to_owned(),
+        grant_reason: match details.grant_reason() {
+            pb::GrantReason::Unspecified => String::new(),
+            reason => reason.as_str_name().trim_start_matches("GRANT_REASON_").to_owned(),
+        },
+        reward: details.reward,
+        expire_time: voucher.expires_at.map(timestamp),
+        order_reference: used.map(|used| used.order.clone()).unwrap_or_default(),
+        discount: used.map(|used| money(program, used.discount)),
+    };
+    Ok(events::Event {
+        event_id: String::new(),
+        program: program.id.name(),
+        member: voucher.member.name(&program.id),
+        aggregate: name,
+        aggregate_version: voucher.version,
+        occur_time: Some(timestamp(now)),
+        record_time: Some(timestamp(now)),
+        historical: false,
+        payload: Some(events::event::Payload::VoucherChanged(changed)),
+    })
+}
+
+fn effect_name(terms: Option<&pb::VoucherTerms>) -> &'static str {
+    use pb::voucher_terms::Effect;
+    match terms.and_then(|terms| terms.effect.as_ref()) {
+        Some(Effect::AmountOff(_)) => "AMOUNT_OFF",
+        Some(Effect::PercentOff(_)) => "PERCENT_OFF",
+        Some(Effect::FixedPrice(_)) => "FIXED_PRICE",
+        Some(Effect::BuyGet(_)) => "BUY_GET",
+        Some(Effect::FreeItem(_)) => "FREE_ITEM",
+        Some(Effect::FreeDelivery(_)) => "FREE_DELIVERY",
+        None => "",
+    }
+}
+
+/// An event on its way to the feed, in the stream of its member, or of what it is about where there is none.
+pub(crate) fn new(context: &Context, now: Timestamp, event: events::Event) -> NewEvent {
+    let id = context.uuid();
+    let stream = if event.member.is_empty() { event.aggregate.clone() } else { event.member.clone() };
+    NewEvent { id, stream, at: now, payload: events::Event { event_id: id.to_string(), ..event }.encode_to_vec() }
 }
 
 /// The event of what the clock did to an account.

@@ -19,6 +19,7 @@ mod gifts;
 mod job;
 mod message;
 mod program;
+mod reward_error;
 mod seal;
 mod service;
 mod store;
@@ -33,7 +34,8 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0003_seals.sql",
     "0004_seal_count.sql",
     "0005_due_in_order.sql",
-    "0006_rewards.sql"
+    "0006_rewards.sql",
+    "0009_vouchers.sql"
 ];
 
 /// The points service.
@@ -48,17 +50,23 @@ impl rpc::Service for Points {
         let handler = executor::LedgerHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
         let queue_max = host.config().server.waiting_changes_max;
         let executor = Arc::new(Executor::start(handler, ExecutorOptions { queue_max, ..ExecutorOptions::new("ledger") }));
+        let vouchers = executor::VoucherHandler { database: database.clone(), context: host.context().clone() };
+        let vouchers = Arc::new(Executor::start(vouchers, ExecutorOptions { queue_max, ..ExecutorOptions::new("vouchers") }));
         host.consume("members", &database, consumer::MemberFacts)?;
         host.consume("tiers", &database, consumer::TierFacts)?;
         job::start(host, &database, &executor);
         job::start_counting(host, &database);
         seal::start(host, &database);
-        let draining = executor.clone();
-        host.when_drained(async move { draining.shutdown().await });
+        let (draining, of_vouchers) = (executor.clone(), vouchers.clone());
+        host.when_drained(async move {
+            draining.shutdown().await;
+            of_vouchers.shutdown().await;
+        });
         let rpcs = Arc::new(service::Rpcs {
             programs: program::Programs::new(database.clone(), host.directory().clone()),
             database,
             executor,
+            vouchers,
             context: host.context().clone(),
             keyring: host.keyring().clone(),
             clock,

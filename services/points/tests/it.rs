@@ -38,6 +38,7 @@ mod it {
     mod rewards_requests;
     mod rewards_roles;
     mod rewards_vouchers;
+    mod rewards_wishes;
     mod roles;
     mod simulations;
     mod specification;

@@ -143,6 +143,11 @@ impl Target {
         hash("regulars points grant v1", program, key)
     }
 
+    /// The key of a wish for a voucher: the hash of program and wish key.
+    pub(crate) fn wish(program: &kernel::ProgramId, key: &str) -> Uuid {
+        hash("regulars points wish v1", program, key)
+    }
+
     /// The key of a reward: the hash of program and reward key.
     pub(crate) fn reward(program: &kernel::ProgramId, key: &str) -> Target {
         Target::Reward(hash("regulars points reward v1", program, key))

@@ -4,6 +4,7 @@
 mod batch;
 mod job;
 mod keys;
+mod vouchers;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use persistence::{Database, Error, Handler, IsRetryable, retry};
 use rpc::config::ClockConfig;
 
 pub(crate) use job::{Done, Job, Origin, Reply, Target, ToldTime, Work};
+pub(crate) use vouchers::{Ensure, Fresh, Grant, Told, UseVoucher, VoucherChange, VoucherHandler, VoucherJob};
 
 use batch::Batch;
 use keys::rests_on_one_account;

@@ -132,6 +132,12 @@ pub(crate) fn voucher_details(title: &str, terms: &pb::VoucherTerms, reward: Str
     details.encode_to_vec().into()
 }
 
+/// What a voucher is that is given for a piece of a reward.
+pub(crate) fn given_details(reward: &Reward, reason: pb::GrantReason) -> Result<Arc<[u8]>, Error> {
+    let details = pb::Voucher::decode(&reward.voucher[..]).map_err(|_| corrupt("voucher of a reward"))?;
+    Ok(pb::Voucher { grant_reason: reason.into(), ..details }.encode_to_vec().into())
+}
+
 fn corrupt(what: &str) -> Error {
     Error::Corrupt(what.to_owned())
 }
@@ -210,7 +216,7 @@ pub(crate) fn voucher(program: &Program, voucher: &Voucher) -> Result<pb::Vouche
     let details = pb::Voucher::decode(&voucher.details[..]).map_err(|_| corrupt("details of a voucher"))?;
     let mut told = pb::Voucher {
         name: voucher_name(&program.id, voucher.member, voucher.id),
-        operation: voucher.paid.map(|(_, operation)| operation_name(&program.id, operation)).unwrap_or_default(),
+        operation: voucher.redemption.map(|operation| operation_name(&program.id, operation)).unwrap_or_default(),
         issue_time: Some(timestamp(voucher.issued_at)),
         expire_time: voucher.expires_at.map(timestamp),
         ..details
@@ -223,7 +229,7 @@ pub(crate) fn voucher(program: &Program, voucher: &Voucher) -> Result<pb::Vouche
             told.discount = Some(money(program, used.discount));
             State::Used
         }
-        VoucherState::Revoked(reason) => {
+        VoucherState::Revoked { reason, restocked: _ } => {
             told.revoke_reason = reason.clone();
             State::Revoked
         }
@@ -291,4 +297,15 @@ pub(crate) struct RememberedVoucher {
     pub(crate) voucher: Option<pb::Voucher>,
     #[prost(int64, tag = "1004")]
     pub(crate) key_version: i64,
+}
+
+/// What is remembered of a wish for a voucher.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RememberedWish {
+    #[prost(int64, tag = "1")]
+    pub(crate) version: i64,
+    #[prost(bool, tag = "2")]
+    pub(crate) had: bool,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) issued: Option<RememberedVoucher>,
 }

@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use crate::domain::{AccountId, Command};
 use crate::error;
-use crate::executor::{Done, Job, LedgerHandler, Origin, Reply, Target, Work};
+use crate::executor::{Done, Job, LedgerHandler, Origin, Reply, Target, VoucherHandler, Work};
 use crate::program::{Program, Programs};
 use crate::store;
 
@@ -36,6 +36,7 @@ const ATTEMPTS_MAX: usize = 16;
 pub(crate) struct Rpcs {
     pub(crate) database: Database,
     pub(crate) executor: Arc<Executor<LedgerHandler>>,
+    pub(crate) vouchers: Arc<Executor<VoucherHandler>>,
     pub(crate) programs: Programs,
     pub(crate) context: Context,
     pub(crate) keyring: Arc<Keyring>,

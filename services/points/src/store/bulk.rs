@@ -1,7 +1,5 @@
 //! Many rows in one statement, the same on both engines.
 
-use kernel::Uuid;
-
 /// Reads rows by a list of UUID keys: `by_keys!(tx, keys, "SELECT … WHERE key_column", "ORDER BY …")`.
 macro_rules! by_keys {
     ($tx:expr, $keys:expr, $select:literal, $rest:literal) => {
@@ -56,12 +54,14 @@ pub(super) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// A JSON list of hexadecimal keys: how SQLite takes a list as one parameter.
-pub(super) fn json(keys: &[Uuid]) -> String {
-    let mut list = String::with_capacity(2 + keys.len() * 35);
+pub(super) fn json<K: AsRef<[u8]>>(keys: &[K]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut list = String::with_capacity(2 + keys.iter().map(|key| 3 + 2 * key.as_ref().len()).sum::<usize>());
     list.push('[');
     for (index, key) in keys.iter().enumerate() {
         list.push_str(if index == 0 { "\"" } else { ",\"" });
-        list.push_str(key.simple().encode_lower(&mut Uuid::encode_buffer()));
+        let digits = key.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        list.extend(digits.map(|digit| char::from(DIGITS[usize::from(digit)])));
         list.push('"');
     }
     list.push(']');

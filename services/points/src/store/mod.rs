@@ -10,6 +10,7 @@ mod redemptions;
 mod rewards;
 mod seals;
 mod simulation;
+mod vouchers;
 mod write_batch;
 
 use std::collections::{HashMap, HashSet};
@@ -28,17 +29,20 @@ pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
     lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,
 };
-pub(crate) use read_batch::{Found, Wanted, find, find_unlocked};
+pub(crate) use read_batch::{Found, Wanted, find, find_beside, find_unlocked};
 pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
 pub(crate) use rewards::{
-    NewVoucher, RewardRow, adjust_stock, catalogue_by_cost, catalogue_by_id, catalogue_row, granted, insert_reward, insert_vouchers,
-    lock_catalogue, lock_vouchers, miscounted_rewards, retire_reward, stray_vouchers, taken_by, update_voucher, voucher, voucher_by_code,
-    vouchers_of, write_taken,
+    RewardRow, adjust_stock, catalogue_by_cost, catalogue_by_id, catalogue_row, insert_reward, lock_catalogue, miscounted_rewards,
+    retire_reward, write_taken,
 };
 pub(crate) use seals::{
     NewSeal, SealCount, SealRow, SealState, insert_seals, lock_seal_count, seal_count, seal_states, seals, write_seal_count,
 };
 pub(crate) use simulation::{Past, pasts};
+pub(crate) use vouchers::{
+    Named, NewVoucher, insert_vouchers, lock_vouchers, lock_wishes, stray_vouchers, taken_by, update_vouchers, voucher, voucher_by_code,
+    vouchers_of, write_wish,
+};
 pub(crate) use write_batch::{Additions, write_additions};
 
 /// An account and what is known of its member, as a batch holds it.

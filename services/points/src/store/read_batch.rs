@@ -9,7 +9,7 @@ use persistence::{Connection, DbTime, Error, Traced, Tx};
 use sqlx::PgConnection;
 
 use super::bulk::by_keys;
-use super::{Held, StoredAnswer, codec, ended_reservations, operations, purchases, reservation_end};
+use super::{Held, StoredAnswer, codec, ended_reservations, lock_accounts, operations, purchases, reservation_end};
 use crate::domain::{Account, AccountId, ClosedReservation, Facts, Purchase};
 
 /// Keys to look up, each list sorted.
@@ -69,6 +69,17 @@ pub(crate) async fn find_unlocked(tx: &mut Tx, wanted: &Wanted, now: Timestamp) 
     match tx.connection() {
         Connection::Postgres(conn) => find_at_once(conn, wanted, accounts, &wanted.accounts, now).await,
         Connection::Sqlite(_) => Err(Error::Configuration("one who writes to SQLite has locked everything".to_owned())),
+    }
+}
+
+/// Looks up accounts as they are, and answers, behind locks of something else.
+pub(crate) async fn find_beside(tx: &mut Tx, wanted: &Wanted, now: Timestamp) -> Result<Found, Error> {
+    match tx.connection() {
+        Connection::Postgres(_) => find_unlocked(tx, wanted, now).await,
+        Connection::Sqlite(_) => {
+            let accounts = lock_accounts(tx, &wanted.accounts).await?;
+            find_in_steps(tx, wanted, accounts, now).await
+        }
     }
 }
 

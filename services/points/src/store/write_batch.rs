@@ -19,6 +19,7 @@ use crate::domain::{Account, AccountId, ClosedReservation, Entry, MAIN_WALLET};
 pub(crate) type OwnedAccount<'a> = (AccountId, ProgramId, MemberId, &'a Account);
 
 /// What a batch adds. Keys are sorted, so that two processes never wait for each other in a circle.
+#[derive(Default)]
 pub(crate) struct Additions<'a> {
     /// In key order. Each has new entries.
     pub(crate) accounts: Vec<OwnedAccount<'a>>,

@@ -81,6 +81,19 @@ pub(crate) fn grant(owner: u128, key: &str, terms: pb::VoucherTerms) -> pb::Gran
     }
 }
 
+/// A voucher of a reward, to have or to have no more.
+pub(crate) fn wish(owner: u128, reward: &str, key: &str, wanted: bool, version: i64) -> pb::EnsureVoucherRequest {
+    pb::EnsureVoucherRequest {
+        member: member(owner),
+        reward: reward_name(reward),
+        wish_key: key.to_owned(),
+        wanted,
+        version,
+        reason: pb::GrantReason::Ladder.into(),
+        request_id: request_id(),
+    }
+}
+
 /// One piece of an article for so many fen, by the app.
 pub(crate) fn basket(sku: &str, fen: i64) -> pb::Basket {
     let line =
@@ -135,6 +148,10 @@ pub(crate) fn every_reward_rpc(program: &str) -> Vec<(&'static str, &'static str
         ("RedeemReward", "tps", pb::RedeemRewardRequest { member: owner.clone(), reward, ..have(1, "") }.encode_to_vec()),
         ("RefundReward", "tpsu", undo(&of_nobody, false).encode_to_vec()),
         ("GrantVoucher", "psu", pb::GrantVoucherRequest { parent: owner.clone(), ..grant(1, "g", off(1)) }.encode_to_vec()),
+        ("EnsureVoucher", "s", {
+            let wish = wish(1, "mug", "w", true, 1);
+            pb::EnsureVoucherRequest { member: owner.clone(), reward: format!("{program}/rewards/mug"), ..wish }.encode_to_vec()
+        }),
         ("GetVoucher", "tpsuao", voucher(&of_nobody).encode_to_vec()),
         ("ListVouchers", "tpsuao", pb::ListVouchersRequest { parent: owner, ..Default::default() }.encode_to_vec()),
         ("CheckVoucher", "tps", pb::CheckVoucherRequest { parent: parent.clone(), ..check(code, basket("a", 1)) }.encode_to_vec()),

@@ -1,6 +1,10 @@
 //! Vouchers: granted, shown, used.
 
+use prost::Message;
 use proto::common::Role;
+use proto::events::event::Payload;
+use proto::events::voucher_changed::Change;
+use proto::events::{MemberChanged, MemberEnrolled, MemberState};
 use proto::points as pb;
 use proto::points::voucher_terms::{BuyGet, Effect, FreeDelivery, FreeItem, PercentOff, Valid};
 use rpc::wire::timestamp;
@@ -20,6 +24,8 @@ testkit::on_each_engine!(
     a_voucher_is_used_for_one_order,
     a_first_order_is_one_before_any_purchase,
     vouchers_are_listed_newest_first,
+    whoever_survived_a_member_answers_for_him,
+    vouchers_are_told_without_their_codes,
     bad_baskets_are_refused,
 );
 
@@ -268,6 +274,64 @@ async fn vouchers_are_listed_newest_first(engine: TestEngine) {
         }
     }
     assert_eq!(listed, names);
+    suite.stop().await;
+}
+
+async fn whoever_survived_a_member_answers_for_him(engine: TestEngine) {
+    let suite = Suite::with_feeds(engine, terms()).await;
+    let mut platform = rewards(&suite, Role::Platform).await;
+    suite.award(1, "p1", 10_000).await;
+    suite.award(2, "p2", 10_000).await;
+    let code = platform.grant_voucher(grant(2, "k", off(100))).await.unwrap().into_inner().code;
+    suite.client(Role::Service).await.merge_accounts(merge(1, 2)).await.unwrap();
+    let state = |state: MemberState| Payload::MemberChanged(MemberChanged { state: state.into(), ..MemberChanged::default() });
+    let enrolled = MemberEnrolled { state: MemberState::Active.into(), ..MemberEnrolled::default() };
+    suite.members_tell(1, Payload::MemberEnrolled(enrolled), 0).await;
+    suite.members_tell(1, state(MemberState::Blocked), 1).await;
+    let refused = platform.use_voucher(use_for("o1", &code, basket("a", 1_000))).await;
+    assert_eq!(metadata(&refused, "obstacles"), "MEMBER");
+    assert!(!platform.check_voucher(check(&code, basket("a", 1_000))).await.unwrap().into_inner().applies);
+    assert_eq!(precondition(platform.grant_voucher(grant(2, "k2", off(100))).await), "MEMBER_BLOCKED");
+    suite.members_tell(1, state(MemberState::Active), 2).await;
+    platform.use_voucher(use_for("o1", &code, basket("a", 1_000))).await.unwrap();
+    suite.stop().await;
+}
+
+async fn vouchers_are_told_without_their_codes(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = rewards(&suite, Role::Platform).await;
+    rewards(&suite, Role::Administrator).await.create_reward(create("mug", 10)).await.unwrap();
+    let granted = platform.grant_voucher(grant(1, "k", off(500))).await.unwrap().into_inner();
+    platform.grant_voucher(grant(1, "k", off(500))).await.unwrap();
+    platform.use_voucher(use_for("o1", &granted.code, basket("a", 3_000))).await.unwrap();
+    platform.void_voucher_use(void(&granted.name, "o1")).await.unwrap();
+    platform.revoke_voucher(revoke(&granted.name)).await.unwrap();
+    suite.award(1, "p1", 10_000).await;
+    let redeemed = platform.redeem_reward(have(1, "mug")).await.unwrap().into_inner().voucher.unwrap();
+    platform.refund_reward(undo(&redeemed.name, true)).await.unwrap();
+    // The purchase, and what redeeming and refunding did to the points, are told besides.
+    let events = suite.events(9).await;
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.payload {
+            Some(Payload::VoucherChanged(changed)) => Some((event, changed)),
+            _ => None,
+        })
+        .collect();
+    let changes: Vec<_> = told.iter().map(|(event, changed)| (changed.change(), event.aggregate_version)).collect();
+    assert_eq!(
+        changes,
+        [(Change::Issued, 1), (Change::Used, 2), (Change::Voided, 3), (Change::Revoked, 4), (Change::Issued, 1), (Change::Refunded, 2)]
+    );
+    let (event, used) = told[1];
+    assert_eq!((&event.member, &event.aggregate, &used.voucher), (&member(1), &granted.name, &granted.name));
+    assert_eq!((&*used.effect, &*used.grant_reason, &*used.order_reference), ("AMOUNT_OFF", "BIRTHDAY", "o1"));
+    assert_eq!((used.discount.clone(), &*told[2].1.order_reference, told[2].1.discount.clone()), (yuan(500), "", None));
+    assert_eq!((&told[4].1.reward, &*told[4].1.grant_reason), (&reward_name("mug"), ""));
+    for (event, code) in events.iter().flat_map(|event| [(event, &granted.code), (event, &redeemed.code)]) {
+        let bytes = event.encode_to_vec();
+        assert!(!bytes.windows(code.len()).any(|part| part == code.as_bytes()));
+    }
     suite.stop().await;
 }
 

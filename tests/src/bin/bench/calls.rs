@@ -6,9 +6,10 @@ use kernel::Uuid;
 use prost::Message;
 use prost_types::Timestamp;
 use proto::common::Money;
+use proto::points::voucher_terms::{AmountOff, Effect};
 use proto::points::{
-    AwardRequest, CaptureRequest, GetBalanceRequest, PurchaseInput, PurchaseLine, RedeemRequest, ReleaseRequest, Reservation,
-    ReserveRequest,
+    AwardRequest, Basket, CaptureRequest, GetBalanceRequest, GrantReason, GrantVoucherRequest, PurchaseInput, PurchaseLine, RedeemRequest,
+    ReleaseRequest, Reservation, ReserveRequest, UseVoucherRequest, VoucherTerms,
 };
 use tonic::Code;
 
@@ -77,6 +78,8 @@ pub(crate) enum Call {
     Capture(CaptureRequest),
     Release(ReleaseRequest),
     Balance(GetBalanceRequest),
+    Grant(GrantVoucherRequest),
+    UseVoucher(UseVoucherRequest),
 }
 
 impl Call {
@@ -155,9 +158,37 @@ impl Call {
         Call::Balance(GetBalanceRequest { member, ..GetBalanceRequest::default() })
     }
 
-    /// Makes the call. Its value is the reservation that it has opened.
+    /// Grants a voucher of five yuan off.
+    pub(crate) fn grant(member: String, number: u64) -> Call {
+        let amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 500 });
+        Call::Grant(GrantVoucherRequest {
+            parent: member,
+            grant_key: format!("bench/{number}"),
+            reason: GrantReason::Campaign.into(),
+            title: "Five yuan off".to_owned(),
+            terms: Some(VoucherTerms { effect: Some(Effect::AmountOff(AmountOff { amount })), conditions: None, valid: None }),
+            request_id: id().to_string(),
+        })
+    }
+
+    /// Uses it for an order of three lines.
+    pub(crate) fn use_voucher(code: String, number: u64) -> Call {
+        let Call::Award(AwardRequest { purchase: Some(purchase), .. }) = Call::award_of_lines(String::new(), PROGRAM) else {
+            unreachable!("an award of lines is an award with a purchase")
+        };
+        let PurchaseInput { lines, store, channel, .. } = purchase;
+        Call::UseVoucher(UseVoucherRequest {
+            parent: PROGRAM.to_owned(),
+            code,
+            basket: Some(Basket { currency_code: "CNY".to_owned(), lines, delivery_minor_units: 0, store, channel }),
+            order_reference: format!("order-{number}"),
+            request_id: id().to_string(),
+        })
+    }
+
+    /// Makes the call. Its value is the reservation that it has opened, or the code of the voucher that it has granted.
     pub(crate) async fn make(self, caller: &Caller) -> anyhow::Result<Option<String>> {
-        let Caller { wire, award, redeem, reserve, capture, release, balance } = caller;
+        let Caller { wire, award, redeem, reserve, capture, release, balance, grant, use_voucher } = caller;
         let answer = match &self {
             Call::Award(message) | Call::Refused(message) => wire.call(award, message).await?,
             Call::Redeem(message) => wire.call(redeem, message).await?,
@@ -165,12 +196,15 @@ impl Call {
             Call::Capture(message) => wire.call(capture, message).await?,
             Call::Release(message) => wire.call(release, message).await?,
             Call::Balance(message) => wire.call(balance, message).await?,
+            Call::Grant(message) => wire.call(grant, message).await?,
+            Call::UseVoucher(message) => wire.call(use_voucher, message).await?,
         };
         match (self, answer) {
             (Call::Refused(_), Err(code)) if code == Code::InvalidArgument as i32 => Ok(None),
             (Call::Refused(_), Ok(_)) => bail!("an award in a foreign currency was not refused"),
             (_, Err(code)) => bail!("a call was answered with {:?}", Code::from_i32(code)),
-            (Call::Balance(_), Ok(_)) => Ok(None),
+            (Call::Balance(_) | Call::UseVoucher(_), Ok(_)) => Ok(None),
+            (Call::Grant(_), Ok(voucher)) => Ok(Some(GlanceAtVoucher::decode(voucher)?.code)),
             (_, Ok(operation)) => {
                 let Glance { entries, reservation } = Glance::decode(operation)?;
                 if entries.is_empty() {
@@ -192,13 +226,16 @@ pub(crate) struct Caller {
     capture: Rpc,
     release: Rpc,
     balance: Rpc,
+    grant: Rpc,
+    use_voucher: Rpc,
 }
 
 impl Caller {
     pub(crate) fn new(wire: Wire) -> anyhow::Result<Caller> {
         let [award, redeem, reserve] = [wire.rpc("Award")?, wire.rpc("Redeem")?, wire.rpc("Reserve")?];
         let [capture, release, balance] = [wire.rpc("Capture")?, wire.rpc("Release")?, wire.rpc("GetBalance")?];
-        Ok(Caller { wire, award, redeem, reserve, capture, release, balance })
+        let [grant, use_voucher] = [wire.rpc_of_rewards("GrantVoucher")?, wire.rpc_of_rewards("UseVoucher")?];
+        Ok(Caller { wire, award, redeem, reserve, capture, release, balance, grant, use_voucher })
     }
 }
 
@@ -209,6 +246,13 @@ struct Glance {
     entries: Vec<Bytes>,
     #[prost(message, optional, tag = "10")]
     reservation: Option<Reservation>,
+}
+
+/// What is looked at of a `Voucher`.
+#[derive(Clone, PartialEq, Message)]
+struct GlanceAtVoucher {
+    #[prost(string, tag = "5")]
+    code: String,
 }
 
 fn award(member: String, currency: &str, net: i64) -> AwardRequest {

@@ -18,6 +18,7 @@ mod spending;
 mod split;
 mod sqlite;
 mod suite;
+mod vouchers;
 mod wire;
 
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ enum Section {
     Spending,
     /// Awards under many promotions beside awards under none.
     Promotions,
+    /// Vouchers that are used beside awards.
+    Vouchers,
     /// A member with a long history and one with many lots beside fresh ones.
     History,
     /// The CPU time of an award, taken apart.
@@ -141,6 +144,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             Section::Awards => awards::measure(&bench, &mut report).await?,
             Section::Spending => spending::measure(&bench, &mut report).await?,
             Section::Promotions => promotions::measure(&bench, &mut report).await?,
+            Section::Vouchers => vouchers::measure(&bench, &mut report).await?,
             Section::History => history::measure(&bench, &mut report).await?,
             Section::Split => split::measure(&bench, &mut report).await?,
             Section::Sqlite => sqlite::measure(&bench, &mut report).await?,

@@ -17,7 +17,8 @@ const WINDOW_BYTES: u32 = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Wire {
     calls: SendRequest<Bytes>,
-    service: String,
+    /// Where its services are.
+    services: String,
     headers: HeaderMap,
 }
 
@@ -40,12 +41,17 @@ impl Wire {
         headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {secret}"))?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
-        Ok(Wire { calls, service: format!("http://{address}/regulars.points.v1.PointsService/"), headers })
+        Ok(Wire { calls, services: format!("http://{address}/regulars.points.v1."), headers })
     }
 
-    /// An RPC by its name.
+    /// An RPC of the ledger by its name.
     pub(crate) fn rpc(&self, name: &str) -> anyhow::Result<Rpc> {
-        Ok(Rpc(format!("{}{name}", self.service).parse()?))
+        Ok(Rpc(format!("{}PointsService/{name}", self.services).parse()?))
+    }
+
+    /// An RPC of rewards and vouchers by its name.
+    pub(crate) fn rpc_of_rewards(&self, name: &str) -> anyhow::Result<Rpc> {
+        Ok(Rpc(format!("{}RewardsService/{name}", self.services).parse()?))
     }
 
     /// Makes a call: the encoded answer, or the number of the status.

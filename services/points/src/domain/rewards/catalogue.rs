@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use kernel::{Timestamp, Uuid};
 
+use super::RewardRefusal;
 use super::voucher::Validity;
 use crate::domain::{Facts, MemberStatus};
 
@@ -88,6 +89,16 @@ impl Reward {
     /// Pieces that are left; `None` without limit.
     pub fn left(&self) -> Option<i64> {
         self.stock.map(|stock| stock - self.taken)
+    }
+
+    /// Why no voucher of it is given that costs nothing.
+    pub fn not_given(&self, now: Timestamp) -> Option<RewardRefusal> {
+        let checks = [
+            (self.retired_at.is_some(), RewardRefusal::Retired),
+            (self.validity.fixed_end().is_some_and(|end| now >= end), RewardRefusal::Over),
+            (self.left() == Some(0), RewardRefusal::OutOfStock),
+        ];
+        checks.into_iter().find(|(stands, _)| *stands).map(|(_, refusal)| refusal)
     }
 
     /// All that keeps a member from it now. The first is what a refusal tells.

@@ -6,13 +6,15 @@ mod conditions;
 mod pricing;
 mod redeeming;
 mod voucher;
+mod wish;
 
 pub use catalogue::{Asker, Audience, Reward, RewardObstacle};
 pub use code::Code;
 pub use conditions::{Conditions, Situation, WeeklyWindow};
 pub use pricing::{Basket, BasketLine, Priced, price};
 pub use redeeming::RewardRefusal;
-pub use voucher::{CodeSeal, Effect, Obstacle, RedeemReward, RefundReward, Use, Validity, Voucher, VoucherState, VoucherTerms};
+pub use voucher::{Buyer, CodeSeal, Effect, Obstacle, RedeemReward, RefundReward, Use, Validity, Voucher, VoucherState, VoucherTerms};
+pub use wish::{Wish, Wished};
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,12 @@ pub enum RewardRefusal {
     /// Its points were given back.
     #[error("the points of the voucher were given back")]
     VoucherRefunded,
+    /// It is not bound to that order.
+    #[error("the voucher is not used for that order")]
+    VoucherNotUsed,
+    /// Its time is over.
+    #[error("the voucher's time is over")]
+    VoucherExpired,
     /// The voucher would stay.
     #[error("the points were spent on a reward: RefundReward gives them back and ends its voucher")]
     RedemptionOfReward,
@@ -71,7 +77,9 @@ impl Ledger<'_> {
             id: self.stamp.operation,
             account,
             member: request.member,
-            paid: Some((reward.key, self.stamp.operation)),
+            reward: Some(reward.key),
+            redemption: Some(self.stamp.operation),
+            recalled: false,
             seal: request.seal.clone(),
             state: VoucherState::Usable,
             version: 1,
@@ -87,10 +95,10 @@ impl Ledger<'_> {
         match voucher.state {
             VoucherState::Usable => {}
             VoucherState::Used(_) => return Err(Refusal::Reward(RewardRefusal::VoucherUsed)),
-            VoucherState::Revoked(_) => return Err(Refusal::Reward(RewardRefusal::VoucherRevoked)),
+            VoucherState::Revoked { .. } => return Err(Refusal::Reward(RewardRefusal::VoucherRevoked)),
             VoucherState::Refunded { .. } => return Err(Refusal::Reward(RewardRefusal::VoucherRefunded)),
         }
-        if voucher.paid.is_none() {
+        if voucher.redemption.is_none() {
             return Err(Refusal::Reward(RewardRefusal::VoucherNotRedeemed));
         }
         let redemption = known.redemptions.first().ok_or(Refusal::RedemptionNotFound)?;
@@ -98,7 +106,7 @@ impl Ledger<'_> {
         let source = Source::Redemption { operation: redemption.operation, purchase: None };
         self.give_back(redemption, redemption.left(), source, &mut restored)?;
         let state = VoucherState::Refunded { restocked: request.restock };
-        let voucher = Box::new(Voucher { state, version: voucher.version + 1, ..voucher.clone() });
+        let voucher = Box::new(voucher.changed(state));
         Ok(Outcome::RewardRefunded { restored, voucher })
     }
 }

@@ -3,8 +3,10 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, Timestamp, Uuid, Zone};
 
-use super::conditions::Conditions;
-use crate::domain::AccountId;
+use super::RewardRefusal;
+use super::conditions::{Conditions, Situation};
+use super::pricing::{Basket, Priced, price};
+use crate::domain::{Account, AccountId, Facts, MemberStatus};
 
 /// What a voucher does. Amounts are minor units of the program's currency.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,8 +127,12 @@ pub struct Voucher {
     pub account: AccountId,
     /// Whose it is.
     pub member: MemberId,
-    /// The reward that it was redeemed for, and the operation that spent the points; `None` when it was granted.
-    pub paid: Option<(Uuid, Uuid)>,
+    /// The reward whose piece it is; `None` when it was granted by itself.
+    pub reward: Option<Uuid>,
+    /// The operation that spent points on it; `None` when it cost nothing.
+    pub redemption: Option<Uuid>,
+    /// It was given for something that is no more, and used: should its order be cancelled, it is taken back.
+    pub recalled: bool,
     /// What its code is found by.
     pub seal: CodeSeal,
     /// How it stands.
@@ -148,8 +154,13 @@ pub enum VoucherState {
     Usable,
     /// It is bound to an order.
     Used(Use),
-    /// It was made worthless, for a reason.
-    Revoked(String),
+    /// It was made worthless.
+    Revoked {
+        /// Why.
+        reason: String,
+        /// The piece was put back into stock.
+        restocked: bool,
+    },
     /// Its points were given back.
     Refunded {
         /// The piece was put back into stock.
@@ -175,10 +186,78 @@ impl Voucher {
     pub fn obstacle(&self, now: Timestamp) -> Option<Obstacle> {
         match self.state {
             VoucherState::Used(_) => Some(Obstacle::Used),
-            VoucherState::Revoked(_) => Some(Obstacle::Revoked),
+            VoucherState::Revoked { .. } => Some(Obstacle::Revoked),
             VoucherState::Refunded { .. } => Some(Obstacle::Refunded),
             VoucherState::Usable => self.expires_at.filter(|end| *end <= now).map(|_| Obstacle::Expired),
         }
+    }
+
+    /// What it takes off a basket, or all that stands in the way.
+    pub fn price(&self, terms: &VoucherTerms, basket: &Basket, buyer: &Buyer) -> Result<Priced, Vec<Obstacle>> {
+        let of_member = (!buyer.is_admitted).then_some(Obstacle::Member);
+        let standing: Vec<Obstacle> = self.obstacle(buyer.situation.now).into_iter().chain(of_member).collect();
+        match (price(terms, basket, &buyer.situation), standing.is_empty()) {
+            (priced, true) => priced,
+            (Ok(_), false) => Err(standing),
+            (Err(obstacles), false) => Err(standing.into_iter().chain(obstacles).collect()),
+        }
+    }
+
+    /// Its use for an order.
+    pub fn use_for(&self, order: &str) -> Option<&Use> {
+        match &self.state {
+            VoucherState::Used(used) if used.order == order => Some(used),
+            _ => None,
+        }
+    }
+
+    /// Bound to an order.
+    pub fn used(&self, used: Use) -> Voucher {
+        self.changed(VoucherState::Used(used))
+    }
+
+    /// Good again, because its order was cancelled; taken back, when it is not to be had any more.
+    pub fn voided(&self, order: &str) -> Result<Voucher, RewardRefusal> {
+        self.use_for(order).ok_or(RewardRefusal::VoucherNotUsed)?;
+        Ok(if self.recalled { self.taken_back() } else { self.changed(VoucherState::Usable) })
+    }
+
+    /// Worthless, for a reason.
+    pub fn revoked(&self, reason: &str) -> Result<Voucher, RewardRefusal> {
+        match self.state {
+            VoucherState::Usable => Ok(self.changed(VoucherState::Revoked { reason: reason.to_owned(), restocked: false })),
+            VoucherState::Used(_) => Err(RewardRefusal::VoucherUsed),
+            VoucherState::Revoked { .. } => Err(RewardRefusal::VoucherRevoked),
+            VoucherState::Refunded { .. } => Err(RewardRefusal::VoucherRefunded),
+        }
+    }
+
+    /// Not wanted any more: its piece is there again.
+    pub fn taken_back(&self) -> Voucher {
+        self.changed(VoucherState::Revoked { reason: "what it was given for is no more".to_owned(), restocked: true })
+    }
+
+    /// Another state, and one version on.
+    pub fn changed(&self, state: VoucherState) -> Voucher {
+        Voucher { state, version: self.version + 1, ..self.clone() }
+    }
+}
+
+/// What is known of who shows a voucher.
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    /// When, and what he has bought before.
+    pub situation: Situation,
+    /// He may redeem.
+    pub is_admitted: bool,
+}
+
+impl Buyer {
+    /// Purchases are counted, and a member is blocked, in the account of whoever has taken his in: that one is to be given here.
+    pub fn of(survivor: &Account, facts: &Facts, now: Timestamp, zone: &Zone) -> Buyer {
+        let (first_order, last_purchase_at) = (survivor.purchases == 0, survivor.last_purchase_at);
+        let situation = Situation { now, zone: zone.clone(), first_order, last_purchase_at };
+        Buyer { situation, is_admitted: facts.status == MemberStatus::Active }
     }
 }
 

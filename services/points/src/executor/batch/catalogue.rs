@@ -9,14 +9,14 @@ use super::super::job::{Job, Target, Work};
 use crate::domain::rewards::{Reward, Voucher, VoucherState};
 use crate::domain::{Account, AccountId, Command};
 use crate::message;
-use crate::store::{self, Held, NewVoucher};
+use crate::store::{self, Held, Named, NewVoucher};
 
 /// What a batch has read of them, as it stands after the jobs so far, and what of it is going to be written.
 #[derive(Default)]
 pub(super) struct Catalogue {
     rewards: HashMap<Uuid, Reward>,
     vouchers: HashMap<Uuid, Voucher>,
-    /// Vouchers that accounts have had for rewards, those refunded not counted.
+    /// Vouchers that accounts have redeemed for rewards, those refunded not counted.
     taken_by: HashMap<(AccountId, Uuid), i64>,
     changed_rewards: BTreeSet<Uuid>,
     changed_vouchers: BTreeSet<Uuid>,
@@ -49,8 +49,8 @@ impl Catalogue {
             }
         }
         if !vouchers.is_empty() {
-            let keys: Vec<Uuid> = vouchers.into_iter().collect();
-            catalogue.vouchers = store::lock_vouchers(tx, &keys).await?.into_iter().map(|voucher| (voucher.id, voucher)).collect();
+            let named = Named { ids: vouchers.into_iter().collect(), ..Named::default() };
+            catalogue.vouchers = store::lock_vouchers(tx, &named).await?.into_iter().map(|(voucher, _)| (voucher.id, voucher)).collect();
         }
         if !rewards.is_empty() {
             let keys: Vec<Uuid> = rewards.into_iter().collect();
@@ -80,7 +80,7 @@ impl Catalogue {
     pub(super) fn issue(&mut self, program: &ProgramId, voucher: &Voucher) {
         self.vouchers.insert(voucher.id, voucher.clone());
         self.issued.push((program.clone(), voucher.clone(), None));
-        if let Some((reward, _)) = voucher.paid {
+        if let Some(reward) = voucher.reward {
             self.count(reward, 1);
             *self.taken_by.entry((voucher.account, reward)).or_default() += 1;
         }
@@ -94,7 +94,7 @@ impl Catalogue {
             None => _ = self.changed_vouchers.insert(voucher.id),
         }
         self.vouchers.insert(voucher.id, voucher.clone());
-        if let Some((reward, _)) = voucher.paid {
+        if let Some(reward) = voucher.reward {
             if voucher.state == (VoucherState::Refunded { restocked: true }) {
                 self.count(reward, -1);
             }
@@ -111,8 +111,9 @@ impl Catalogue {
 
     /// Writes what has changed, in key order.
     pub(super) async fn write(&mut self, tx: &mut Tx) -> Result<(), Error> {
-        for id in &self.changed_vouchers {
-            store::update_voucher(tx, &self.vouchers[id]).await?;
+        if !self.changed_vouchers.is_empty() {
+            let changed: Vec<&Voucher> = self.changed_vouchers.iter().map(|id| &self.vouchers[id]).collect();
+            store::update_vouchers(tx, &changed).await?;
         }
         for key in &self.changed_rewards {
             store::write_taken(tx, *key, self.rewards[key].taken).await?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::Uuid;
-use persistence::{Error, NewEvent, RequestKey};
+use persistence::{Error, RequestKey};
 use prost::Message;
+use proto::events::voucher_changed::Change;
 
 use super::Batch;
 use crate::domain::{AccountId, ClosedReservation, Entry, EntryKind, Outcome, Redemption, Restored, Source, Stamp};
@@ -60,6 +61,11 @@ impl Batch<'_> {
                 (Done::Operation(Box::new(operation)), bytes)
             }
         };
+        let issued = match &outcome {
+            Outcome::RewardRedeemed { voucher, .. } => Some(event::of_voucher(&job.program, voucher, Change::Issued, self.now)?),
+            Outcome::RewardRefunded { voucher, .. } => Some(event::of_voucher(&job.program, voucher, Change::Refunded, self.now)?),
+            _ => None,
+        };
         let other_event = job.other.and_then(|(id, other)| {
             let account = self.accounts.get(&id).map(|held| &held.account);
             let parts = AnswerParts { member: Some(other), other: member, account, entries: &others, ..parts };
@@ -71,7 +77,7 @@ impl Batch<'_> {
                 outcome => event::of_command(&parts, outcome, job.origin.historical),
             }
         });
-        for event in event.into_iter().chain(other_event) {
+        for event in event.into_iter().chain(other_event).chain(issued) {
             self.push_event(event);
         }
         for (account, posted) in [(job.account, entries), (job.other, others)] {
@@ -192,9 +198,6 @@ impl Batch<'_> {
     }
 
     pub(super) fn push_event(&mut self, event: proto::events::Event) {
-        let id = self.context.uuid();
-        let stream = if event.member.is_empty() { event.aggregate.clone() } else { event.member.clone() };
-        let event = proto::events::Event { event_id: id.to_string(), ..event };
-        self.events.push(NewEvent { id, stream, at: self.now, payload: event.encode_to_vec() });
+        self.events.push(event::new(self.context, self.now, event));
     }
 }

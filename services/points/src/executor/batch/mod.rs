@@ -444,8 +444,8 @@ impl<'a> Batch<'a> {
             }
             Target::Voucher(id) => {
                 known.voucher = self.catalogue.voucher(*id).cloned();
-                let paid = known.voucher.as_ref().and_then(|voucher| voucher.paid);
-                known.redemptions = paid.and_then(|(_, operation)| redemption(&operation)).into_iter().collect();
+                let paid = known.voucher.as_ref().and_then(|voucher| voucher.redemption);
+                known.redemptions = paid.and_then(|operation| redemption(&operation)).into_iter().collect();
             }
         }
         known

@@ -12,12 +12,12 @@ use super::super::Rpcs;
 use super::super::changes::{remember, remembered};
 use super::super::parse::{bad_name, money, parse_member, parse_program};
 use super::super::reads::settle_unseen;
-use super::error::RewardError;
-use crate::domain::rewards::{Asker, RewardRefusal};
+use crate::domain::rewards::{Asker, RewardRefusal, VoucherTerms};
 use crate::domain::{AccountId, MAIN_WALLET, Refusal};
 use crate::executor::Target;
 use crate::message::rewards as told;
 use crate::program::Program;
+use crate::reward_error::RewardError;
 use crate::store::{self, RewardRow};
 
 const REWARD: &str = "programs/{program}/rewards/{reward}";
@@ -31,12 +31,11 @@ pub(super) fn parse_reward(field: &'static str, text: &str) -> Result<(ProgramId
 }
 
 /// Checks the terms of a voucher: what they say, and that their money is the program's.
-pub(super) fn check_terms(program: &Program, within: &str, terms: &pb::VoucherTerms) -> Result<(), Status> {
+pub(super) fn check_terms(program: &Program, within: &str, terms: &pb::VoucherTerms) -> Result<VoucherTerms, Status> {
     for (field, given) in told::money_of(terms) {
         money(program, &format!("{within}.{field}"), Some(given))?;
     }
-    told::voucher_terms(terms).map_err(|(field, what)| status::bad_request([(format!("{within}.{field}"), what)]))?;
-    Ok(())
+    told::voucher_terms(terms).map_err(|(field, what)| status::bad_request([(format!("{within}.{field}"), what)]))
 }
 
 /// A change of one reward.

@@ -3,7 +3,6 @@
 mod baskets;
 mod catalogue;
 mod codes;
-mod error;
 mod redeem;
 mod vouchers;
 
@@ -56,6 +55,11 @@ impl RewardsService for Rpcs {
     async fn grant_voucher(&self, request: Request<pb::GrantVoucherRequest>) -> Result<Response<pb::Voucher>, Status> {
         let (call, message) = (Call::of(&request), request.into_inner());
         self.grant_voucher(&call, message).await.map(Answer::into_response)
+    }
+
+    async fn ensure_voucher(&self, request: Request<pb::EnsureVoucherRequest>) -> Result<Response<pb::EnsureVoucherResponse>, Status> {
+        let (call, message) = (Call::of(&request), request.into_inner());
+        self.ensure_voucher(&call, message).await.map(Answer::into_response)
     }
 
     async fn get_voucher(&self, request: Request<pb::GetVoucherRequest>) -> Result<Response<pb::Voucher>, Status> {

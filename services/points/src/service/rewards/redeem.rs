@@ -7,11 +7,11 @@ use super::super::parse::{Circumstances, parse_member};
 use super::super::{Call, Parsed, Rpcs};
 use super::catalogue::parse_reward;
 use super::codes::{is_told_code, reads_codes};
-use super::error::RewardError;
 use super::vouchers::parse_voucher;
 use crate::domain::Command;
 use crate::domain::rewards::{RedeemReward, RefundReward, RewardRefusal};
 use crate::executor::{Done, Target};
+use crate::reward_error::RewardError;
 use crate::store;
 
 impl Rpcs {
@@ -41,13 +41,13 @@ impl Rpcs {
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         let known = store::voucher(&mut tx, &program_id, id).await.map_err(status::from_store)?;
         let known = known.filter(|voucher| voucher.member == member).ok_or(RewardError::from(RewardRefusal::VoucherNotFound))?;
-        let owner = match known.paid {
-            Some((_, operation)) => store::redemption_owner(&mut tx, &program_id, operation).await.map_err(status::from_store)?,
+        let owner = match known.redemption {
+            Some(operation) => store::redemption_owner(&mut tx, &program_id, operation).await.map_err(status::from_store)?,
             None => None,
         };
         drop(tx);
         let owner = owner.unwrap_or(member).name(&program_id);
-        let command = Command::RefundReward(RefundReward { voucher: id, paid: known.paid, restock: *restock });
+        let command = Command::RefundReward(RefundReward { voucher: id, paid: known.reward.zip(known.redemption), restock: *restock });
         let at = Circumstances { store, terminal, ..Circumstances::default() };
         let parsed: Parsed = self.of_member(call, "voucher", &owner, command, Target::Voucher(id), &at).await?;
         let Answer { message: done, replayed } = self.submit(call, parsed, request_id, &message).await?;

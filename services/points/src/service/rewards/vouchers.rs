@@ -1,24 +1,24 @@
 use std::sync::Arc;
 
 use kernel::{MemberId, ProgramId, Timestamp, Uuid, name};
-use persistence::{Error, RequestKey, retry};
-use prost::Message;
+use persistence::{Error, RequestKey};
+use prost::{Message, Name};
+use proto::check::Checked;
 use proto::points as pb;
 use rpc::wire::Page;
 use rpc::{Answer, status};
 use tonic::Status;
 
-use super::super::changes::{remember, remembered};
 use super::super::parse::{bad_name, parse_member};
-use super::super::{Call, Rpcs};
-use super::catalogue::check_terms;
+use super::super::{Call, Rpcs, not_answered};
+use super::catalogue::{check_terms, parse_reward};
 use super::codes::{is_told_code, reads_codes};
-use super::error::RewardError;
-use crate::domain::rewards::{RewardRefusal, Voucher, VoucherState};
-use crate::domain::{AccountId, MemberStatus, Refusal};
-use crate::executor::Target;
-use crate::message::rewards::{self as told, RememberedVoucher};
+use crate::domain::AccountId;
+use crate::domain::rewards::{RewardRefusal, Voucher};
+use crate::executor::{Ensure, Fresh, Grant, Target, Told, VoucherChange, VoucherJob};
+use crate::message::rewards::{self as told, RememberedVoucher, RememberedWish};
 use crate::program::Program;
+use crate::reward_error::RewardError;
 use crate::store;
 
 const VOUCHER: &str = "programs/{program}/members/{member}/vouchers/{voucher}";
@@ -31,139 +31,78 @@ pub(super) fn parse_voucher(field: &'static str, text: &str) -> Result<(ProgramI
     Ok((program, member, name::uuid(voucher, VOUCHER).map_err(bad_name(field))?))
 }
 
-/// A change of one voucher.
-enum Change<'a> {
-    /// Its order was cancelled.
-    Void { order: &'a str },
-    /// It is to be worthless.
-    Revoke { reason: &'a str },
-}
-
-impl Change<'_> {
-    /// How the voucher stands afterwards.
-    fn made(&self, state: &VoucherState) -> Result<VoucherState, RewardError> {
-        match (self, state) {
-            (Change::Void { order }, VoucherState::Used(used)) if used.order == *order => Ok(VoucherState::Usable),
-            (Change::Void { .. }, _) => Err(RewardError::NotUsed),
-            (Change::Revoke { reason }, VoucherState::Usable) => Ok(VoucherState::Revoked((*reason).to_owned())),
-            (Change::Revoke { .. }, VoucherState::Used(_)) => Err(RewardRefusal::VoucherUsed.into()),
-            (Change::Revoke { .. }, VoucherState::Revoked(_)) => Err(RewardRefusal::VoucherRevoked.into()),
-            (Change::Revoke { .. }, VoucherState::Refunded { .. }) => Err(RewardRefusal::VoucherRefunded.into()),
-        }
-    }
-}
-
-/// A grant to be made.
-struct Grant {
-    program: Arc<Program>,
-    member: MemberId,
-    key: Uuid,
-    details: Arc<[u8]>,
-    terms: pb::VoucherTerms,
-}
-
 impl Rpcs {
+    /// Hands a change to the vouchers' write path, and reads its answer.
+    pub(super) async fn change_voucher<R, M>(
+        &self,
+        call: &Call,
+        program: Arc<Program>,
+        request: (&str, &R),
+        change: VoucherChange,
+    ) -> Result<Answer<M>, Status>
+    where
+        R: Message + Name + Checked,
+        M: Message + Default,
+    {
+        let key = RequestKey::new(&self.keyring, &program.id, request.0, request.1);
+        let job = VoucherJob { program, key, change };
+        let Told { answer, replayed } = self.vouchers.submit(job.change.lane(), job, call.deadline).await.map_err(not_answered)??;
+        let message = M::decode(&answer[..]).map_err(|_| status::from_store(Error::Corrupt("answer of a voucher".to_owned())))?;
+        Ok(Answer { message, replayed })
+    }
+
+    /// The voucher that a change may issue.
+    fn fresh(&self, program: &ProgramId) -> Fresh {
+        let id = self.context.uuid();
+        Fresh { id, seal: self.seal(program, id) }
+    }
+
     pub(super) async fn grant_voucher(&self, call: &Call, message: pb::GrantVoucherRequest) -> Result<Answer<pb::Voucher>, Status> {
         let (program, member) = parse_member("parent", &message.parent)?;
         let program = self.program(&program).await?;
-        let terms = message.terms.clone().ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
-        check_terms(&program, "terms", &terms)?;
-        let details = told::voucher_details(&message.title, &terms, String::new(), message.reason());
-        let grant_key = Target::grant(&program.id, &message.grant_key);
-        let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);
-        let grant = Grant { program, member, key: grant_key, details, terms };
-        let answer = retry(|| self.try_grant(&key, &grant)).await?;
+        let terms = message.terms.as_ref().ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
+        let validity = check_terms(&program, "terms", terms)?.validity;
+        let details = told::voucher_details(&message.title, terms, String::new(), message.reason());
+        let key = Target::grant(&program.id, &message.grant_key);
+        let fresh = self.fresh(&program.id);
+        let change = VoucherChange::Grant(Grant { member, key, validity, details, fresh });
+        let answer = self.change_voucher(call, program, (&message.request_id, &message), change).await?;
         Ok(self.shown(answer, is_told_code(call.caller.role)))
     }
 
-    async fn try_grant(&self, key: &RequestKey, grant: &Grant) -> Result<Answer<RememberedVoucher>, RewardError> {
-        let now = self.now();
-        let Grant { program, member, key: grant_key, details, terms } = grant;
-        let mut tx = self.database.begin().await?;
-        if let Some(first) = remembered(&mut tx, key, now).await? {
-            return Ok(Answer::replay(first));
-        }
-        if let Some(operation) = store::granted(&mut tx, *grant_key).await? {
-            let missing = || Error::Corrupt("a grant without its operation".to_owned());
-            let stored = store::read_operation(&mut tx, operation, now).await?.ok_or_else(missing)?;
-            match key.check(&stored.fingerprint) {
-                Err(Error::RequestIdReused { field }) => return Err(RewardError::GrantExists { field }),
-                checked => checked?,
-            }
-            let first = RememberedVoucher::decode(&stored.answer[..]).map_err(|_| missing())?;
-            // The request id that was answered is bound from now on, like the one that came first.
-            remember(&mut tx, key, &first, now).await?;
-            tx.commit().await?;
-            return Ok(Answer::replay(first));
-        }
-        let account = AccountId::of(&program.id, *member);
-        match store::read_account(&mut tx, account).await?.facts.status {
-            MemberStatus::Active => {}
-            MemberStatus::Blocked => return Err(Refusal::MemberBlocked.into()),
-            MemberStatus::Closed => return Err(Refusal::MemberClosed.into()),
-        }
-        let terms = told::voucher_terms(terms).map_err(|(field, what)| Error::Corrupt(format!("{field} {what}")))?;
-        if terms.validity.fixed_end().is_some_and(|end| end <= now) {
-            return Err(RewardError::EndNotAhead);
-        }
-        let id = self.context.uuid();
-        let voucher = Voucher {
-            id,
-            account,
-            member: *member,
-            paid: None,
-            seal: self.seal(&program.id, id),
-            state: VoucherState::Usable,
-            version: 1,
-            issued_at: now,
-            expires_at: terms.validity.ends(now, &program.zone),
-            details: details.clone(),
-        };
-        let answer = RememberedVoucher { voucher: Some(told::voucher(program, &voucher)?), key_version: voucher.seal.key_version };
-        store::insert_vouchers(&mut tx, &[(program.id.clone(), voucher, Some((*grant_key, key.id())))]).await?;
-        remember(&mut tx, key, &answer, now).await?;
-        tx.commit().await?;
-        Ok(Answer::first(answer))
+    pub(super) async fn ensure_voucher(
+        &self,
+        call: &Call,
+        message: pb::EnsureVoucherRequest,
+    ) -> Result<Answer<pb::EnsureVoucherResponse>, Status> {
+        let (program, member) = parse_member("member", &message.member)?;
+        let (_, reward) = parse_reward("reward", &message.reward)?;
+        let program = self.program(&program).await?;
+        let key = Target::wish(&program.id, &message.wish_key);
+        let fresh = self.fresh(&program.id);
+        let (wanted, version, reason) = (message.wanted, message.version, message.reason());
+        let change = VoucherChange::Ensure(Ensure { member, key, reward, wanted, version, reason, fresh });
+        let answer = self.change_voucher(call, program, (&message.request_id, &message), change).await?;
+        let Answer { message: RememberedWish { version, had, issued }, replayed } = answer;
+        let in_full = reads_codes(call.caller.role);
+        let voucher = issued.map(|issued| self.shown(Answer { message: issued, replayed }, in_full).message);
+        Ok(Answer { message: pb::EnsureVoucherResponse { version, had, voucher }, replayed })
     }
 
     pub(super) async fn void_voucher_use(&self, call: &Call, message: pb::VoidVoucherUseRequest) -> Result<Answer<pb::Voucher>, Status> {
-        let (program, member, id) = parse_voucher("name", &message.name)?;
+        let (program, member, voucher) = parse_voucher("name", &message.name)?;
         let program = self.program(&program).await?;
-        let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);
-        let change = Change::Void { order: &message.order_reference };
-        let answer = retry(|| self.try_change_voucher(&key, &program, (member, id), &change)).await?;
+        let change = VoucherChange::Void { voucher, member, order: message.order_reference.clone() };
+        let answer = self.change_voucher(call, program, (&message.request_id, &message), change).await?;
         Ok(self.shown(answer, reads_codes(call.caller.role)))
     }
 
     pub(super) async fn revoke_voucher(&self, call: &Call, message: pb::RevokeVoucherRequest) -> Result<Answer<pb::Voucher>, Status> {
-        let (program, member, id) = parse_voucher("name", &message.name)?;
+        let (program, member, voucher) = parse_voucher("name", &message.name)?;
         let program = self.program(&program).await?;
-        let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);
-        let change = Change::Revoke { reason: &message.reason };
-        let answer = retry(|| self.try_change_voucher(&key, &program, (member, id), &change)).await?;
+        let change = VoucherChange::Revoke { voucher, member, reason: message.reason.clone() };
+        let answer = self.change_voucher(call, program, (&message.request_id, &message), change).await?;
         Ok(self.shown(answer, reads_codes(call.caller.role)))
-    }
-
-    async fn try_change_voucher(
-        &self,
-        key: &RequestKey,
-        program: &Program,
-        (member, id): (MemberId, Uuid),
-        change: &Change<'_>,
-    ) -> Result<Answer<RememberedVoucher>, RewardError> {
-        let now = self.now();
-        let mut tx = self.database.begin().await?;
-        if let Some(first) = remembered(&mut tx, key, now).await? {
-            return Ok(Answer::replay(first));
-        }
-        let voucher = store::voucher(&mut tx, &program.id, id).await?.filter(|voucher| voucher.member == member);
-        let voucher = voucher.ok_or(RewardRefusal::VoucherNotFound)?;
-        let voucher = Voucher { state: change.made(&voucher.state)?, version: voucher.version + 1, ..voucher };
-        store::update_voucher(&mut tx, &voucher).await?;
-        let answer = RememberedVoucher { voucher: Some(told::voucher(program, &voucher)?), key_version: voucher.seal.key_version };
-        remember(&mut tx, key, &answer, now).await?;
-        tx.commit().await?;
-        Ok(Answer::first(answer))
     }
 
     pub(super) async fn voucher(&self, call: &Call, message: pb::GetVoucherRequest) -> Result<pb::Voucher, Status> {

@@ -67,6 +67,22 @@ impl Player {
                 self.vouchers.extend(issued.map(|voucher| (words.request_id.clone(), voucher)));
                 answer
             }
+            "wish" => {
+                let (key, version) = (words.word(2), words.word(3).trim_start_matches('v').parse().unwrap());
+                let request = pb::EnsureVoucherRequest {
+                    member: self.member(words, 0),
+                    request_id,
+                    ..wish(0, words.word(1), key, words.maybe(4) == Some("grant"), version)
+                };
+                let mut issued = None;
+                let told = |answer: pb::EnsureVoucherResponse| {
+                    issued = answer.voucher;
+                    if answer.had { "had".to_owned() } else { "not had".to_owned() }
+                };
+                let answer = self.rewards("EnsureVoucher", Role::Service, &request, told).await;
+                self.vouchers.extend(issued.map(|voucher| (words.request_id.clone(), voucher)));
+                answer
+            }
             "check" => {
                 let request = check(&self.code(words), words_basket(words, 1));
                 self.rewards("CheckVoucher", platform, &request, |discount: pb::BasketDiscount| told_discount(&discount)).await

@@ -94,15 +94,15 @@ fn redeeming_and_refunding_leave_the_books_as_they_were() {
     let paid = Command::Refund(crate::domain::Refund { redemption: voucher.id, points: None });
     let known = Known { redemptions: vec![redemption], voucher: Some((*voucher).clone()), ..Known::default() };
     assert_eq!(bench.apply_known(&paid, &known), Err(Refusal::Reward(RewardRefusal::RedemptionOfReward)));
-    let refund = Command::RefundReward(RefundReward { voucher: voucher.id, paid: voucher.paid, restock: true });
+    let refund = Command::RefundReward(RefundReward { voucher: voucher.id, paid: voucher.reward.zip(voucher.redemption), restock: true });
     for (state, expected) in [
-        (VoucherState::Revoked("stolen".to_owned()), RewardRefusal::VoucherRevoked),
+        (VoucherState::Revoked { reason: "stolen".to_owned(), restocked: false }, RewardRefusal::VoucherRevoked),
         (VoucherState::Refunded { restocked: false }, RewardRefusal::VoucherRefunded),
     ] {
         let known = Known { voucher: Some(Voucher { state, ..(*voucher).clone() }), ..known.clone() };
         assert_eq!(bench.apply_known(&refund, &known), Err(Refusal::Reward(expected)));
     }
-    let granted = Known { voucher: Some(Voucher { paid: None, ..(*voucher).clone() }), ..known.clone() };
+    let granted = Known { voucher: Some(Voucher { redemption: None, ..(*voucher).clone() }), ..known.clone() };
     assert_eq!(bench.apply_known(&refund, &granted), Err(Refusal::Reward(RewardRefusal::VoucherNotRedeemed)));
     let Outcome::RewardRefunded { restored, voucher: after } = bench.apply_known(&refund, &known).unwrap() else {
         panic!("it is refunded")

@@ -8,7 +8,7 @@ use crate::error;
 
 /// What keeps a change of the catalogue or of a voucher from being made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RewardError {
+pub(crate) enum RewardError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the program has had a reward of that id")]
@@ -21,10 +21,8 @@ pub(super) enum RewardError {
     GrantExists { field: String },
     #[error("must lie ahead")]
     EndNotAhead,
-    #[error("the voucher is not used for that order")]
-    NotUsed,
-    #[error("the voucher's time is over")]
-    Expired,
+    #[error("the wish key was used before for another {field}")]
+    WishExists { field: &'static str },
     #[error("the basket does not meet the voucher's conditions")]
     NotApplicable(Vec<Obstacle>),
     #[error(transparent)]
@@ -54,8 +52,7 @@ impl From<RewardError> for Status {
             RewardError::GrantExists { field } => (Code::AlreadyExists, "GRANT_EXISTS", Some(("field", field))),
             RewardError::WithoutStock => (Code::FailedPrecondition, "REWARD_WITHOUT_STOCK", None),
             RewardError::BelowTaken { left } => (Code::FailedPrecondition, "STOCK_BELOW_TAKEN", Some(("left", left.to_string()))),
-            RewardError::NotUsed => (Code::FailedPrecondition, "VOUCHER_NOT_USED", None),
-            RewardError::Expired => (Code::FailedPrecondition, "VOUCHER_EXPIRED", None),
+            RewardError::WishExists { field } => (Code::AlreadyExists, "WISH_EXISTS", Some(("field", field.to_owned()))),
             RewardError::NotApplicable(obstacles) => {
                 let names: Vec<_> = obstacles.iter().map(obstacle_name).collect();
                 (Code::FailedPrecondition, "VOUCHER_NOT_APPLICABLE", Some(("obstacles", names.join(","))))

@@ -1,0 +1,418 @@
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kernel::{Context, ProgramId, Timestamp, Uuid};
+use persistence::{Error, NewEvent, RequestKey, Tx};
+use prost::Message;
+use proto::events::voucher_changed::Change as ToldChange;
+use proto::points as pb;
+use rpc::wire::timestamp;
+
+use super::{Ensure, Grant, Told, UseVoucher, VoucherChange, VoucherJob};
+use crate::domain::rewards::{Buyer, Obstacle, Reward, RewardRefusal, Use, Voucher, VoucherState, Wish, Wished};
+use crate::domain::{AccountId, MemberStatus, Refusal};
+use crate::event;
+use crate::message::rewards::{self as told, RememberedVoucher, RememberedWish};
+use crate::program::Program;
+use crate::reward_error::RewardError;
+use crate::store::{self, Additions, AnswerKind, Found, Held, Named, NewAnswer, NewVoucher, StoredAnswer, Wanted};
+
+/// How many merges are followed to whoever survived them.
+const STEPS_MAX: usize = 64;
+
+/// What a batch has read, as it stands after the changes so far, and what of it is going to be written.
+pub(super) struct Batch<'a> {
+    context: &'a Context,
+    now: Timestamp,
+    vouchers: HashMap<Uuid, Voucher>,
+    by_code: HashMap<[u8; 32], Uuid>,
+    /// The operations that told of grants, by their keys.
+    grants: HashMap<Uuid, Uuid>,
+    wishes: BTreeMap<Uuid, Wish>,
+    rewards: BTreeMap<Uuid, Reward>,
+    /// Accounts and answers; the former are not locked: what is known of a member may change at any time.
+    found: Found,
+    /// In the place of an account that is not there.
+    stranger: Held,
+    issued: Vec<NewVoucher>,
+    changed: BTreeSet<Uuid>,
+    changed_wishes: BTreeSet<Uuid>,
+    changed_rewards: BTreeSet<Uuid>,
+    new_answers: Vec<NewAnswer>,
+    events: Vec<NewEvent>,
+}
+
+impl<'a> Batch<'a> {
+    /// Locks wishes, vouchers and rewards, each kind in key order, then reads everything else: a read after the lock is fresh.
+    pub(super) async fn load(tx: &mut Tx, jobs: &[VoucherJob], context: &'a Context, now: Timestamp) -> Result<Batch<'a>, Error> {
+        let mut named = Named::default();
+        let mut wishes = BTreeSet::new();
+        for job in jobs {
+            match &job.change {
+                VoucherChange::Grant(grant) => named.grants.push(grant.key),
+                VoucherChange::Ensure(ensure) => _ = wishes.insert(ensure.key),
+                VoucherChange::Use(shown) => named.codes.extend(&shown.codes),
+                VoucherChange::Void { voucher, .. } | VoucherChange::Revoke { voucher, .. } => named.ids.push(*voucher),
+            }
+        }
+        let wishes = if wishes.is_empty() { Vec::new() } else { store::lock_wishes(tx, &Vec::from_iter(wishes)).await? };
+        named.ids.extend(wishes.iter().filter_map(|wish| wish.voucher));
+        let locked = store::lock_vouchers(tx, &named).await?;
+        let grants = locked.iter().filter_map(|(_, grant)| *grant).collect();
+        let vouchers: HashMap<Uuid, Voucher> = locked.into_iter().map(|(voucher, _)| (voucher.id, voucher)).collect();
+        let by_code = vouchers.values().map(|voucher| (voucher.seal.hash, voucher.id)).collect();
+        let mut batch = Batch {
+            context,
+            now,
+            vouchers,
+            by_code,
+            grants,
+            wishes: wishes.into_iter().map(|wish| (wish.key, wish)).collect(),
+            rewards: BTreeMap::new(),
+            found: Found::default(),
+            stranger: Held::default(),
+            issued: Vec::new(),
+            changed: BTreeSet::new(),
+            changed_wishes: BTreeSet::new(),
+            changed_rewards: BTreeSet::new(),
+            new_answers: Vec::new(),
+            events: Vec::new(),
+        };
+        batch.load_rewards(tx, jobs).await?;
+        batch.load_found(tx, jobs).await?;
+        Ok(batch)
+    }
+
+    /// Rewards of which a piece may be taken or put back.
+    async fn load_rewards(&mut self, tx: &mut Tx, jobs: &[VoucherJob]) -> Result<(), Error> {
+        let mut programs: BTreeMap<Uuid, &ProgramId> = BTreeMap::new();
+        for job in jobs {
+            let reward = match &job.change {
+                VoucherChange::Ensure(ensure) => Some(ensure.reward),
+                VoucherChange::Void { voucher, .. } => {
+                    self.vouchers.get(voucher).filter(|voucher| voucher.recalled).and_then(|voucher| voucher.reward)
+                }
+                _ => None,
+            };
+            programs.extend(reward.map(|reward| (reward, &job.program.id)));
+        }
+        if programs.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Uuid> = programs.keys().copied().collect();
+        for row in store::lock_catalogue(tx, &keys).await? {
+            let program = programs.get(&row.catalogue_key).ok_or_else(|| Error::Corrupt("key of a reward".to_owned()))?;
+            self.rewards.insert(row.catalogue_key, told::reward(program, row)?);
+        }
+        Ok(())
+    }
+
+    /// Answers to the requests and to those that came first, and the accounts of the members, up to whoever survived them.
+    async fn load_found(&mut self, tx: &mut Tx, jobs: &[VoucherJob]) -> Result<(), Error> {
+        let mut accounts: BTreeMap<AccountId, &ProgramId> = BTreeMap::new();
+        let mut requests = BTreeSet::new();
+        for VoucherJob { program, key, change } in jobs {
+            requests.insert(key.id());
+            let account = match change {
+                VoucherChange::Grant(Grant { member, key, .. }) => {
+                    requests.extend(self.grants.get(key));
+                    Some(AccountId::of(&program.id, *member))
+                }
+                VoucherChange::Ensure(ensure) => Some(AccountId::of(&program.id, ensure.member)),
+                VoucherChange::Use(shown) => self.shown(shown).map(|voucher| {
+                    requests.extend(voucher.use_for(&shown.order).map(|used| used.operation));
+                    voucher.account
+                }),
+                VoucherChange::Void { .. } | VoucherChange::Revoke { .. } => None,
+            };
+            accounts.extend(account.map(|account| (account, &program.id)));
+        }
+        let mut requests = Vec::from_iter(requests);
+        for _ in 0..STEPS_MAX {
+            let wanted = Wanted { accounts: accounts.keys().map(|id| id.0).collect(), requests, ..Wanted::default() };
+            let found = store::find_beside(tx, &wanted, self.now).await?;
+            let survivor = |(id, program): (&AccountId, &&'_ ProgramId)| -> Option<AccountId> {
+                Some(AccountId::of(program, found.accounts.get(id)?.account.merged_into?))
+            };
+            let next: BTreeMap<AccountId, &ProgramId> =
+                accounts.iter().filter_map(|(id, program)| Some((survivor((id, program))?, *program))).collect();
+            self.found.accounts.extend(found.accounts);
+            self.found.answers.extend(found.answers);
+            self.found.forgotten.extend(found.forgotten);
+            accounts = next.into_iter().filter(|(id, _)| !self.found.accounts.contains_key(id)).collect();
+            if accounts.is_empty() {
+                break;
+            }
+            requests = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Carries out one change. The lookup of its key precedes every business check.
+    pub(super) fn run(&mut self, job: &VoucherJob) -> Result<Result<Told, RewardError>, Error> {
+        let done = match self.found.answers.get(&job.key.id()) {
+            Some(stored) => job.key.check(&stored.fingerprint).map(|()| replay(stored)).map_err(RewardError::from),
+            None => self.change(job),
+        };
+        match done {
+            Err(RewardError::Store(error)) if !matches!(error, Error::RequestIdReused { .. }) => Err(error),
+            done => Ok(done),
+        }
+    }
+
+    fn change(&mut self, job: &VoucherJob) -> Result<Told, RewardError> {
+        let told = match &job.change {
+            VoucherChange::Grant(grant) => self.grant(job, grant)?,
+            VoucherChange::Ensure(ensure) => first(&self.ensure(&job.program, ensure)?),
+            VoucherChange::Use(shown) => self.use_for(job, shown)?,
+            VoucherChange::Void { voucher, member, order } => {
+                let voucher = self.named(&job.program, *voucher, *member)?.voided(order)?;
+                let was_taken_back = voucher.state != VoucherState::Usable;
+                if let (true, Some(reward)) = (was_taken_back, voucher.reward) {
+                    self.count(reward, -1);
+                }
+                let change = if was_taken_back { ToldChange::Revoked } else { ToldChange::Voided };
+                first(&self.keep(&job.program, voucher, change)?)
+            }
+            VoucherChange::Revoke { voucher, member, reason } => {
+                let voucher = self.named(&job.program, *voucher, *member)?.revoked(reason)?;
+                first(&self.keep(&job.program, voucher, ToldChange::Revoked)?)
+            }
+        };
+        self.remember(&job.key, &told.answer);
+        Ok(told)
+    }
+
+    fn grant(&mut self, job: &VoucherJob, grant: &Grant) -> Result<Told, RewardError> {
+        let Grant { member, key, validity, details, fresh } = grant;
+        if let Some(operation) = self.grants.get(key) {
+            let stored = self.told_by(*operation)?;
+            return match job.key.check(&stored.fingerprint) {
+                Err(Error::RequestIdReused { field }) => Err(RewardError::GrantExists { field }),
+                checked => Ok(checked.map(|()| replay(stored))?),
+            };
+        }
+        let account = AccountId::of(&job.program.id, *member);
+        self.check_admitted(&job.program.id, account)?;
+        if validity.fixed_end().is_some_and(|end| end <= self.now) {
+            return Err(RewardError::EndNotAhead);
+        }
+        let voucher = Voucher {
+            id: fresh.id,
+            account,
+            member: *member,
+            reward: None,
+            redemption: None,
+            recalled: false,
+            seal: fresh.seal.clone(),
+            state: VoucherState::Usable,
+            version: 1,
+            issued_at: self.now,
+            expires_at: validity.ends(self.now, &job.program.zone),
+            details: details.clone(),
+        };
+        self.grants.insert(*key, job.key.id());
+        self.issued.push((job.program.id.clone(), voucher.clone(), Some((*key, job.key.id()))));
+        Ok(first(&self.keep(&job.program, voucher, ToldChange::Issued)?))
+    }
+
+    fn ensure(&mut self, program: &Program, ensure: &Ensure) -> Result<RememberedWish, RewardError> {
+        let named = AccountId::of(&program.id, ensure.member);
+        let fresh = Wish { key: ensure.key, account: named, reward: ensure.reward, version: 0, voucher: None };
+        let wish = self.wishes.get(&ensure.key).cloned().unwrap_or(fresh);
+        if wish.reward != ensure.reward {
+            return Err(RewardError::WishExists { field: "reward" });
+        }
+        if wish.account != named && !self.survivor(&program.id, named).account.has_merged(wish.account) {
+            return Err(RewardError::WishExists { field: "member" });
+        }
+        let mut wish = Wish { version: wish.version.max(ensure.version), ..wish };
+        let seen = self.wishes.get(&ensure.key).map_or(0, |wish| wish.version);
+        if ensure.version > seen {
+            let issued = wish.voucher.and_then(|id| self.vouchers.get(&id));
+            match Wished::of(issued, ensure.wanted) {
+                Wished::Stands => {}
+                Wished::Issue => wish.voucher = Some(self.give(program, ensure, named)?),
+                Wished::Changed { voucher, restocks } => {
+                    if restocks {
+                        self.count(wish.reward, -1);
+                        self.keep(program, *voucher, ToldChange::Revoked)?;
+                    } else {
+                        // Nobody sees any of it but the wish that comes next.
+                        self.put(*voucher);
+                    }
+                }
+            }
+            self.wishes.insert(wish.key, wish.clone());
+            self.changed_wishes.insert(wish.key);
+        }
+        let voucher = wish.voucher.and_then(|id| self.vouchers.get(&id));
+        let issued = voucher.map(|voucher| remembered(program, voucher)).transpose()?;
+        Ok(RememberedWish { version: wish.version, had: Wished::is_had(voucher), issued })
+    }
+
+    /// Issues a voucher for a piece of a reward that costs nothing.
+    fn give(&mut self, program: &Program, ensure: &Ensure, account: AccountId) -> Result<Uuid, RewardError> {
+        let reward = self.rewards.get(&ensure.reward).ok_or(RewardRefusal::NotFound)?;
+        self.check_admitted(&program.id, account)?;
+        if let Some(refusal) = reward.not_given(self.now) {
+            return Err(refusal.into());
+        }
+        let Ensure { member, fresh, .. } = ensure;
+        let voucher = Voucher {
+            id: fresh.id,
+            account,
+            member: *member,
+            reward: Some(reward.key),
+            redemption: None,
+            recalled: false,
+            seal: fresh.seal.clone(),
+            state: VoucherState::Usable,
+            version: 1,
+            issued_at: self.now,
+            expires_at: reward.validity.ends(self.now, &program.zone),
+            details: told::given_details(reward, ensure.reason)?,
+        };
+        self.count(ensure.reward, 1);
+        self.issued.push((program.id.clone(), voucher.clone(), None));
+        self.keep(program, voucher, ToldChange::Issued)?;
+        Ok(fresh.id)
+    }
+
+    fn use_for(&mut self, job: &VoucherJob, shown: &UseVoucher) -> Result<Told, RewardError> {
+        let UseVoucher { codes: _, basket, order } = shown;
+        let program = &*job.program;
+        let voucher = self.shown(shown).ok_or(RewardRefusal::VoucherNotFound)?;
+        if let Some(used) = voucher.use_for(order) {
+            let stored = self.told_by(used.operation)?;
+            return match job.key.check(&stored.fingerprint) {
+                Err(Error::RequestIdReused { .. }) => Err(RewardRefusal::VoucherUsed.into()),
+                checked => Ok(checked.map(|()| replay(stored))?),
+            };
+        }
+        let held = self.survivor(&program.id, voucher.account);
+        let buyer = Buyer::of(&held.account, &held.facts, self.now, &program.zone);
+        let priced = voucher.price(&told::issued_terms(voucher)?, basket, &buyer);
+        let discount = match &priced {
+            Ok(priced) => priced.total(),
+            Err(obstacles) => return Err(refusal(obstacles)),
+        };
+        let name = told::voucher_name(&program.id, voucher.member, voucher.id);
+        let answer = pb::VoucherUse {
+            discount: Some(told::basket_discount(program, name, basket, &priced)),
+            order_reference: order.clone(),
+            use_time: Some(timestamp(self.now)),
+        };
+        let used = voucher.used(Use { order: order.clone(), operation: job.key.id(), at: self.now, discount });
+        self.keep(program, used, ToldChange::Used)?;
+        Ok(first(&answer))
+    }
+
+    /// The voucher whose code is shown.
+    fn shown(&self, shown: &UseVoucher) -> Option<&Voucher> {
+        shown.codes.iter().find_map(|code| self.vouchers.get(self.by_code.get(code)?))
+    }
+
+    fn named(&self, program: &Program, id: Uuid, member: kernel::MemberId) -> Result<&Voucher, RewardError> {
+        let account = AccountId::of(&program.id, member);
+        let named = self.vouchers.get(&id).filter(|voucher| voucher.account == account && voucher.member == member);
+        Ok(named.ok_or(RewardRefusal::VoucherNotFound)?)
+    }
+
+    /// The account of whoever survived a member, or his own.
+    fn survivor(&self, program: &ProgramId, account: AccountId) -> &Held {
+        let held = |id: AccountId| self.found.accounts.get(&id).unwrap_or(&self.stranger);
+        let next = |at: &&Held| Some(held(AccountId::of(program, at.account.merged_into?)));
+        std::iter::successors(Some(held(account)), next).take(STEPS_MAX).last().unwrap_or(&self.stranger)
+    }
+
+    fn check_admitted(&self, program: &ProgramId, account: AccountId) -> Result<(), RewardError> {
+        match self.survivor(program, account).facts.status {
+            MemberStatus::Active => Ok(()),
+            MemberStatus::Blocked => Err(Refusal::MemberBlocked.into()),
+            MemberStatus::Closed => Err(Refusal::MemberClosed.into()),
+        }
+    }
+
+    fn told_by(&self, operation: Uuid) -> Result<&StoredAnswer, Error> {
+        let stored = self.found.answers.get(&operation);
+        stored.map(|stored| &**stored).ok_or_else(|| Error::Corrupt("a change of a voucher without its operation".to_owned()))
+    }
+
+    /// A voucher as it is from now on, and the event of it.
+    fn keep(&mut self, program: &Program, voucher: Voucher, change: ToldChange) -> Result<RememberedVoucher, Error> {
+        let event = event::of_voucher(program, &voucher, change, self.now)?;
+        self.events.push(event::new(self.context, self.now, event));
+        let remembered = remembered(program, &voucher)?;
+        self.put(voucher);
+        Ok(remembered)
+    }
+
+    fn put(&mut self, voucher: Voucher) {
+        // One that was issued in this batch is written as it ends.
+        match self.issued.iter_mut().find(|(_, issued, _)| issued.id == voucher.id) {
+            Some((_, issued, _)) => *issued = voucher.clone(),
+            None => _ = self.changed.insert(voucher.id),
+        }
+        self.by_code.insert(voucher.seal.hash, voucher.id);
+        self.vouchers.insert(voucher.id, voucher);
+    }
+
+    fn count(&mut self, reward: Uuid, pieces: i64) {
+        if let Some(known) = self.rewards.get_mut(&reward) {
+            known.taken += pieces;
+            self.changed_rewards.insert(reward);
+        }
+    }
+
+    fn remember(&mut self, key: &RequestKey, answer: &[u8]) {
+        if let MapEntry::Vacant(free) = self.found.answers.entry(key.id()) {
+            let stored = StoredAnswer { fingerprint: key.fingerprint().to_vec(), kind: AnswerKind::Other, answer: answer.to_vec() };
+            let stored = free.insert(Arc::new(stored)).clone();
+            self.new_answers.push(NewAnswer { operation: key.id(), stored, recorded_at: self.now, forget_at: None });
+        }
+    }
+
+    /// Writes everything in one go, each kind in key order.
+    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<(), Error> {
+        store::forget(tx, &self.found.forgotten, self.now).await?;
+        if !self.changed.is_empty() {
+            let changed: Vec<&Voucher> = self.changed.iter().map(|id| &self.vouchers[id]).collect();
+            store::update_vouchers(tx, &changed).await?;
+        }
+        for key in &self.changed_rewards {
+            store::write_taken(tx, *key, self.rewards[key].taken).await?;
+        }
+        self.issued.sort_unstable_by_key(|(_, voucher, _)| voucher.id);
+        store::insert_vouchers(tx, &self.issued).await?;
+        for key in &self.changed_wishes {
+            store::write_wish(tx, &self.wishes[key]).await?;
+        }
+        self.new_answers.sort_unstable_by_key(|answer| answer.operation);
+        store::write_additions(tx, Additions { answers: &self.new_answers, events: self.events, ..Additions::default() }).await
+    }
+}
+
+fn first(answer: &impl Message) -> Told {
+    Told { answer: answer.encode_to_vec(), replayed: false }
+}
+
+fn replay(stored: &StoredAnswer) -> Told {
+    Told { answer: stored.answer.clone(), replayed: true }
+}
+
+fn remembered(program: &Program, voucher: &Voucher) -> Result<RememberedVoucher, Error> {
+    Ok(RememberedVoucher { voucher: Some(told::voucher(program, voucher)?), key_version: voucher.seal.key_version })
+}
+
+/// A use is refused for how the voucher stands before it is for the basket.
+fn refusal(obstacles: &[Obstacle]) -> RewardError {
+    match obstacles {
+        [Obstacle::Used, ..] => RewardRefusal::VoucherUsed.into(),
+        [Obstacle::Revoked, ..] => RewardRefusal::VoucherRevoked.into(),
+        [Obstacle::Refunded, ..] => RewardRefusal::VoucherRefunded.into(),
+        [Obstacle::Expired, ..] => RewardRefusal::VoucherExpired.into(),
+        obstacles => RewardError::NotApplicable(obstacles.to_vec()),
+    }
+}
