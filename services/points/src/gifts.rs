@@ -19,15 +19,12 @@ pub(crate) struct Gift {
     /// Format: programs/{program}/rewards/{reward}
     #[prost(string, tag = "2")]
     pub(crate) reward: String,
-    /// What the voucher says why.
-    #[prost(string, tag = "3")]
-    pub(crate) reason: String,
 }
 
 /// The voucher that an entry gives or takes back; `None` when it is about none.
 pub(crate) fn effect(program: &ProgramId, member: MemberId, entry: &Entry) -> Option<Effect> {
-    let Source::Challenge { title, given, reward: Some(reward), .. } = &entry.source else { return None };
-    let gift = Gift { member: member.name(program), reward: program.name_of("rewards", reward), reason: title.to_string() };
+    let Source::Challenge { given, reward: Some(reward), .. } = &entry.source else { return None };
+    let gift = Gift { member: member.name(program), reward: program.name_of("rewards", reward) };
     let wanted = entry.kind == EntryKind::Reward;
     Some(Effect { key: format!("challenge/{given}"), kind: KIND.to_owned(), wanted, payload: gift.encode_to_vec() })
 }

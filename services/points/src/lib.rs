@@ -71,6 +71,7 @@ impl rpc::Service for Points {
             keyring: host.keyring().clone(),
             clock,
         });
+        host.work_effects(gifts::KIND, &rpcs.database, service::Vouchers(rpcs.clone()));
         Ok(Started::new().with(PointsServiceServer::from_arc(rpcs.clone())).with(RewardsServiceServer::from_arc(rpcs)))
     }
 }

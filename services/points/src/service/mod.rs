@@ -10,6 +10,8 @@ mod reads;
 mod rewards;
 mod simulate;
 
+pub(crate) use self::challenges::Vouchers;
+
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -1,6 +1,7 @@
 //! Ladders and streaks over the wire. What each kind gives is told beside the rules.
 
 use futures::future::join_all;
+use proto::common::Role;
 use proto::events::event::Payload;
 use proto::points as pb;
 use proto::points::challenge::{Counts, Shape};
@@ -11,6 +12,7 @@ use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 
 use super::requests::*;
+use super::rewards_requests::*;
 use super::suite::*;
 
 testkit::on_each_engine!(
@@ -20,6 +22,8 @@ testkit::on_each_engine!(
     many_at_once_reach_a_step_once,
     a_member_sees_how_far_he_is,
     what_counts_survives_a_merge_and_its_end,
+    a_step_gives_a_voucher_and_takes_it_back,
+    a_voucher_waits_for_its_stock,
     a_bad_challenge_is_refused_by_its_field,
 );
 
@@ -191,7 +195,7 @@ async fn a_member_sees_how_far_he_is(engine: TestEngine) {
 
 async fn what_counts_survives_a_merge_and_its_end(engine: TestEngine) {
     let suite = Suite::with_terms(engine, challenging(&[visits(&[(3, 30)])])).await;
-    let support = suite.client(proto::common::Role::Support).await;
+    let support = suite.client(Role::Support).await;
     for (number, id) in [(1, "p1"), (2, "p2"), (2, "p3")] {
         suite.award(number, id, 1).await;
     }
@@ -256,5 +260,73 @@ async fn a_bad_challenge_is_refused_by_its_field(engine: TestEngine) {
         let refused = suite.administrator().create_program_version(new_version(challenging(&[visits(&[(1, 1)]), challenge]))).await;
         assert_eq!(wrong_fields(refused), [format!("terms.challenges[1].{field}")]);
     }
+    suite.stop().await;
+}
+
+/// The cup at the second visit.
+fn a_cup() -> pb::Challenge {
+    let steps = vec![pb::Step { at: 2, gives: Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(reward_name("cup"))) }) }];
+    let shape = Some(Shape::Ladder(pb::Ladder { period: Period::Month.into(), measure: Measure::Times.into(), steps }));
+    pb::Challenge { shape, ..visits(&[]) }
+}
+
+/// How the vouchers of a member stand, once there are so many that are good.
+async fn vouchers(suite: &Suite, owner: u128, good: usize) -> Vec<pb::Voucher> {
+    let platform = rewards(suite, Role::Platform).await;
+    testkit::eventually(async || {
+        let request = pb::ListVouchersRequest { parent: member(owner), ..Default::default() };
+        let all = platform.clone().list_vouchers(request).await.unwrap().into_inner().vouchers;
+        let usable = all.iter().filter(|voucher| voucher.state() == pb::VoucherState::Usable).count();
+        (usable == good).then_some(all)
+    })
+    .await
+}
+
+async fn a_step_gives_a_voucher_and_takes_it_back(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, challenging(&[a_cup()])).await;
+    let mut administrator = rewards(&suite, Role::Administrator).await;
+    administrator.create_reward(create_with("cup", 10, |terms| terms.stock = Some(3))).await.unwrap();
+    suite.award(1, "p1", 100).await;
+    let second = suite.award(1, "p2", 100).await;
+    assert_eq!(told(&second.challenges), ["visits 2/0 +[programs/tea/rewards/cup] -[]"]);
+    let step = second.entries.last().unwrap();
+    assert_eq!((step.kind(), step.points), (pb::EntryKind::Reward, 0), "it is in the books");
+    let [given] = &vouchers(&suite, 1, 1).await[..] else { panic!("one voucher") };
+    assert_eq!((given.grant_reason(), given.reward.clone()), (pb::GrantReason::Ladder, reward_name("cup")));
+    let left =
+        async || administrator.clone().get_reward(pb::GetRewardRequest { name: reward_name("cup") }).await.unwrap().into_inner().stock_left;
+    assert_eq!(left().await, Some(2));
+    suite.platform().return_purchase(down_to("p1", 0)).await.unwrap();
+    vouchers(&suite, 1, 0).await;
+    assert_eq!(left().await, Some(3));
+    // Given once more, used, and gone back: what was used stays used.
+    suite.award(1, "p3", 100).await;
+    let suite = suite.restart().await;
+    let all = vouchers(&suite, 1, 1).await;
+    let good = all.iter().find(|voucher| voucher.state() == pb::VoucherState::Usable).unwrap();
+    let mut platform = rewards(&suite, Role::Platform).await;
+    platform.use_voucher(use_for("order-1", &good.code, basket("tea", 10_000))).await.unwrap();
+    suite.platform().return_purchase(down_to("p3", 0)).await.unwrap();
+    let none = vouchers(&suite, 1, 0).await;
+    assert_eq!(none.iter().filter(|voucher| voucher.state() == pb::VoucherState::Used).count(), 1);
+    suite.verified().await;
+    suite.stop().await;
+}
+
+async fn a_voucher_waits_for_its_stock(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, challenging(&[a_cup()])).await;
+    let mut administrator = rewards(&suite, Role::Administrator).await;
+    administrator.create_reward(create_with("cup", 10, |terms| terms.stock = Some(1))).await.unwrap();
+    for (owner, id) in [(1, "p1"), (1, "p2"), (2, "p3"), (2, "p4")] {
+        suite.award(owner, id, 100).await;
+        if id == "p2" {
+            vouchers(&suite, 1, 1).await;
+        }
+    }
+    vouchers(&suite, 2, 0).await;
+    administrator.adjust_stock(stock("cup", 1)).await.unwrap();
+    // It is tried again in a while.
+    suite.clock.advance(DAY);
+    vouchers(&suite, 2, 1).await;
     suite.stop().await;
 }

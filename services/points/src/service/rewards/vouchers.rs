@@ -70,7 +70,7 @@ impl Rpcs {
         Ok(self.shown(answer, is_told_code(call.caller.role)))
     }
 
-    pub(super) async fn ensure_voucher(
+    pub(in crate::service) async fn ensure_voucher(
         &self,
         call: &Call,
         message: pb::EnsureVoucherRequest,
