@@ -57,6 +57,7 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::NothingToReturn => "NOTHING_TO_RETURN",
         Refusal::Overflow => "AMOUNT_OUT_OF_RANGE",
         Refusal::ActivityLimit { .. } => "ACTIVITY_LIMIT",
+        Refusal::ProofRequired { .. } => "PROOF_REQUIRED",
         Refusal::ActivityNotFound { .. } => "ACTIVITY_NOT_FOUND",
         Refusal::NothingPending => "NOTHING_PENDING",
         Refusal::RedemptionNotFound => "REDEMPTION_NOT_FOUND",
@@ -128,7 +129,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         Refusal::ExceedsReservation { held } => Some(("held_points", held.to_string())),
         Refusal::LineNotFound { line } => Some(("line_id", line.clone())),
         Refusal::ExceedsPurchase { left } => Some(("left", left.to_string())),
-        Refusal::ActivityNotFound { activity } | Refusal::ActivityLimit { activity } => Some(("activity", activity.clone())),
+        Refusal::ActivityNotFound { activity } | Refusal::ActivityLimit { activity } | Refusal::ProofRequired { activity } => {
+            Some(("activity", activity.clone()))
+        }
         Refusal::ExceedsRedemption { left } => Some(("left_points", left.to_string())),
         Refusal::ExceedsDeficit { deficit } => Some(("deficit_points", deficit.to_string())),
         _ => None,
@@ -162,6 +165,12 @@ pub(crate) fn purchase_exists(field: &str) -> Status {
 pub(crate) fn activity_exists(field: &str) -> Status {
     let text = format!("the activity id was used before for an activity with another {field}");
     with_reason(Code::AlreadyExists, "ACTIVITY_EXISTS", text, [("field", field)])
+}
+
+/// Another activity was proved by the same link.
+pub(crate) fn proof_used() -> Status {
+    let text = "the link has proved another activity before";
+    with_reason(Code::AlreadyExists, "PROOF_USED", text, [("field", "proof_url")])
 }
 
 /// Nothing can be earned under no terms.

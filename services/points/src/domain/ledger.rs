@@ -146,8 +146,11 @@ impl<'a> Ledger<'a> {
         self.admit()?;
         let version = self.versions.at(self.stamp.occurred_at);
         let known = version.terms.activities.iter().find(|known| known.name == activity.activity);
-        let ActivityTerms { name, points, limit } =
+        let ActivityTerms { name, points, limit, proof, approval } =
             known.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        if *proof && !activity.has_proof {
+            return Err(Refusal::ProofRequired { activity: name.clone() });
+        }
         if let Some(limit) = limit {
             let (of, at): (Arc<str>, _) = (format!("activity:{name}").into(), self.stamp.occurred_at);
             if limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *points) {
@@ -155,7 +158,11 @@ impl<'a> Ledger<'a> {
             }
             self.counted = vec![limit.count(of, (1, *points), at, &version.zone)];
         }
-        let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
+        let Stamp { occurred_at, now, operation, .. } = *self.stamp;
+        let lot = self.named(match approval {
+            Some(approval) => version.unapproved_lot(name, *approval, occurred_at, operation, &activity.id),
+            None => version.lot_for(occurred_at, now, operation, &activity.id),
+        });
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         let counting = self.tally_activity(version, name);
         self.check_room(MAIN_WALLET, points.saturating_add(gifts_max(&counting)))?;

@@ -52,7 +52,7 @@ pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
 pub use simulation::Simulation;
 pub use tally::{Given, Mark, Tallied, Tally, TallyChange};
-pub use terms::{Activation, ActivityTerms, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use terms::{Activation, ActivityTerms, Approval, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 
 #[cfg(test)]
 mod tests;

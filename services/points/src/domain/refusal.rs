@@ -58,6 +58,12 @@ pub enum Refusal {
         /// The activity that was named.
         activity: String,
     },
+    /// The terms want a link that proves the activity.
+    #[error("{activity} needs a link that proves it")]
+    ProofRequired {
+        /// The activity that was named.
+        activity: String,
+    },
     /// The program knows no such activity.
     #[error("the program's terms have no activity {activity}")]
     ActivityNotFound {

@@ -72,6 +72,17 @@ pub struct ActivityTerms {
     pub points: i64,
     /// The most that one member may earn by it.
     pub limit: Option<Limit>,
+    /// It must be proved by a link.
+    pub proof: bool,
+    /// Its points wait until somebody approves it.
+    pub approval: Option<Approval>,
+}
+
+/// That somebody must approve an activity before its points can be spent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Approval {
+    /// How long they wait; `None` for ever.
+    pub cancel_after: Option<Period>,
 }
 
 /// The rules of one version of a program.
@@ -240,6 +251,13 @@ impl Version {
             opening: if opens_at > now { Opening::At(opens_at) } else { Opening::Open },
             origin: None,
         }
+    }
+
+    /// The lot of an activity that somebody must approve: it waits for an event of the activity's own name.
+    pub fn unapproved_lot(&self, activity: &str, approval: Approval, at: Timestamp, operation: Uuid, reference: &Arc<str>) -> LotKey {
+        let cancel_at = approval.cancel_after.map(|period| period.after(at, &self.zone));
+        let gate = Gate { event: activity.into(), cancel_at, operation, reference: reference.clone(), version: self.number };
+        LotKey { expiry: Expiry::Never, earn_month: earn_month(at, &self.zone), opening: Opening::On(gate), origin: None }
     }
 
     /// The same for points that wait for nothing, whatever the terms say of purchases.

@@ -110,7 +110,8 @@ pub(crate) enum Target {
     Purchase(Uuid),
     Reservation(Uuid),
     Reward(Uuid),
-    Activity(Uuid),
+    /// An activity, with the link that proves it.
+    Activity(Uuid, Option<Uuid>),
     Redemption(Uuid),
     /// A reward of the catalogue.
     Catalogue(Uuid),
@@ -130,7 +131,12 @@ impl Target {
 
     /// The key of an activity: the hash of program, activity and its id.
     pub(crate) fn activity(program: &kernel::ProgramId, activity: &str, id: &str) -> Target {
-        Target::Activity(hash("regulars points activity v1", program, &format!("{activity}/{id}")))
+        Target::Activity(hash("regulars points activity v1", program, &format!("{activity}/{id}")), None)
+    }
+
+    /// The key of a link that proves an activity: the hash of program and link. It stands beside those of activities.
+    pub(crate) fn proof(program: &kernel::ProgramId, link: &str) -> Uuid {
+        hash("regulars points proof v1", program, link)
     }
 
     /// The key of a reward of the catalogue: the hash of program and id.

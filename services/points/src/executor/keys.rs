@@ -46,7 +46,7 @@ impl Keys {
                 Target::Purchase(purchase) => keys.purchase(*purchase, command, job.account.is_none()),
                 Target::Reservation(reservation) => keys.find.reservations.push(*reservation),
                 Target::Reward(reward) => keys.rewards.push(*reward),
-                Target::Activity(activity) => keys.activities.push(*activity),
+                Target::Activity(activity, proof) => keys.activities.extend(proof.iter().chain([activity])),
                 Target::Redemption(redemption) => keys.redemptions.push(*redemption),
                 Target::Catalogue(_) => keys.catalogue = true,
                 Target::Voucher(_) => {

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::challenges::challenges;
 use super::promotions::{limit, promotions};
-use crate::domain::{Activation, ActivityTerms, Life, PointRounding, ReturnPolicy, Terms};
+use crate::domain::{Activation, ActivityTerms, Approval, Life, PointRounding, ReturnPolicy, Terms};
 
 /// Reads terms; the error is the field that is wrong and what it must be.
 pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (String, &'static str)> {
@@ -35,7 +35,15 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     each_once("tier_deficit_caps", "each tier may be named once", message.tier_deficit_caps.iter().map(|cap| cap.tier.as_str()))?;
     let activity = |one: &pb::ActivityTerms| {
         let limit = one.member_limit.as_ref().map(limit).transpose().map_err(|what| ("activities.member_limit", what))?;
-        Ok(ActivityTerms { name: one.activity.clone(), points: one.points, limit })
+        let approval = one.approval.as_ref().map(|approval| {
+            let cancel_after = approval.cancel_after.as_ref();
+            cancel_after.map(|given| period(given).ok_or(("activities.approval.cancel_after", "needs a unit"))).transpose()
+        });
+        let approval = approval.transpose()?.map(|cancel_after| Approval { cancel_after });
+        if approval.is_some() && one.points == 0 {
+            return Err(("activities.approval", "there is nothing to approve where there are no points"));
+        }
+        Ok(ActivityTerms { name: one.activity.clone(), points: one.points, limit, proof: one.proof_required, approval })
     };
     let activities = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;
     let caps = message.tier_deficit_caps.iter().map(|cap| (cap.tier.clone(), cap.points));

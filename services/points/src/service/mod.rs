@@ -86,7 +86,9 @@ impl Rpcs {
         let key = RequestKey::new(&self.keyring, &parsed.program.id, request_id, message);
         let account_of = |member: MemberId| (AccountId::of(&parsed.program.id, member), member);
         let lane_of_key = match parsed.target {
-            Target::Purchase(key) | Target::Reservation(key) | Target::Reward(key) | Target::Activity(key) | Target::Redemption(key) => key,
+            Target::Purchase(key) | Target::Reservation(key) | Target::Reward(key) | Target::Activity(key, _) | Target::Redemption(key) => {
+                key
+            }
             Target::Catalogue(key) | Target::Voucher(key) => key,
             Target::Account => key.id(),
         };

@@ -4,6 +4,7 @@ use proto::points as pb;
 use rpc::status;
 use rpc::wire::moment;
 use tonic::Status;
+use url::Url;
 
 use super::parse::{Circumstances, origin, parse_member, parse_operation, refuse_history, told_time, wallet};
 use super::{Call, Parsed, Rpcs};
@@ -14,11 +15,17 @@ use crate::store;
 
 impl Rpcs {
     pub(super) async fn parse_activity(&self, call: &Call, message: &pb::AwardActivityRequest) -> Result<Parsed, Status> {
-        let pb::AwardActivityRequest { member, activity, activity_id, occur_time, store, terminal, historical, request_id: _ } = message;
+        let pb::AwardActivityRequest { member, activity, activity_id, occur_time, store, terminal, historical, request_id: _, proof_url } =
+            message;
         refuse_history(call, *historical)?;
         let (program, _) = parse_member("member", member)?;
-        let target = Target::activity(&program, activity, activity_id);
-        let command = Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into() });
+        let proof = if proof_url.is_empty() { None } else { Some(Target::proof(&program, &same_link(proof_url)?)) };
+        let target = match Target::activity(&program, activity, activity_id) {
+            Target::Activity(key, _) => Target::Activity(key, proof),
+            other => other,
+        };
+        let command =
+            Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into(), has_proof: proof.is_some() });
         let occurred_at = told_time("occur_time", occur_time.as_ref())?;
         let at = Circumstances { store, terminal, occurred_at, historical: *historical };
         self.of_member(call, "member", member, command, target, &at).await
@@ -114,4 +121,47 @@ impl Rpcs {
 fn resolve(event: &str, reference: &str, came: bool, reason: &str) -> Command {
     let reference = (!reference.is_empty()).then(|| reference.into());
     Command::Resolve(Resolve { event: event.into(), reference, came, reason: reason.to_owned() })
+}
+
+/// A link as all its spellings: without what only says where in the page it points, or by which campaign somebody came.
+fn same_link(link: &str) -> Result<String, Status> {
+    let wrong = || status::bad_request([("proof_url", "must be an address of the web, with https or http")]);
+    let mut url = Url::parse(link).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(wrong());
+    }
+    url.set_scheme("https").map_err(|()| wrong())?;
+    url.set_fragment(None);
+    let kept: Vec<(String, String)> =
+        url.query_pairs().filter(|(name, _)| !name.starts_with("utm_")).map(|(name, value)| (name.into(), value.into())).collect();
+    url.set_query(None);
+    if !kept.is_empty() {
+        url.query_pairs_mut().extend_pairs(kept);
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_the_same_however_it_is_written() {
+        let same = "https://example.com/p/17?id=3";
+        for link in [
+            same,
+            "http://EXAMPLE.com/p/17/?id=3",
+            "https://example.com:443/p/17?id=3#top",
+            "https://example.com/p/./17?utm_source=app&id=3&utm_medium=x",
+        ] {
+            assert_eq!(same_link(link).unwrap(), same, "{link}");
+        }
+        assert_ne!(same_link("https://example.com/p/17?id=4").unwrap(), same);
+        assert_ne!(same_link("https://example.com/P/17?id=3").unwrap(), same, "paths may differ by case");
+        for link in ["example.com/p/17", "ftp://example.com/p", "mailto:a@example.com", "https://", "javascript:alert(1)"] {
+            assert!(same_link(link).is_err(), "{link}");
+        }
+    }
 }

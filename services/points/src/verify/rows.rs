@@ -153,7 +153,7 @@ pub(super) async fn check_page(
             Some(Target::Redemption(key)) => redemptions.push((entry, key)),
             Some(Target::Reward(key)) => rewards.push((entry, key)),
             Some(Target::Reservation(key)) => guards.entry(Guard::Reservation).or_default().push((entry.version, key)),
-            Some(Target::Activity(key)) => guards.entry(Guard::Activity).or_default().push((entry.version, key)),
+            Some(Target::Activity(key, _)) => guards.entry(Guard::Activity).or_default().push((entry.version, key)),
             // What these have rows for is checked by their redemptions, and all at once at the end.
             Some(Target::Account | Target::Catalogue(_) | Target::Voucher(_)) | None => {}
         }

@@ -22,6 +22,8 @@ testkit::on_each_engine!(
     an_activity_goes_the_way_of_all_points,
     the_blocked_are_not_rewarded,
     one_activity_many_times_at_once_is_one,
+    a_link_proves_one_activity,
+    what_must_be_approved_waits_for_it,
 );
 
 fn rewarding() -> pb::Terms {
@@ -201,5 +203,83 @@ async fn one_activity_many_times_at_once_is_one(engine: TestEngine) {
     }
     assert_eq!(suite.verified().await.points["tea"], 5 * 50 + 5 * 5);
     replica.stop().await;
+    suite.stop().await;
+}
+
+/// Sharing a picture: fifty points, for a link, once somebody has looked at it.
+fn sharing() -> pb::Terms {
+    let two_weeks = proto::common::CalendarPeriod { count: 2, unit: proto::common::calendar_period::Unit::Week.into() };
+    let approval = Some(pb::Approval { cancel_after: Some(two_weeks) });
+    let share = pb::ActivityTerms { proof_required: true, approval, ..earns("share", 50) };
+    pb::Terms { activities: vec![share, pb::ActivityTerms { proof_required: true, ..earns("review", 5) }], ..terms() }
+}
+
+fn proved(request: pb::AwardActivityRequest, link: &str) -> pb::AwardActivityRequest {
+    pb::AwardActivityRequest { proof_url: link.to_owned(), ..request }
+}
+
+async fn a_link_proves_one_activity(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, sharing()).await;
+    let mut platform = suite.platform();
+    let refused = platform.award_activity(activity(1, "review", "r1")).await;
+    assert_eq!(metadata(&refused, "activity"), "review");
+    assert_eq!(precondition(refused), "PROOF_REQUIRED");
+    for link in ["example.com/p/1", "ftp://example.com/p/1", "https://"] {
+        assert_eq!(wrong_fields(platform.award_activity(proved(activity(1, "review", "r1"), link)).await), ["proof_url"]);
+    }
+    let first = proved(activity(1, "review", "r1"), "https://example.com/p/1");
+    platform.award_activity(first.clone()).await.unwrap();
+    // Another spelling, of another member, for another activity, after a restart.
+    let suite = suite.restart().await;
+    let mut platform = suite.platform();
+    let again = proved(activity(2, "share", "s1"), "http://EXAMPLE.com/p/1/?utm_source=app#top");
+    assert_eq!(refusal(platform.award_activity(again.clone()).await), (Code::AlreadyExists, "PROOF_USED".to_owned()));
+    assert_eq!(suite.figures(2).await, (0, 0, 0, 0));
+    assert!(replayed(&platform.award_activity(first.clone()).await.unwrap()));
+    let renewed = pb::AwardActivityRequest { request_id: request_id(), ..first };
+    assert!(replayed(&platform.award_activity(renewed).await.unwrap()), "the same activity under another request id");
+    platform.award_activity(pb::AwardActivityRequest { proof_url: "https://example.com/p/2".to_owned(), ..again }).await.unwrap();
+    // Many at once with one link.
+    let replica = suite.replica().await;
+    let calls = (0..8).map(|number: u32| {
+        let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+        let request = proved(activity(u128::from(3 + number % 3), "review", &format!("many-{number}")), "https://example.com/p/3");
+        async move { server.award_activity(request).await.is_ok() }
+    });
+    assert_eq!(join_all(calls).await.into_iter().filter(|done| *done).count(), 1);
+    suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
+}
+
+async fn what_must_be_approved_waits_for_it(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, sharing()).await;
+    let mut platform = suite.platform();
+    for (number, id) in [(1, "good"), (2, "bad"), (3, "forgotten")] {
+        platform.award_activity(proved(activity(number, "share", id), &format!("https://example.com/{id}"))).await.unwrap();
+        assert_eq!(suite.figures(number).await, (0, 50, 0, 0));
+    }
+    let approve = |number: u128, id: &str| pb::ActivatePendingRequest {
+        member: member(number),
+        event: "share".to_owned(),
+        pending_reference: id.to_owned(),
+        occur_time: None,
+        request_id: request_id(),
+    };
+    platform.activate_pending(approve(1, "good")).await.unwrap();
+    assert_eq!(suite.figures(1).await, (50, 0, 0, 0));
+    assert_eq!(precondition(platform.activate_pending(approve(1, "good")).await), "NOTHING_PENDING");
+    let reject = pb::CancelPendingRequest {
+        member: member(2),
+        event: "share".to_owned(),
+        pending_reference: "bad".to_owned(),
+        reason: "not our cup".to_owned(),
+        request_id: request_id(),
+    };
+    platform.cancel_pending(reject).await.unwrap();
+    assert_eq!(suite.figures(2).await, (0, 0, 0, 0));
+    suite.clock.advance(14 * DAY);
+    assert_eq!(suite.figures(3).await, (0, 0, 0, 0), "nobody looked at it");
+    suite.verified().await;
     suite.stop().await;
 }

@@ -325,7 +325,7 @@ async fn terms_must_not_contradict_themselves(engine: TestEngine) {
         "terms.activities": |r| of(r, &|terms| terms.activities = vec![earns("review", 1), earns("review", 2)]);
         "terms.activities": |r| of(r, &|terms| terms.activities = (0..101).map(|number| earns(&format!("a{number}"), 1)).collect());
         "terms.activities[1].activity": |r| of(r, &|terms| terms.activities = vec![earns("review", 1), earns("Share", 1)]);
-        "terms.activities[0].points": |r| of(r, &|terms| terms.activities = vec![earns("review", 0)]);
+        "terms.activities[0].points": |r| of(r, &|terms| terms.activities = vec![earns("review", -1)]);
         "terms.tier_deficit_caps": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("gold", 1), cap("gold", 2)]);
         "terms.tier_deficit_caps": |r| of(r, &|terms| terms.tier_deficit_caps = (0..51).map(|number| cap(&format!("t{number}"), 1)).collect());
         "terms.tier_deficit_caps[0].tier": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("", 1)]);

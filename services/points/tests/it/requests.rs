@@ -197,6 +197,7 @@ pub(crate) fn activity(owner: u128, activity: &str, id: &str) -> pb::AwardActivi
         member: member(owner),
         activity: activity.to_owned(),
         activity_id: id.to_owned(),
+        proof_url: String::new(),
         request_id: request_id(),
         ..pb::AwardActivityRequest::default()
     }
@@ -319,7 +320,7 @@ pub(crate) fn redeem_pooled(pool: &str, who: u128, points: i64) -> pb::RedeemFro
 
 /// An activity of the terms and its points.
 pub(crate) fn earns(activity: &str, points: i64) -> pb::ActivityTerms {
-    pb::ActivityTerms { activity: activity.to_owned(), points, member_limit: None }
+    pb::ActivityTerms { activity: activity.to_owned(), points, ..pb::ActivityTerms::default() }
 }
 
 /// Points wait for an event, for ever or so long.
@@ -393,9 +394,9 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("SettleDue", pb::SettleDueRequest { parent: parent.clone(), ..settle(0) }.encode_to_vec()),
         ("GetBalance", pb::GetBalanceRequest { member: owner.clone(), ..Default::default() }.encode_to_vec()),
         ("ListEntries", pb::ListEntriesRequest { parent: owner.clone(), ..pb::ListEntriesRequest::default() }.encode_to_vec()),
-        ("StreamEntries", pb::StreamEntriesRequest { parent: owner, start_version: 0 }.encode_to_vec()),
+        ("StreamEntries", pb::StreamEntriesRequest { parent: owner.clone(), start_version: 0 }.encode_to_vec()),
         ("GetPool", pb::GetPoolRequest { name: pool }.encode_to_vec()),
-        ("ListMemberChallenges", pb::ListMemberChallengesRequest { parent: member(1), ..Default::default() }.encode_to_vec()),
+        ("ListMemberChallenges", pb::ListMemberChallengesRequest { parent: owner, ..Default::default() }.encode_to_vec()),
         ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
         ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),

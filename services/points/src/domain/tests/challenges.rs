@@ -196,7 +196,7 @@ fn purchases_in_a_row_are_broken_by_one_that_does_not_count() {
 
 #[test]
 fn activities_count_though_they_earn_nothing() {
-    let check_in = ActivityTerms { name: "check_in".to_owned(), points: 0, limit: None };
+    let check_in = ActivityTerms { name: "check_in".to_owned(), points: 0, limit: None, proof: false, approval: None };
     let three = Challenge { counts: Counts::Activity("check_in".to_owned()), ..streak(Cadence::Day, 3, 0) };
     let mut bench = Bench::new(Terms { activities: vec![check_in, review(1)], challenges: vec![three], ..terms() });
     for (number, name) in [(0, "check_in"), (1, "check_in"), (2, "review")] {

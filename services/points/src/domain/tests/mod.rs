@@ -49,7 +49,7 @@ pub(super) fn terms() -> Terms {
 
 /// An activity that earns so many points.
 pub(super) fn review(points: i64) -> ActivityTerms {
-    ActivityTerms { name: "review".to_owned(), points, limit: None }
+    ActivityTerms { name: "review".to_owned(), points, limit: None, proof: false, approval: None }
 }
 
 pub(super) fn versions(terms: Terms) -> Versions {
@@ -287,7 +287,7 @@ pub(super) fn adjust(points: i64) -> Command {
 }
 
 pub(super) fn activity(activity: &str, id: &str) -> Command {
-    Command::Activity(Activity { activity: activity.to_owned(), id: id.into() })
+    Command::Activity(Activity { activity: activity.to_owned(), id: id.into(), has_proof: false })
 }
 
 pub(super) fn refund(redemption: Uuid, points: Option<i64>) -> Command {

@@ -140,9 +140,11 @@ impl Batch<'_> {
                 }
             }
             (Outcome::Released { reservation }, _, Some(account)) => self.end(reservation.id, account, ClosedReservation::Released),
-            (Outcome::Earned { .. }, Target::Activity(key), Some(account)) => {
-                self.activities.insert(key, stamp.operation);
-                self.new_activities.push(NewActivity { key, account, operation: stamp.operation });
+            (Outcome::Earned { .. }, Target::Activity(key, proof), Some(account)) => {
+                for key in proof.into_iter().chain([key]) {
+                    self.activities.insert(key, stamp.operation);
+                    self.new_activities.push(NewActivity { key, account, operation: stamp.operation });
+                }
             }
             (Outcome::Ensured(state), Target::Reward(key), Some(account)) => {
                 // It stays with the account of who was first given it, whoever has taken that in or lets it go.

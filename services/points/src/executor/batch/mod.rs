@@ -187,6 +187,11 @@ impl<'a> Batch<'a> {
             }
             return Ok(reply);
         }
+        if let Target::Activity(_, Some(proof)) = target
+            && self.activities.contains_key(proof)
+        {
+            return Ok(Reply::Refused(Box::new(error::proof_used())));
+        }
         if let Some((side, to)) = self.moved(job, command) {
             return Ok(Reply::Moved(side, to));
         }
@@ -290,7 +295,7 @@ impl<'a> Batch<'a> {
     fn recorded(&self, command: &Command, target: &Target) -> Option<(Uuid, Reused)> {
         match (command, target) {
             (Command::Award(_), Target::Purchase(key)) => Some((self.purchases.get(key)?.operation, error::purchase_exists)),
-            (Command::Activity(_), Target::Activity(key)) => Some((*self.activities.get(key)?, error::activity_exists)),
+            (Command::Activity(_), Target::Activity(key, _)) => Some((*self.activities.get(key)?, error::activity_exists)),
             _ => None,
         }
     }
@@ -421,7 +426,7 @@ impl<'a> Batch<'a> {
         };
         let paid = |id: &Uuid| redemption(id).or_else(|| self.redemptions.get(id).filter(spent_by).cloned());
         match target {
-            Target::Account | Target::Activity(_) => {}
+            Target::Account | Target::Activity(..) => {}
             Target::Purchase(key) => {
                 known.purchase = self.purchase_of(job, key).cloned();
                 let spent = match (command, &known.purchase) {

@@ -25,7 +25,11 @@ const SPECIFICATION: &str = include_str!("answers.txt");
 async fn the_ledger_answers_as_specified(engine: TestEngine) {
     let once_a_day = pb::MemberLimit { times_max: 1, period: pb::member_limit::Period::Day.into(), ..pb::MemberLimit::default() };
     let check_in = pb::ActivityTerms { member_limit: Some(once_a_day), ..earns("check_in", 3) };
-    let terms = pb::Terms { expire_after: days(30), activities: vec![earns("review", 50), check_in], ..terms() };
+    let terms = pb::Terms {
+        expire_after: days(30),
+        activities: vec![earns("review", 50), check_in, pb::ActivityTerms { proof_required: true, ..earns("share", 7) }],
+        ..terms()
+    };
     let mut player = Player::start(Suite::with_feeds(engine, terms).await).await;
     let mut wrong = Vec::new();
     for line in lines(SPECIFICATION) {

@@ -148,9 +148,9 @@ impl Player {
                 ("Award", request.encode_to_vec())
             }
             "activity" => {
-                let occur_time = words.time("at");
-                let request =
-                    pb::AwardActivityRequest { member: owner(), occur_time, request_id, ..activity(0, words.word(1), words.word(2)) };
+                let (occur_time, proof_url) = (words.time("at"), words.option("proof").unwrap_or_default().to_owned());
+                let plain = activity(0, words.word(1), words.word(2));
+                let request = pb::AwardActivityRequest { member: owner(), occur_time, request_id, proof_url, ..plain };
                 ("AwardActivity", request.encode_to_vec())
             }
             "activate" => {

@@ -61,7 +61,11 @@ impl Rules {
             activities: self
                 .activities
                 .iter()
-                .map(|(activity, points)| pb::ActivityTerms { activity: (*activity).to_owned(), points: *points, member_limit: None })
+                .map(|(activity, points)| pb::ActivityTerms {
+                    activity: (*activity).to_owned(),
+                    points: *points,
+                    ..pb::ActivityTerms::default()
+                })
                 .collect(),
             ..pb::Terms::default()
         };

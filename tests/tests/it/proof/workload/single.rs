@@ -244,6 +244,7 @@ impl Planner {
             store: if self.percent(20) { STORE } else { "" }.to_owned(),
             terminal: String::new(),
             historical: false,
+            proof_url: String::new(),
             request_id: self.id(),
         })
     }
