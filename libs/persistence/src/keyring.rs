@@ -19,14 +19,17 @@ pub enum Purpose {
     Secret,
     /// Entries of books, chained: whoever can write the database and has not the key cannot change unseen what a seal covers.
     Seal,
+    /// Seeds of keys that sign what others verify with the public half.
+    Signing,
 }
 
 /// The contexts of BLAKE3's key derivation. They are part of every hash: changing one loses all hashes made with it.
-const CONTEXTS: [&str; 4] = [
+const CONTEXTS: [&str; 5] = [
     "regulars 2026-01 identity hash",
     "regulars 2026-01 request fingerprint",
     "regulars 2026-01 secret hash",
     "regulars 2026-01 seal of books",
+    "regulars 2026-01 seed of signing keys",
 ];
 const WRAPPING_CONTEXT: &str = "regulars 2026-01 wrapping of data keys";
 

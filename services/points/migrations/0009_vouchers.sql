@@ -51,3 +51,24 @@ CREATE TABLE wishes (
     version {int} NOT NULL,
     voucher_id {uuid}
 ) {hot};
+
+-- What tills without a connection have done, by the hash of program, terminal and number: it has happened, so it is kept also when the
+-- voucher was not good any more. Then what it took off is lost.
+CREATE TABLE offline_uses (
+    use_key {uuid} NOT NULL PRIMARY KEY,
+    program {key} NOT NULL,
+    voucher_id {uuid} NOT NULL,
+    member {uuid} NOT NULL,
+    terminal {key} NOT NULL,
+    sequence {int} NOT NULL,
+    order_reference {key} NOT NULL,
+    occurred_at {time} NOT NULL,
+    recorded_at {time} NOT NULL,
+    -- 1 bound, 2 used for another order before, 3 revoked or refunded before.
+    result {int} NOT NULL,
+    discount {int} NOT NULL,
+    -- The operation whose answer told of it.
+    operation {uuid} NOT NULL
+) {strict};
+CREATE INDEX offline_uses_in_order ON offline_uses (program, recorded_at, use_key);
+CREATE INDEX offline_losses ON offline_uses (program, recorded_at, use_key) WHERE result > 1;

@@ -70,7 +70,34 @@ pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical:
 }
 
 /// The event of a voucher that was issued or has moved to another state. It tells nothing of the code.
-pub(crate) fn of_voucher(program: &Program, voucher: &Voucher, change: Change, now: Timestamp) -> Result<events::Event, Error> {
+pub(crate) fn of_voucher(
+    program: &Program,
+    voucher: &Voucher,
+    change: Change,
+    occurred_at: Timestamp,
+    now: Timestamp,
+) -> Result<events::Event, Error> {
+    voucher_changed(program, voucher, (change, None), occurred_at, now)
+}
+
+/// The event of a voucher that a till without a connection has used for an order though it was not good any more.
+pub(crate) fn of_loss(
+    program: &Program,
+    voucher: &Voucher,
+    lost: (&str, i64),
+    occurred_at: Timestamp,
+    now: Timestamp,
+) -> Result<events::Event, Error> {
+    voucher_changed(program, voucher, (Change::Lost, Some(lost)), occurred_at, now)
+}
+
+fn voucher_changed(
+    program: &Program,
+    voucher: &Voucher,
+    (change, lost): (Change, Option<(&str, i64)>),
+    occurred_at: Timestamp,
+    now: Timestamp,
+) -> Result<events::Event, Error> {
     let details = pb::Voucher::decode(&voucher.details[..]).map_err(|_| Error::Corrupt("details of a voucher".to_owned()))?;
     let name = voucher_name(&program.id, voucher.member, voucher.id);
     let used = match &voucher.state {
@@ -89,6 +116,8 @@ pub(crate) fn of_voucher(program: &Program, voucher: &Voucher, change: Change, n
         expire_time: voucher.expires_at.map(timestamp),
         order_reference: used.map(|used| used.order.clone()).unwrap_or_default(),
         discount: used.map(|used| money(program, used.discount)),
+        lost_order_reference: lost.map(|(order, _)| order.to_owned()).unwrap_or_default(),
+        loss: lost.map(|(_, loss)| money(program, loss)),
     };
     Ok(events::Event {
         event_id: String::new(),
@@ -96,7 +125,7 @@ pub(crate) fn of_voucher(program: &Program, voucher: &Voucher, change: Change, n
         member: voucher.member.name(&program.id),
         aggregate: name,
         aggregate_version: voucher.version,
-        occur_time: Some(timestamp(now)),
+        occur_time: Some(timestamp(occurred_at)),
         record_time: Some(timestamp(now)),
         historical: false,
         payload: Some(events::event::Payload::VoucherChanged(changed)),

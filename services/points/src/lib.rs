@@ -50,7 +50,7 @@ impl rpc::Service for Points {
         let handler = executor::LedgerHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
         let queue_max = host.config().server.waiting_changes_max;
         let executor = Arc::new(Executor::start(handler, ExecutorOptions { queue_max, ..ExecutorOptions::new("ledger") }));
-        let vouchers = executor::VoucherHandler { database: database.clone(), context: host.context().clone() };
+        let vouchers = executor::VoucherHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
         let vouchers = Arc::new(Executor::start(vouchers, ExecutorOptions { queue_max, ..ExecutorOptions::new("vouchers") }));
         host.consume("members", &database, consumer::MemberFacts)?;
         host.consume("tiers", &database, consumer::TierFacts)?;

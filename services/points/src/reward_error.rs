@@ -23,6 +23,18 @@ pub(crate) enum RewardError {
     EndNotAhead,
     #[error("the wish key was used before for another {field}")]
     WishExists { field: &'static str },
+    #[error("the till had another {field} under that number")]
+    OfflineUseExists { field: String },
+    #[error("the time of the offline code is over, or has not begun")]
+    OfflineCodeExpired,
+    #[error("the offline code takes off {limit} minor units at most")]
+    OfflineLimitExceeded { limit: i64 },
+    #[error("a till must have a connection to accept the voucher")]
+    OnlineOnly,
+    #[error("the voucher's conditions name too much for an offline code")]
+    OfflineCodeTooLong,
+    #[error("the time is not believed")]
+    Untimely(Box<Status>),
     #[error("the basket does not meet the voucher's conditions")]
     NotApplicable(Vec<Obstacle>),
     #[error(transparent)]
@@ -32,6 +44,19 @@ pub(crate) enum RewardError {
 impl From<RewardRefusal> for RewardError {
     fn from(refusal: RewardRefusal) -> RewardError {
         RewardError::Refused(Refusal::Reward(refusal))
+    }
+}
+
+impl RewardError {
+    /// A use is refused for how the voucher stands before it is for the basket.
+    pub(crate) fn of(obstacles: &[Obstacle]) -> RewardError {
+        match obstacles {
+            [Obstacle::Used, ..] => RewardRefusal::VoucherUsed.into(),
+            [Obstacle::Revoked, ..] => RewardRefusal::VoucherRevoked.into(),
+            [Obstacle::Refunded, ..] => RewardRefusal::VoucherRefunded.into(),
+            [Obstacle::Expired, ..] => RewardRefusal::VoucherExpired.into(),
+            obstacles => RewardError::NotApplicable(obstacles.to_vec()),
+        }
     }
 }
 
@@ -53,6 +78,14 @@ impl From<RewardError> for Status {
             RewardError::WithoutStock => (Code::FailedPrecondition, "REWARD_WITHOUT_STOCK", None),
             RewardError::BelowTaken { left } => (Code::FailedPrecondition, "STOCK_BELOW_TAKEN", Some(("left", left.to_string()))),
             RewardError::WishExists { field } => (Code::AlreadyExists, "WISH_EXISTS", Some(("field", field.to_owned()))),
+            RewardError::Untimely(untimely) => return *untimely,
+            RewardError::OfflineUseExists { field } => (Code::AlreadyExists, "OFFLINE_USE_EXISTS", Some(("field", field))),
+            RewardError::OfflineCodeExpired => (Code::FailedPrecondition, "OFFLINE_CODE_EXPIRED", None),
+            RewardError::OfflineLimitExceeded { limit } => {
+                (Code::FailedPrecondition, "OFFLINE_LIMIT_EXCEEDED", Some(("limit", limit.to_string())))
+            }
+            RewardError::OnlineOnly => (Code::FailedPrecondition, "VOUCHER_ONLINE_ONLY", None),
+            RewardError::OfflineCodeTooLong => (Code::FailedPrecondition, "OFFLINE_CODE_TOO_LONG", None),
             RewardError::NotApplicable(obstacles) => {
                 let names: Vec<_> = obstacles.iter().map(obstacle_name).collect();
                 (Code::FailedPrecondition, "VOUCHER_NOT_APPLICABLE", Some(("obstacles", names.join(","))))

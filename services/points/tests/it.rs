@@ -33,6 +33,7 @@ mod it {
     mod returns;
     mod rewards;
     mod rewards_catalogue;
+    mod rewards_offline;
     mod rewards_races;
     mod rewards_redeem;
     mod rewards_requests;

@@ -74,12 +74,19 @@ impl Origin {
 
     /// Refuses a time that is not believed: only old data may lie further back than a till can have been offline.
     pub(crate) fn check_time(&self, clock: &ClockConfig, now: Timestamp) -> Result<(), Status> {
-        let Some(ToldTime { at, field }) = self.occurred_at else { return Ok(()) };
+        self.occurred_at.map_or(Ok(()), |told| told.check(self.historical, clock, now))
+    }
+}
+
+impl ToldTime {
+    /// Refuses a time that is not believed.
+    pub(crate) fn check(self, historical: bool, clock: &ClockConfig, now: Timestamp) -> Result<(), Status> {
+        let ToldTime { at, field } = self;
         let believed = clock.believed(now);
         if at > *believed.end() {
             return Err(error::untimely(field, "OCCUR_TIME_IN_FUTURE", "lies further ahead of the server's clock than is believed"));
         }
-        if !self.historical && at < *believed.start() {
+        if !historical && at < *believed.start() {
             let text = "lies further back than is believed of anything but historical data";
             return Err(error::untimely(field, "OCCUR_TIME_TOO_OLD", text));
         }
@@ -152,6 +159,11 @@ impl Target {
     /// The key of a wish for a voucher: the hash of program and wish key.
     pub(crate) fn wish(program: &kernel::ProgramId, key: &str) -> Uuid {
         hash("regulars points wish v1", program, key)
+    }
+
+    /// The key of a use without a connection: the hash of program, terminal and number.
+    pub(crate) fn offline_use(program: &kernel::ProgramId, terminal: &str, sequence: i64) -> Uuid {
+        hash("regulars points offline use v1", program, &format!("{terminal}/{sequence}"))
     }
 
     /// The key of a reward: the hash of program and reward key.

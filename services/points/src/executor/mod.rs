@@ -13,7 +13,7 @@ use persistence::{Database, Error, Handler, IsRetryable, retry};
 use rpc::config::ClockConfig;
 
 pub(crate) use job::{Done, Job, Origin, Reply, Target, ToldTime, Work};
-pub(crate) use vouchers::{Ensure, Fresh, Grant, Told, UseVoucher, VoucherChange, VoucherHandler, VoucherJob};
+pub(crate) use vouchers::{Ensure, Fresh, Grant, ShownCode, Told, UseVoucher, VoucherChange, VoucherHandler, VoucherJob};
 
 use batch::Batch;
 use keys::rests_on_one_account;

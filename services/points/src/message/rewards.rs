@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::civil::Weekday;
-use kernel::{MemberId, ProgramId, Timestamp};
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::Error;
 use prost::Message;
 use proto::points as pb;
@@ -11,11 +11,11 @@ use rpc::wire::timestamp;
 
 use super::{money, operation_name};
 use crate::domain::rewards::{
-    Audience, Basket, Code, Conditions, Effect, Obstacle, Priced, Reward, RewardObstacle, Validity, Voucher, VoucherState, VoucherTerms,
-    WeeklyWindow,
+    Audience, Basket, Claim, Code, Conditions, Effect, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardObstacle, Validity,
+    Voucher, VoucherState, VoucherTerms, WeeklyWindow,
 };
 use crate::program::Program;
-use crate::store::RewardRow;
+use crate::store::{NewOfflineUse, RewardRow};
 
 /// What is wrong with terms: a field, and what.
 type Wrong = (&'static str, &'static str);
@@ -26,7 +26,7 @@ pub(crate) fn reward_name(program: &ProgramId, reward: &str) -> String {
 }
 
 /// `programs/{program}/members/{member}/vouchers/{voucher}`.
-pub(crate) fn voucher_name(program: &ProgramId, member: MemberId, voucher: kernel::Uuid) -> String {
+pub(crate) fn voucher_name(program: &ProgramId, member: MemberId, voucher: Uuid) -> String {
     format!("{}/vouchers/{voucher}", member.name(program))
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn voucher_terms(terms: &pb::VoucherTerms) -> Result<VoucherTerms, Wr
         Some(amount @ 1..=1_000_000_000_000) => Ok(amount),
         _ => Err((field, "must be 1 to 1000000000000 minor units")),
     };
-    let pb::VoucherTerms { effect, conditions, valid } = terms;
+    let pb::VoucherTerms { effect, conditions, valid, offline_limit } = terms;
     let effect = match effect {
         Some(Given::AmountOff(of::AmountOff { amount })) => Effect::AmountOff(positive("amount_off.amount", minor(amount))?),
         Some(Given::PercentOff(of::PercentOff { basis_points, at_most })) => {
@@ -77,7 +77,11 @@ pub(crate) fn voucher_terms(terms: &pb::VoucherTerms) -> Result<VoucherTerms, Wr
         Some(Valid::ValidUntil(end)) => Validity::Until(moment("valid_until", end)?),
     };
     let conditions = conditions.as_ref().map_or_else(|| Ok(Conditions::default()), voucher_conditions)?;
-    Ok(VoucherTerms { effect, conditions, validity })
+    let offline_limit = offline_limit.as_ref().map(|limit| positive("offline_limit", Some(limit.minor_units))).transpose()?;
+    if offline_limit.is_some() && (conditions.first_order || conditions.dormant_days.is_some()) {
+        return Err(("offline_limit", "must be absent where conditions ask for what a till does not know: first_order, dormant_days"));
+    }
+    Ok(VoucherTerms { effect, conditions, validity, offline_limit: offline_limit.unwrap_or(0) })
 }
 
 fn voucher_conditions(conditions: &pb::VoucherConditions) -> Result<Conditions, Wrong> {
@@ -122,7 +126,8 @@ pub(crate) fn money_of(terms: &pb::VoucherTerms) -> Vec<(&'static str, &proto::c
         Some(Given::BuyGet(_) | Given::FreeItem(_) | Given::FreeDelivery(_)) | None => None,
     };
     let minimum = terms.conditions.as_ref().and_then(|conditions| conditions.minimum_spend.as_ref());
-    of_effect.into_iter().chain(minimum.map(|money| ("conditions.minimum_spend", money))).collect()
+    let offline = terms.offline_limit.as_ref().map(|money| ("offline_limit", money));
+    of_effect.into_iter().chain(minimum.map(|money| ("conditions.minimum_spend", money))).chain(offline).collect()
 }
 
 /// What a voucher is, as it is stored: only the fields that never change.
@@ -266,6 +271,53 @@ pub(crate) fn basket_discount(
         discount: Some(money(program, done.total())),
         obstacles: obstacles.iter().map(told_obstacle).collect(),
     }
+}
+
+/// What became of a use without a connection.
+pub(crate) fn offline_result(result: OfflineResult) -> pb::OfflineResult {
+    match result {
+        OfflineResult::Bound => pb::OfflineResult::Bound,
+        OfflineResult::Duplicate => pb::OfflineResult::Duplicate,
+        OfflineResult::NotGood => pb::OfflineResult::NotGood,
+    }
+}
+
+/// A use without a connection as it was recorded.
+pub(crate) fn recorded_offline_use(program: &Program, row: &NewOfflineUse) -> pb::RecordedOfflineUse {
+    let OfflineUse { key: _, terminal, sequence, occurred_at } = &row.told;
+    let lost = if row.result == OfflineResult::Bound { 0 } else { row.discount };
+    pb::RecordedOfflineUse {
+        voucher: voucher_name(&program.id, row.member, row.voucher),
+        r#use: Some(pb::OfflineUse { occur_time: Some(timestamp(*occurred_at)), terminal: terminal.clone(), sequence: *sequence }),
+        order_reference: row.order.clone(),
+        record_time: Some(timestamp(row.recorded_at)),
+        result: offline_result(row.result).into(),
+        discount: Some(money(program, row.discount)),
+        loss: Some(money(program, lost)),
+    }
+}
+
+/// What an offline code says of a voucher: nothing of its member.
+pub(crate) fn offline_claim(program: &ProgramId, voucher: &Voucher, claim: &Claim) -> Result<Vec<u8>, Error> {
+    let details = pb::Voucher::decode(&voucher.details[..]).map_err(|_| corrupt("details of a voucher"))?;
+    let said = pb::OfflineVoucher {
+        program: program.to_string(),
+        voucher: claim.voucher.as_bytes().to_vec(),
+        issue_seconds: claim.issued_at.as_micros().div_euclid(1_000_000),
+        expire_seconds: claim.expires_at.as_micros().div_euclid(1_000_000),
+        terms: details.terms.map(|terms| pb::VoucherTerms { valid: None, ..terms }),
+    };
+    Ok(said.encode_to_vec())
+}
+
+/// The claim that was made so.
+pub(crate) fn read_claim(said: &[u8]) -> Option<Claim> {
+    let pb::OfflineVoucher { program: _, voucher, issue_seconds, expire_seconds, terms: _ } = pb::OfflineVoucher::decode(said).ok()?;
+    Some(Claim {
+        voucher: Uuid::from_slice(&voucher).ok()?,
+        issued_at: Timestamp::from_parts(issue_seconds, 0)?,
+        expires_at: Timestamp::from_parts(expire_seconds, 0)?,
+    })
 }
 
 fn told_obstacle(obstacle: &Obstacle) -> pb::VoucherObstacle {

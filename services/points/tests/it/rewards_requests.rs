@@ -112,7 +112,15 @@ pub(crate) fn use_for(order: &str, code: &str, basket: pb::Basket) -> pb::UseVou
         basket: Some(basket),
         order_reference: order.to_owned(),
         request_id: request_id(),
+        offline: None,
     }
+}
+
+/// The same by a till that had no connection: the first of one store, by its number.
+pub(crate) fn told_later(order: &str, code: &str, basket: pb::Basket, sequence: i64, at: kernel::Timestamp) -> pb::UseVoucherRequest {
+    let terminal = format!("{TEA}/stores/bund/terminals/1");
+    let offline = Some(pb::OfflineUse { occur_time: Some(rpc::wire::timestamp(at)), terminal, sequence });
+    pb::UseVoucherRequest { offline, ..use_for(order, code, basket) }
 }
 
 pub(crate) fn void(voucher: &str, order: &str) -> pb::VoidVoucherUseRequest {
@@ -156,6 +164,9 @@ pub(crate) fn every_reward_rpc(program: &str) -> Vec<(&'static str, &'static str
         ("ListVouchers", "tpsuao", pb::ListVouchersRequest { parent: owner, ..Default::default() }.encode_to_vec()),
         ("CheckVoucher", "tps", pb::CheckVoucherRequest { parent: parent.clone(), ..check(code, basket("a", 1)) }.encode_to_vec()),
         ("UseVoucher", "tps", pb::UseVoucherRequest { parent, ..use_for("o", code, basket("a", 1)) }.encode_to_vec()),
+        ("IssueOfflineCode", "ps", pb::IssueOfflineCodeRequest { name: of_nobody.clone(), ttl: None }.encode_to_vec()),
+        ("ListVoucherKeys", "tpsao", pb::ListVoucherKeysRequest { parent: program.to_owned() }.encode_to_vec()),
+        ("ListOfflineUses", "puaoy", pb::ListOfflineUsesRequest { parent: program.to_owned(), ..Default::default() }.encode_to_vec()),
         ("VoidVoucherUse", "tpsu", void(&of_nobody, "o").encode_to_vec()),
         ("RevokeVoucher", "psua", revoke(&of_nobody).encode_to_vec()),
     ]

@@ -166,7 +166,12 @@ impl Call {
             grant_key: format!("bench/{number}"),
             reason: GrantReason::Campaign.into(),
             title: "Five yuan off".to_owned(),
-            terms: Some(VoucherTerms { effect: Some(Effect::AmountOff(AmountOff { amount })), conditions: None, valid: None }),
+            terms: Some(VoucherTerms {
+                effect: Some(Effect::AmountOff(AmountOff { amount })),
+                conditions: None,
+                valid: None,
+                offline_limit: None,
+            }),
             request_id: id().to_string(),
         })
     }
@@ -183,6 +188,7 @@ impl Call {
             basket: Some(Basket { currency_code: "CNY".to_owned(), lines, delivery_minor_units: 0, store, channel }),
             order_reference: format!("order-{number}"),
             request_id: id().to_string(),
+            offline: None,
         })
     }
 

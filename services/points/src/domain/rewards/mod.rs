@@ -3,6 +3,7 @@
 mod catalogue;
 mod code;
 mod conditions;
+mod offline;
 mod pricing;
 mod redeeming;
 mod voucher;
@@ -11,6 +12,7 @@ mod wish;
 pub use catalogue::{Asker, Audience, Reward, RewardObstacle};
 pub use code::Code;
 pub use conditions::{Conditions, Situation, WeeklyWindow};
+pub use offline::{Claim, OFFLINE_SKEW, OfflineCode, OfflineResult, OfflineSigner, OfflineUse};
 pub use pricing::{Basket, BasketLine, Priced, price};
 pub use redeeming::RewardRefusal;
 pub use voucher::{Buyer, CodeSeal, Effect, Obstacle, RedeemReward, RefundReward, Use, Validity, Voucher, VoucherState, VoucherTerms};

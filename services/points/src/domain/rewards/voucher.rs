@@ -5,6 +5,7 @@ use kernel::{MemberId, Period, Timestamp, Uuid, Zone};
 
 use super::RewardRefusal;
 use super::conditions::{Conditions, Situation};
+use super::offline::OfflineResult;
 use super::pricing::{Basket, Priced, price};
 use crate::domain::{Account, AccountId, Facts, MemberStatus};
 
@@ -49,6 +50,8 @@ pub struct VoucherTerms {
     pub conditions: Conditions,
     /// How long.
     pub validity: Validity,
+    /// The most that an order may take off by it while its till has no connection; 0: it must have one.
+    pub offline_limit: i64,
 }
 
 /// How long a voucher is good.
@@ -208,6 +211,15 @@ impl Voucher {
         match &self.state {
             VoucherState::Used(used) if used.order == order => Some(used),
             _ => None,
+        }
+    }
+
+    /// What becomes of it when a till without a connection has used it for an order: it has happened, so it is not refused.
+    pub fn used_offline(&self, order: &str) -> OfflineResult {
+        match &self.state {
+            VoucherState::Used(used) if used.order != order => OfflineResult::Duplicate,
+            VoucherState::Revoked { .. } | VoucherState::Refunded { .. } => OfflineResult::NotGood,
+            VoucherState::Usable | VoucherState::Used(_) => OfflineResult::Bound,
         }
     }
 

@@ -62,8 +62,10 @@ impl Batch<'_> {
             }
         };
         let issued = match &outcome {
-            Outcome::RewardRedeemed { voucher, .. } => Some(event::of_voucher(&job.program, voucher, Change::Issued, self.now)?),
-            Outcome::RewardRefunded { voucher, .. } => Some(event::of_voucher(&job.program, voucher, Change::Refunded, self.now)?),
+            Outcome::RewardRedeemed { voucher, .. } => Some(event::of_voucher(&job.program, voucher, Change::Issued, self.now, self.now)?),
+            Outcome::RewardRefunded { voucher, .. } => {
+                Some(event::of_voucher(&job.program, voucher, Change::Refunded, self.now, self.now)?)
+            }
             _ => None,
         };
         let other_event = job.other.and_then(|(id, other)| {

@@ -7,16 +7,21 @@ use persistence::{Error, NewEvent, RequestKey, Tx};
 use prost::Message;
 use proto::events::voucher_changed::Change as ToldChange;
 use proto::points as pb;
+use rpc::config::ClockConfig;
 use rpc::wire::timestamp;
 
-use super::{Ensure, Grant, Told, UseVoucher, VoucherChange, VoucherJob};
-use crate::domain::rewards::{Buyer, Obstacle, Reward, RewardRefusal, Use, Voucher, VoucherState, Wish, Wished};
+use super::super::job::ToldTime;
+use super::{Ensure, Grant, ShownCode, Told, UseVoucher, VoucherChange, VoucherJob};
+use crate::domain::rewards::{
+    Basket, Buyer, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardRefusal, Use, Voucher, VoucherState, Wish, Wished, price,
+};
 use crate::domain::{AccountId, MemberStatus, Refusal};
 use crate::event;
+use crate::message;
 use crate::message::rewards::{self as told, RememberedVoucher, RememberedWish};
 use crate::program::Program;
 use crate::reward_error::RewardError;
-use crate::store::{self, Additions, AnswerKind, Found, Held, Named, NewAnswer, NewVoucher, StoredAnswer, Wanted};
+use crate::store::{self, Additions, AnswerKind, Found, Held, Named, NewAnswer, NewOfflineUse, NewVoucher, StoredAnswer, Wanted};
 
 /// How many merges are followed to whoever survived them.
 const STEPS_MAX: usize = 64;
@@ -24,11 +29,14 @@ const STEPS_MAX: usize = 64;
 /// What a batch has read, as it stands after the changes so far, and what of it is going to be written.
 pub(super) struct Batch<'a> {
     context: &'a Context,
+    clock: &'a ClockConfig,
     now: Timestamp,
     vouchers: HashMap<Uuid, Voucher>,
     by_code: HashMap<[u8; 32], Uuid>,
     /// The operations that told of grants, by their keys.
     grants: HashMap<Uuid, Uuid>,
+    /// The operations that told of uses without a connection, by their keys.
+    offline: HashMap<Uuid, Uuid>,
     wishes: BTreeMap<Uuid, Wish>,
     rewards: BTreeMap<Uuid, Reward>,
     /// Accounts and answers; the former are not locked: what is known of a member may change at any time.
@@ -36,6 +44,7 @@ pub(super) struct Batch<'a> {
     /// In the place of an account that is not there.
     stranger: Held,
     issued: Vec<NewVoucher>,
+    used_offline: Vec<NewOfflineUse>,
     changed: BTreeSet<Uuid>,
     changed_wishes: BTreeSet<Uuid>,
     changed_rewards: BTreeSet<Uuid>,
@@ -45,14 +54,26 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Locks wishes, vouchers and rewards, each kind in key order, then reads everything else: a read after the lock is fresh.
-    pub(super) async fn load(tx: &mut Tx, jobs: &[VoucherJob], context: &'a Context, now: Timestamp) -> Result<Batch<'a>, Error> {
+    pub(super) async fn load(
+        tx: &mut Tx,
+        jobs: &[VoucherJob],
+        context: &'a Context,
+        clock: &'a ClockConfig,
+        now: Timestamp,
+    ) -> Result<Batch<'a>, Error> {
         let mut named = Named::default();
-        let mut wishes = BTreeSet::new();
+        let (mut wishes, mut offline) = (BTreeSet::new(), Vec::new());
         for job in jobs {
             match &job.change {
                 VoucherChange::Grant(grant) => named.grants.push(grant.key),
                 VoucherChange::Ensure(ensure) => _ = wishes.insert(ensure.key),
-                VoucherChange::Use(shown) => named.codes.extend(&shown.codes),
+                VoucherChange::Use(UseVoucher { code, offline: told, .. }) => {
+                    offline.extend(told.as_ref().map(|told| told.key));
+                    match code {
+                        ShownCode::Hashes(hashes) => named.codes.extend(hashes),
+                        ShownCode::Claim(claim) => named.ids.push(claim.voucher),
+                    }
+                }
                 VoucherChange::Void { voucher, .. } | VoucherChange::Revoke { voucher, .. } => named.ids.push(*voucher),
             }
         }
@@ -62,17 +83,21 @@ impl<'a> Batch<'a> {
         let grants = locked.iter().filter_map(|(_, grant)| *grant).collect();
         let vouchers: HashMap<Uuid, Voucher> = locked.into_iter().map(|(voucher, _)| (voucher.id, voucher)).collect();
         let by_code = vouchers.values().map(|voucher| (voucher.seal.hash, voucher.id)).collect();
+        let offline = if offline.is_empty() { HashMap::new() } else { store::offline_uses_by_key(tx, &offline).await? };
         let mut batch = Batch {
             context,
+            clock,
             now,
             vouchers,
             by_code,
             grants,
+            offline,
             wishes: wishes.into_iter().map(|wish| (wish.key, wish)).collect(),
             rewards: BTreeMap::new(),
             found: Found::default(),
             stranger: Held::default(),
             issued: Vec::new(),
+            used_offline: Vec::new(),
             changed: BTreeSet::new(),
             changed_wishes: BTreeSet::new(),
             changed_rewards: BTreeSet::new(),
@@ -120,10 +145,12 @@ impl<'a> Batch<'a> {
                     Some(AccountId::of(&program.id, *member))
                 }
                 VoucherChange::Ensure(ensure) => Some(AccountId::of(&program.id, ensure.member)),
-                VoucherChange::Use(shown) => self.shown(shown).map(|voucher| {
-                    requests.extend(voucher.use_for(&shown.order).map(|used| used.operation));
-                    voucher.account
-                }),
+                VoucherChange::Use(UseVoucher { code, order, offline, basket: _ }) => {
+                    requests.extend(offline.as_ref().and_then(|told| self.offline.get(&told.key)));
+                    let voucher = self.shown(&program.id, code);
+                    requests.extend(voucher.and_then(|voucher| voucher.use_for(order)).map(|used| used.operation));
+                    voucher.map(|voucher| voucher.account)
+                }
                 VoucherChange::Void { .. } | VoucherChange::Revoke { .. } => None,
             };
             accounts.extend(account.map(|account| (account, &program.id)));
@@ -281,9 +308,12 @@ impl<'a> Batch<'a> {
     }
 
     fn use_for(&mut self, job: &VoucherJob, shown: &UseVoucher) -> Result<Told, RewardError> {
-        let UseVoucher { codes: _, basket, order } = shown;
+        let UseVoucher { code, basket, order, offline } = shown;
+        if let Some(offline) = offline {
+            return self.use_offline(job, (code, basket, order), offline);
+        }
         let program = &*job.program;
-        let voucher = self.shown(shown).ok_or(RewardRefusal::VoucherNotFound)?;
+        let voucher = self.shown(&program.id, code).ok_or(RewardRefusal::VoucherNotFound)?;
         if let Some(used) = voucher.use_for(order) {
             let stored = self.told_by(used.operation)?;
             return match job.key.check(&stored.fingerprint) {
@@ -291,27 +321,102 @@ impl<'a> Batch<'a> {
                 checked => Ok(checked.map(|()| replay(stored))?),
             };
         }
-        let held = self.survivor(&program.id, voucher.account);
-        let buyer = Buyer::of(&held.account, &held.facts, self.now, &program.zone);
-        let priced = voucher.price(&told::issued_terms(voucher)?, basket, &buyer);
+        code.check_at(self.now)?;
+        let priced = voucher.price(&told::issued_terms(voucher)?, basket, &self.buyer(program, voucher, self.now));
         let discount = match &priced {
             Ok(priced) => priced.total(),
-            Err(obstacles) => return Err(refusal(obstacles)),
+            Err(obstacles) => return Err(RewardError::of(obstacles)),
         };
-        let name = told::voucher_name(&program.id, voucher.member, voucher.id);
-        let answer = pb::VoucherUse {
-            discount: Some(told::basket_discount(program, name, basket, &priced)),
-            order_reference: order.clone(),
-            use_time: Some(timestamp(self.now)),
-        };
+        let answer = answer(program, voucher, (basket, &priced), order, self.now);
         let used = voucher.used(Use { order: order.clone(), operation: job.key.id(), at: self.now, discount });
         self.keep(program, used, ToldChange::Used)?;
         Ok(first(&answer))
     }
 
-    /// The voucher whose code is shown.
-    fn shown(&self, shown: &UseVoucher) -> Option<&Voucher> {
-        shown.codes.iter().find_map(|code| self.vouchers.get(self.by_code.get(code)?))
+    /// Records what a till has done without a connection. What could be known there is judged as the till should have; that the voucher
+    /// was not good any more is no reason to refuse what has happened.
+    fn use_offline(
+        &mut self,
+        job: &VoucherJob,
+        (code, basket, order): (&ShownCode, &Basket, &str),
+        offline: &OfflineUse,
+    ) -> Result<Told, RewardError> {
+        if let Some(operation) = self.offline.get(&offline.key) {
+            let stored = self.told_by(*operation)?;
+            return match job.key.check(&stored.fingerprint) {
+                Err(Error::RequestIdReused { field }) => Err(RewardError::OfflineUseExists { field }),
+                checked => Ok(checked.map(|()| replay(stored))?),
+            };
+        }
+        let program = &*job.program;
+        let at = offline.occurred_at;
+        let told = ToldTime { at, field: "offline.occur_time" };
+        told.check(false, self.clock, self.now).map_err(|untimely| RewardError::Untimely(Box::new(untimely)))?;
+        code.check_at(at)?;
+        let voucher = self.shown(&program.id, code).ok_or(RewardRefusal::VoucherNotFound)?.clone();
+        let terms = told::issued_terms(&voucher)?;
+        let priced = price(&terms, basket, &self.buyer(program, &voucher, at).situation);
+        let discount = match &priced {
+            Ok(priced) => priced.total(),
+            Err(obstacles) => return Err(RewardError::of(obstacles)),
+        };
+        if discount > terms.offline_limit {
+            return Err(RewardError::OfflineLimitExceeded { limit: terms.offline_limit });
+        }
+        let result = voucher.used_offline(order);
+        let lost = if result == OfflineResult::Bound { 0 } else { discount };
+        let answer = pb::VoucherUse {
+            result: told::offline_result(result).into(),
+            loss: Some(message::money(program, lost)),
+            ..answer(program, &voucher, (basket, &priced), order, at)
+        };
+        let operation = job.key.id();
+        match (result, voucher.use_for(order)) {
+            (OfflineResult::Bound, None) => {
+                let used = voucher.used(Use { order: order.to_owned(), operation, at, discount });
+                let event = event::of_voucher(program, &used, ToldChange::Used, at, self.now)?;
+                self.events.push(event::new(self.context, self.now, event));
+                self.put(used);
+            }
+            // Its order has it already: the till had not heard so.
+            (OfflineResult::Bound, Some(_)) => {}
+            (OfflineResult::Duplicate | OfflineResult::NotGood, _) => {
+                let after = voucher.changed(voucher.state.clone());
+                let event = event::of_loss(program, &after, (order, lost), at, self.now)?;
+                self.events.push(event::new(self.context, self.now, event));
+                self.put(after);
+            }
+        }
+        self.offline.insert(offline.key, operation);
+        let (program, order) = (program.id.clone(), order.to_owned());
+        let (voucher, member) = (voucher.id, voucher.member);
+        self.used_offline.push(NewOfflineUse {
+            program,
+            voucher,
+            member,
+            told: offline.clone(),
+            order,
+            recorded_at: self.now,
+            result,
+            discount,
+            operation,
+        });
+        Ok(first(&answer))
+    }
+
+    /// What is known of who shows a voucher.
+    fn buyer(&self, program: &Program, voucher: &Voucher, at: Timestamp) -> Buyer {
+        let held = self.survivor(&program.id, voucher.account);
+        Buyer::of(&held.account, &held.facts, at, &program.zone)
+    }
+
+    /// The voucher that is shown.
+    fn shown(&self, program: &ProgramId, code: &ShownCode) -> Option<&Voucher> {
+        let voucher = match code {
+            ShownCode::Hashes(hashes) => hashes.iter().find_map(|hash| self.vouchers.get(self.by_code.get(hash)?)),
+            ShownCode::Claim(claim) => self.vouchers.get(&claim.voucher),
+        };
+        voucher.filter(|voucher| voucher.account == AccountId::of(program, voucher.member))
     }
 
     fn named(&self, program: &Program, id: Uuid, member: kernel::MemberId) -> Result<&Voucher, RewardError> {
@@ -342,7 +447,7 @@ impl<'a> Batch<'a> {
 
     /// A voucher as it is from now on, and the event of it.
     fn keep(&mut self, program: &Program, voucher: Voucher, change: ToldChange) -> Result<RememberedVoucher, Error> {
-        let event = event::of_voucher(program, &voucher, change, self.now)?;
+        let event = event::of_voucher(program, &voucher, change, self.now, self.now)?;
         self.events.push(event::new(self.context, self.now, event));
         let remembered = remembered(program, &voucher)?;
         self.put(voucher);
@@ -386,6 +491,8 @@ impl<'a> Batch<'a> {
         }
         self.issued.sort_unstable_by_key(|(_, voucher, _)| voucher.id);
         store::insert_vouchers(tx, &self.issued).await?;
+        self.used_offline.sort_unstable_by_key(|used| used.told.key);
+        store::insert_offline_uses(tx, &self.used_offline).await?;
         for key in &self.changed_wishes {
             store::write_wish(tx, &self.wishes[key]).await?;
         }
@@ -406,13 +513,28 @@ fn remembered(program: &Program, voucher: &Voucher) -> Result<RememberedVoucher,
     Ok(RememberedVoucher { voucher: Some(told::voucher(program, voucher)?), key_version: voucher.seal.key_version })
 }
 
-/// A use is refused for how the voucher stands before it is for the basket.
-fn refusal(obstacles: &[Obstacle]) -> RewardError {
-    match obstacles {
-        [Obstacle::Used, ..] => RewardRefusal::VoucherUsed.into(),
-        [Obstacle::Revoked, ..] => RewardRefusal::VoucherRevoked.into(),
-        [Obstacle::Refunded, ..] => RewardRefusal::VoucherRefunded.into(),
-        [Obstacle::Expired, ..] => RewardRefusal::VoucherExpired.into(),
-        obstacles => RewardError::NotApplicable(obstacles.to_vec()),
+fn answer(
+    program: &Program,
+    voucher: &Voucher,
+    (basket, priced): (&Basket, &Result<Priced, Vec<Obstacle>>),
+    order: &str,
+    at: Timestamp,
+) -> pb::VoucherUse {
+    let name = told::voucher_name(&program.id, voucher.member, voucher.id);
+    pb::VoucherUse {
+        discount: Some(told::basket_discount(program, name, basket, priced)),
+        order_reference: order.to_owned(),
+        use_time: Some(timestamp(at)),
+        ..pb::VoucherUse::default()
+    }
+}
+
+impl ShownCode {
+    /// Refuses an offline code whose time is over.
+    fn check_at(&self, moment: Timestamp) -> Result<(), RewardError> {
+        match self {
+            ShownCode::Claim(claim) if !claim.holds_at(moment) => Err(RewardError::OfflineCodeExpired),
+            ShownCode::Claim(_) | ShownCode::Hashes(_) => Ok(()),
+        }
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use kernel::{Context, MemberId, Uuid};
 use persistence::{Database, Error, Handler, RequestKey, retry};
 use proto::points as pb;
+use rpc::config::ClockConfig;
 
 use self::batch::Batch;
-use crate::domain::rewards::{Basket, CodeSeal, Validity};
+use crate::domain::rewards::{Basket, Claim, CodeSeal, OfflineUse, Validity};
 use crate::program::Program;
 use crate::reward_error::RewardError;
 
@@ -18,6 +19,8 @@ use crate::reward_error::RewardError;
 pub(crate) struct VoucherHandler {
     pub(crate) database: Database,
     pub(crate) context: Context,
+    /// What is believed of a till's clock.
+    pub(crate) clock: ClockConfig,
 }
 
 /// One change on its way.
@@ -52,7 +55,10 @@ impl VoucherChange {
         match self {
             VoucherChange::Grant(grant) => grant.key,
             VoucherChange::Ensure(ensure) => ensure.key,
-            VoucherChange::Use(shown) => shown.codes.first().map_or(Uuid::nil(), |hash| Uuid::from_slice(&hash[..16]).unwrap_or_default()),
+            VoucherChange::Use(UseVoucher { code: ShownCode::Claim(claim), .. }) => claim.voucher,
+            VoucherChange::Use(UseVoucher { code: ShownCode::Hashes(hashes), .. }) => {
+                hashes.first().and_then(|hash| Uuid::from_slice(&hash[..16]).ok()).unwrap_or_default()
+            }
             VoucherChange::Void { voucher, .. } | VoucherChange::Revoke { voucher, .. } => *voucher,
         }
     }
@@ -90,10 +96,19 @@ pub(crate) struct Ensure {
 
 /// A voucher that is shown for an order.
 pub(crate) struct UseVoucher {
-    /// What its code may be found by.
-    pub(crate) codes: Vec<[u8; 32]>,
+    pub(crate) code: ShownCode,
     pub(crate) basket: Basket,
     pub(crate) order: String,
+    /// It has happened at a till without a connection.
+    pub(crate) offline: Option<OfflineUse>,
+}
+
+/// What is shown of a voucher.
+pub(crate) enum ShownCode {
+    /// What its code may be found by.
+    Hashes(Vec<[u8; 32]>),
+    /// What an offline code says, which was verified.
+    Claim(Claim),
 }
 
 /// What a change is answered: now, or when the request came first.
@@ -122,7 +137,7 @@ impl VoucherHandler {
     async fn try_execute(&self, jobs: &[VoucherJob]) -> Result<Vec<Result<Told, RewardError>>, Error> {
         let now = self.context.now();
         let mut tx = self.database.begin().await?;
-        let mut batch = Batch::load(&mut tx, jobs, &self.context, now).await?;
+        let mut batch = Batch::load(&mut tx, jobs, &self.context, &self.clock, now).await?;
         let replies = jobs.iter().map(|job| batch.run(job)).collect::<Result<Vec<_>, Error>>()?;
         batch.write(&mut tx).await?;
         tx.commit().await?;

@@ -5,10 +5,10 @@ use proto::points as pb;
 use rpc::{Answer, status};
 use tonic::Status;
 
-use super::super::parse::{Circumstances, money, origin, parse_program};
+use super::super::parse::{Circumstances, money, origin, parse_program, told_time};
 use super::super::{Call, Rpcs};
-use crate::domain::rewards::{Basket, BasketLine, Buyer, Code, RewardRefusal, Voucher};
-use crate::executor::{UseVoucher, VoucherChange};
+use crate::domain::rewards::{Basket, BasketLine, Buyer, Code, OfflineCode, OfflineUse, RewardRefusal, Voucher};
+use crate::executor::{ShownCode, Target, UseVoucher, VoucherChange};
 use crate::message::rewards as told;
 use crate::program::Program;
 use crate::reward_error::RewardError;
@@ -17,7 +17,7 @@ use crate::store;
 /// A code and the basket that it is shown for.
 struct Shown {
     program: Arc<Program>,
-    code: Code,
+    code: ShownCode,
     basket: Basket,
 }
 
@@ -31,15 +31,22 @@ impl Rpcs {
     }
 
     pub(super) async fn use_voucher(&self, call: &Call, message: pb::UseVoucherRequest) -> Result<Answer<pb::VoucherUse>, Status> {
-        let Shown { program, code, basket } = self.parse_shown(call, &message.parent, &message.code, message.basket.as_ref()).await?;
-        let codes = self.code_hashes(&program.id, &code);
-        let change = VoucherChange::Use(UseVoucher { codes, basket, order: message.order_reference.clone() });
+        let shown = self.parse_shown(call, &message.parent, &message.code, message.basket.as_ref()).await?;
+        let offline = message.offline.as_ref().map(|told| parse_offline(call, &shown, told)).transpose()?;
+        let Shown { program, code, basket } = shown;
+        let change = VoucherChange::Use(UseVoucher { code, basket, order: message.order_reference.clone(), offline });
         self.change_voucher(call, program, (&message.request_id, &message), change).await
     }
 
     async fn parse_shown(&self, call: &Call, parent: &str, code: &str, basket: Option<&pb::Basket>) -> Result<Shown, Status> {
         let program = self.program(&parse_program("parent", parent)?).await?;
-        let code = Code::parse(code).ok_or_else(|| status::bad_request([("code", "is not the code of a voucher")]))?;
+        let code = if OfflineCode::is_meant(code) {
+            self.claim(&program.id, code).map(ShownCode::Claim)
+        } else {
+            Code::parse(code).map(|code| ShownCode::Hashes(self.code_hashes(&program.id, &code)))
+        };
+        let code =
+            code.ok_or_else(|| status::bad_request([("code", "is neither the code of a voucher nor an offline code of the program")]))?;
         let given = basket.ok_or_else(|| status::bad_request([("basket", "must be set")]))?;
         let pb::Basket { currency_code, lines, delivery_minor_units, store, channel } = given;
         let delivery = proto::common::Money { currency_code: currency_code.clone(), minor_units: *delivery_minor_units };
@@ -62,10 +69,16 @@ impl Rpcs {
         let program = &shown.program;
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         let mut known = None;
-        for hash in self.code_hashes(&program.id, &shown.code) {
-            known = store::voucher_by_code(&mut tx, &program.id, &hash).await.map_err(status::from_store)?;
-            if known.is_some() {
-                break;
+        match &shown.code {
+            ShownCode::Claim(claim) if !claim.holds_at(self.now()) => return Err(RewardError::OfflineCodeExpired.into()),
+            ShownCode::Claim(claim) => known = store::voucher(&mut tx, &program.id, claim.voucher).await.map_err(status::from_store)?,
+            ShownCode::Hashes(hashes) => {
+                for hash in hashes {
+                    known = store::voucher_by_code(&mut tx, &program.id, hash).await.map_err(status::from_store)?;
+                    if known.is_some() {
+                        break;
+                    }
+                }
             }
         }
         drop(tx);
@@ -73,4 +86,21 @@ impl Rpcs {
         let (_, held) = self.surviving(&program.id, voucher.member).await?;
         Ok((voucher, Buyer::of(&held.account, &held.facts, self.now(), &program.zone)))
     }
+}
+
+/// What a till tells of a use that it has made without a connection.
+fn parse_offline(call: &Call, shown: &Shown, told: &pb::OfflineUse) -> Result<OfflineUse, Status> {
+    let pb::OfflineUse { occur_time, terminal, sequence } = told;
+    if matches!(shown.code, ShownCode::Hashes(_)) {
+        return Err(status::bad_request([("code", "must be an offline code: a till without a connection can believe no other")]));
+    }
+    let store = &shown.basket.store;
+    let terminal = origin(call, "offline.", &Circumstances { store, terminal, ..Circumstances::default() })?.terminal.to_string();
+    if terminal.is_empty() {
+        return Err(status::bad_request([("offline.terminal", "must be set")]));
+    }
+    let occurred_at = told_time("offline.occur_time", occur_time.as_ref())?.map(|told| told.at);
+    let occurred_at = occurred_at.ok_or_else(|| status::bad_request([("offline.occur_time", "must be set")]))?;
+    let key = Target::offline_use(&shown.program.id, &terminal, *sequence);
+    Ok(OfflineUse { key, terminal, sequence: *sequence, occurred_at })
 }

@@ -3,6 +3,7 @@
 mod baskets;
 mod catalogue;
 mod codes;
+mod offline;
 mod redeem;
 mod vouchers;
 
@@ -80,6 +81,24 @@ impl RewardsService for Rpcs {
     async fn use_voucher(&self, request: Request<pb::UseVoucherRequest>) -> Result<Response<pb::VoucherUse>, Status> {
         let (call, message) = (Call::of(&request), request.into_inner());
         self.use_voucher(&call, message).await.map(Answer::into_response)
+    }
+
+    async fn issue_offline_code(&self, request: Request<pb::IssueOfflineCodeRequest>) -> Result<Response<pb::OfflineCode>, Status> {
+        self.offline_code(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_voucher_keys(
+        &self,
+        request: Request<pb::ListVoucherKeysRequest>,
+    ) -> Result<Response<pb::ListVoucherKeysResponse>, Status> {
+        self.voucher_keys(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_offline_uses(
+        &self,
+        request: Request<pb::ListOfflineUsesRequest>,
+    ) -> Result<Response<pb::ListOfflineUsesResponse>, Status> {
+        self.offline_uses(request.into_inner()).await.map(Response::new)
     }
 
     async fn void_voucher_use(&self, request: Request<pb::VoidVoucherUseRequest>) -> Result<Response<pb::Voucher>, Status> {

@@ -1,6 +1,7 @@
 //! Vouchers as a table that a marketer can read, and what must hold for any of them.
 
 mod codes;
+mod offline;
 mod properties;
 mod redeeming;
 mod table;
@@ -16,7 +17,7 @@ pub(super) fn at(text: &str) -> Timestamp {
 
 /// A voucher for anything, for ever.
 pub(super) fn voucher(effect: Effect) -> VoucherTerms {
-    VoucherTerms { effect, conditions: Conditions::default(), validity: Validity::Unlimited }
+    VoucherTerms { effect, conditions: Conditions::default(), validity: Validity::Unlimited, offline_limit: 0 }
 }
 
 pub(super) fn only(effect: Effect, condition: impl FnOnce(&mut Conditions)) -> VoucherTerms {
