@@ -6,6 +6,7 @@
 mod account;
 mod between;
 mod command;
+mod condition;
 mod correction;
 mod entry;
 mod given_up;
@@ -19,6 +20,7 @@ mod pending;
 mod pool;
 mod promotion;
 mod purchase;
+mod recurrence;
 mod refusal;
 mod returns;
 pub mod rewards;
@@ -26,6 +28,7 @@ mod settle;
 mod simulation;
 mod spending;
 mod terms;
+mod window;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
 pub use between::{Side, apply_between};
@@ -33,6 +36,7 @@ pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
     Transfer,
 };
+pub use condition::{Condition, ConditionError, ConditionFault};
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
@@ -42,13 +46,17 @@ pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
 pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
-pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, DayPart, Gives, LineFilter, Promotion, Rejection, Selection};
+pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, Gives, LineFilter, Promotion, Rejection, Selection};
 pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
+pub use recurrence::{RecurrenceError, Windows, windows};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
 pub use simulation::Simulation;
 pub use terms::{Activation, ActivityTerms, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use window::WeeklyWindow;
+
+use promotion::Occasion;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ mod voucher;
 
 pub use catalogue::{Asker, Audience, Reward, RewardObstacle};
 pub use code::Code;
-pub use conditions::{Conditions, Situation, WeeklyWindow};
+pub use conditions::{Conditions, Situation};
 pub use pricing::{Basket, BasketLine, Priced, price};
 pub use redeeming::RewardRefusal;
 pub use voucher::{CodeSeal, Effect, Obstacle, RedeemReward, RefundReward, Use, Validity, Voucher, VoucherState, VoucherTerms};

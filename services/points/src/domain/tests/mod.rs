@@ -2,6 +2,7 @@
 
 mod agreement;
 mod calendar;
+mod conditions;
 mod due;
 mod merges;
 mod model;
@@ -14,6 +15,7 @@ mod sliding;
 mod stories;
 mod tables;
 mod town;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,8 +53,13 @@ pub(super) fn review(points: i64) -> ActivityTerms {
 }
 
 pub(super) fn versions(terms: Terms) -> Versions {
-    let version =
-        Version { number: 1, terms, start_at: at("2026-01-01T00:00:00Z"), zone: Zone::UTC, currency: Currency::parse("USD").unwrap() };
+    let version = Version {
+        number: 1,
+        terms: terms.into(),
+        start_at: at("2026-01-01T00:00:00Z"),
+        zone: Zone::UTC,
+        currency: Currency::parse("USD").unwrap(),
+    };
     Versions::new(vec![version]).unwrap()
 }
 
