@@ -53,7 +53,8 @@ impl Windows {
 /// are changed meanwhile. The first of them is `start`.
 pub fn windows(text: &str, start: DateTime, minutes: i32, zone: &Zone) -> Result<Vec<(Timestamp, Timestamp)>, RecurrenceError> {
     let rule = Rule::parse(text, start, zone)?;
-    if !rule.has(start.date()) {
+    let days = rule.days(start);
+    if days.first() != Some(&start.date()) {
         return Err(RecurrenceError { column: 1, what: "does not fit its start, which must be the first of its times" });
     }
     let lasts = Duration::from_secs(u64::from(minutes.unsigned_abs()) * 60);
@@ -61,7 +62,7 @@ pub fn windows(text: &str, start: DateTime, minutes: i32, zone: &Zone) -> Result
         let begins = zone.moment_of(day.to_datetime(start.time()));
         (begins, begins + lasts)
     };
-    Ok(rule.days(start).into_iter().map(window).collect())
+    Ok(days.into_iter().map(window).collect())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,15 +224,7 @@ impl Rule {
         day.checked_add(span).ok()
     }
 
-    /// Whether a day is one of the rule, by itself and by its place in its period.
-    fn has(&self, day: Date) -> bool {
-        let begins = self.period_of(day);
-        let next = self.length(begins, 1);
-        let in_period: Vec<Date> =
-            begins.series(1.day()).take_while(|day| next.is_none_or(|next| *day < next)).filter(|day| self.has_day(*day)).collect();
-        in_period.iter().position(|known| *known == day).is_some_and(|place| self.has_place(place, in_period.len()))
-    }
-
+    /// Whether a day is one of the rule, whatever its place in its period.
     fn has_day(&self, day: Date) -> bool {
         let is_in = |place: i16, length: i16, wanted: i16| wanted == place || wanted == place - length - 1;
         let has_month_day = |wanted: &i8| is_in(day.day().into(), day.days_in_month().into(), (*wanted).into());

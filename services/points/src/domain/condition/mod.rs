@@ -24,7 +24,7 @@ const DEPTH_MAX: usize = 48;
 /// How many comprehensions may stand in each other.
 const NESTED_MAX: usize = 2;
 /// Parts of an expression that may be worked out for a purchase: a tenth of a millisecond, or all pairs of some eighty lines.
-const STEPS_MAX: u32 = 20_000;
+const STEPS_MAX: usize = 20_000;
 
 /// An expression that is true or false of a purchase.
 #[derive(Clone)]
@@ -52,6 +52,8 @@ pub enum ConditionFault {
     Arithmetic,
     /// It takes too long.
     TooLong,
+    /// Types that do not fit, which the check should have found.
+    Mismatch,
 }
 
 impl Condition {

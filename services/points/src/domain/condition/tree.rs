@@ -1,7 +1,6 @@
-//! A checked condition, and how it is worked out. Types have been checked: what does not fit together does not come here.
+//! A checked condition, and how it is worked out.
 
 use std::cmp::Ordering;
-use std::ops::ControlFlow;
 
 use super::{ConditionFault, NESTED_MAX, STEPS_MAX};
 use crate::domain::{Line, Occasion};
@@ -64,7 +63,7 @@ pub(super) struct Comprehension {
 pub(super) struct Run<'a> {
     occasion: &'a Occasion<'a>,
     variables: [Value<'a>; NESTED_MAX],
-    steps_left: u32,
+    steps_left: usize,
 }
 
 type Result<T> = std::result::Result<T, ConditionFault>;
@@ -77,26 +76,26 @@ impl<'a> Run<'a> {
     pub(super) fn truth(&mut self, node: &'a Node) -> Result<bool> {
         match self.value(node)? {
             Value::Bool(truth) => Ok(truth),
-            _ => unreachable!("checked to be a bool"),
+            _ => Err(ConditionFault::Mismatch),
         }
     }
 
     fn int(&mut self, node: &'a Node) -> Result<i64> {
         match self.value(node)? {
             Value::Int(int) => Ok(int),
-            _ => unreachable!("checked to be an int"),
+            _ => Err(ConditionFault::Mismatch),
         }
     }
 
     fn text(&mut self, node: &'a Node) -> Result<&'a str> {
         match self.value(node)? {
             Value::Text(text) => Ok(text),
-            _ => unreachable!("checked to be a string"),
+            _ => Err(ConditionFault::Mismatch),
         }
     }
 
     fn value(&mut self, node: &'a Node) -> Result<Value<'a>> {
-        self.step()?;
+        self.steps(1)?;
         Ok(match node {
             Node::Bool(truth) => Value::Bool(*truth),
             Node::Int(int) => Value::Int(*int),
@@ -105,7 +104,7 @@ impl<'a> Run<'a> {
             Node::Variable(place) => self.variables[*place],
             Node::LineField(line, of) => match self.value(line)? {
                 Value::Line(line) => of(line),
-                _ => unreachable!("checked to be a line"),
+                _ => return Err(ConditionFault::Mismatch),
             },
             Node::Not(one) => Value::Bool(!self.truth(one)?),
             Node::Negate(one) => Value::Int(self.int(one)?.checked_neg().ok_or(ConditionFault::Arithmetic)?),
@@ -115,19 +114,16 @@ impl<'a> Run<'a> {
                 if self.truth(condition)? { self.value(yes)? } else { self.value(no)? }
             }
             Node::Arithmetic(of, two) => Value::Int(of(self.int(&two[0])?, self.int(&two[1])?).ok_or(ConditionFault::Arithmetic)?),
-            Node::Compare(holds, two) => Value::Bool(holds(order(self.value(&two[0])?, self.value(&two[1])?))),
+            Node::Compare(holds, two) => Value::Bool(holds(order(self.value(&two[0])?, self.value(&two[1])?)?)),
             Node::Find(holds, two) => Value::Bool(holds(self.text(&two[0])?, self.text(&two[1])?)),
             Node::Length(text) => Value::Int(count(self.text(text)?.chars().count())),
-            Node::Size(list) => Value::Int(self.count(list, |_, _| Ok(true))?),
+            Node::Size(list) => Value::Int(count(self.values(list)?.len())),
             Node::In(one, list) => {
                 let sought = self.value(one)?;
-                Value::Bool(self.each(list, &mut |_, value| Ok(stop_if(order(sought, value).is_eq())))?.is_break())
+                Value::Bool(self.values(list)?.into_iter().any(|value| order(sought, value) == Ok(Ordering::Equal)))
             }
             Node::Any(sought, comprehension) => Value::Bool(self.any(*sought, comprehension)?),
-            Node::ExactlyOne(comprehension) => {
-                let Comprehension { list, variable, body } = &**comprehension;
-                Value::Bool(self.count(list, |run, value| run.of(*variable, value, body))? == 1)
-            }
+            Node::ExactlyOne(comprehension) => Value::Bool(self.kept(comprehension)?.len() == 1),
         })
     }
 
@@ -143,18 +139,27 @@ impl<'a> Run<'a> {
     /// The same of many.
     fn any(&mut self, sought: bool, comprehension: &'a Comprehension) -> Result<bool> {
         let Comprehension { list, variable, body } = comprehension;
-        let mut fault = None;
-        let found = self.each(list, &mut |run, value| match run.of(*variable, value, body) {
-            Err(ConditionFault::Arithmetic) => {
-                fault = Some(ConditionFault::Arithmetic);
-                Ok(ControlFlow::Continue(()))
+        let mut last = Ok(!sought);
+        for value in self.values(list)? {
+            match self.of(*variable, value, body) {
+                Ok(truth) if truth != sought => {}
+                Err(ConditionFault::Arithmetic) => last = Err(ConditionFault::Arithmetic),
+                decided => return decided,
             }
-            truth => Ok(stop_if(truth? == sought)),
-        })?;
-        match fault {
-            Some(fault) if found.is_continue() => Err(fault),
-            _ => Ok(found.is_break() == sought),
         }
+        last
+    }
+
+    /// Those of a list of which the body is true.
+    fn kept(&mut self, comprehension: &'a Comprehension) -> Result<Vec<Value<'a>>> {
+        let Comprehension { list, variable, body } = comprehension;
+        let mut kept = Vec::new();
+        for value in self.values(list)? {
+            if self.of(*variable, value, body)? {
+                kept.push(value);
+            }
+        }
+        Ok(kept)
     }
 
     /// Whether the body of a comprehension is true of a value.
@@ -163,75 +168,33 @@ impl<'a> Run<'a> {
         self.truth(body)
     }
 
-    fn count(&mut self, list: &'a List, mut counts: impl FnMut(&mut Run<'a>, Value<'a>) -> Result<bool>) -> Result<i64> {
-        let mut number = 0;
-        let _ = self.each(list, &mut |run, value| {
-            number += usize::from(counts(run, value)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(count(number))
-    }
-
-    /// Hands over one value of a list after the other, until it is told to stop.
-    fn each(
-        &mut self,
-        list: &'a List,
-        hand: &mut dyn FnMut(&mut Run<'a>, Value<'a>) -> Result<ControlFlow<()>>,
-    ) -> Result<ControlFlow<()>> {
+    /// As CEL has it, all of a list is worked out before anything is asked of it.
+    fn values(&mut self, list: &'a List) -> Result<Vec<Value<'a>>> {
         let occasion = self.occasion;
-        match list {
-            List::Lines => self.hand_all(occasion.basket.lines.iter().map(Value::Line), hand),
-            List::Tiers => self.hand_all(occasion.tiers().map(Value::Text), hand),
-            List::Labels(of) => self.hand_all(of(occasion).iter().map(|label| Value::Text(label)), hand),
-            List::Literal(nodes) => {
-                for node in nodes {
-                    let value = self.value(node)?;
-                    if hand(self, value)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            }
-            List::Filter(filter) => {
-                let Comprehension { list, variable, body } = &**filter;
-                self.each(list, &mut |run, value| {
-                    if run.of(*variable, value, body)? { hand(run, value) } else { Ok(ControlFlow::Continue(())) }
-                })
-            }
-        }
+        let values: Vec<_> = match list {
+            List::Lines => occasion.basket.lines.iter().map(Value::Line).collect(),
+            List::Tiers => occasion.tiers().map(Value::Text).collect(),
+            List::Labels(of) => of(occasion).iter().map(|label| Value::Text(label)).collect(),
+            List::Literal(nodes) => nodes.iter().map(|node| self.value(node)).collect::<Result<_>>()?,
+            List::Filter(filter) => self.kept(filter)?,
+        };
+        self.steps(values.len())?;
+        Ok(values)
     }
 
-    fn hand_all(
-        &mut self,
-        values: impl Iterator<Item = Value<'a>>,
-        hand: &mut dyn FnMut(&mut Run<'a>, Value<'a>) -> Result<ControlFlow<()>>,
-    ) -> Result<ControlFlow<()>> {
-        for value in values {
-            self.step()?;
-            if hand(self, value)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn step(&mut self) -> Result<()> {
-        self.steps_left = self.steps_left.checked_sub(1).ok_or(ConditionFault::TooLong)?;
+    fn steps(&mut self, number: usize) -> Result<()> {
+        self.steps_left = self.steps_left.checked_sub(number).ok_or(ConditionFault::TooLong)?;
         Ok(())
     }
 }
 
-fn order(one: Value<'_>, other: Value<'_>) -> Ordering {
+fn order(one: Value<'_>, other: Value<'_>) -> Result<Ordering> {
     match (one, other) {
-        (Value::Bool(one), Value::Bool(other)) => one.cmp(&other),
-        (Value::Int(one), Value::Int(other)) => one.cmp(&other),
-        (Value::Text(one), Value::Text(other)) => one.cmp(other),
-        _ => unreachable!("checked to be alike"),
+        (Value::Bool(one), Value::Bool(other)) => Ok(one.cmp(&other)),
+        (Value::Int(one), Value::Int(other)) => Ok(one.cmp(&other)),
+        (Value::Text(one), Value::Text(other)) => Ok(one.cmp(other)),
+        _ => Err(ConditionFault::Mismatch),
     }
-}
-
-fn stop_if(enough: bool) -> ControlFlow<()> {
-    if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 fn count(number: usize) -> i64 {

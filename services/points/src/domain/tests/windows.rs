@@ -225,6 +225,8 @@ fn a_bad_rule_is_refused_at_its_place() {
         ("FREQ=WEEKLY;BYMONTHDAY=5", 1, "has BYMONTHDAY"),
         ("FREQ=DAILY;BYSETPOS=1", 1, "has BYSETPOS without"),
         ("FREQ=WEEKLY;BYDAY=TU", 1, "does not fit its start"),
+        ("FREQ=DAILY;UNTIL=20260430", 1, "does not fit its start"),
+        ("FREQ=DAILY;UNTIL=20260501T175959", 1, "does not fit its start"),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", 1, "does not fit its start"),
     ];
     for (rule, column, what) in rows {
