@@ -132,6 +132,14 @@ impl Zone {
         self.0.iana_name().unwrap_or("UTC")
     }
 
+    /// The moment at which clocks show a time: the first where they show it twice; where they jump over it, as much later as they jump.
+    pub fn moment_of(&self, wall: DateTime) -> Timestamp {
+        match wall.to_zoned(self.0.clone()) {
+            Ok(zoned) => zoned.timestamp().into(),
+            Err(_) => Timestamp::MAX,
+        }
+    }
+
     /// The first moment of a day; after midnight where the clocks jump over it.
     pub fn start_of(&self, day: Date) -> Timestamp {
         match day.to_zoned(self.0.clone()) {
@@ -142,10 +150,7 @@ impl Zone {
 
     /// Noon of a day: what a bare date of old data stands for.
     pub fn noon_of(&self, day: Date) -> Timestamp {
-        match day.at(12, 0, 0, 0).to_zoned(self.0.clone()) {
-            Ok(zoned) => zoned.timestamp().into(),
-            Err(_) => Timestamp::MAX,
-        }
+        self.moment_of(day.at(12, 0, 0, 0))
     }
 }
 

@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 
 use crate::domain::identity::Kind;
+use crate::domain::profile::LabelKind;
 
 /// What went wrong. No variant holds personal data.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,8 @@ pub(crate) enum Error {
     LastIdentity { kind: Kind },
     #[error("a member has at most {limit} attributes")]
     TooManyAttributes { limit: usize },
+    #[error("a member has at most {limit} {}", kind.field())]
+    TooManyLabels { kind: LabelKind, limit: usize },
     #[error("the member has changed since it was read")]
     EtagMismatch,
     #[error("the member is blocked already")]
@@ -57,6 +60,7 @@ impl Error {
                 vec![("kind", kind.as_str().to_owned())]
             }
             Error::TooManyAttributes { limit } => vec![("limit", limit.to_string())],
+            Error::TooManyLabels { kind, limit } => vec![("field", kind.field().to_owned()), ("limit", limit.to_string())],
             Error::Invalid { .. }
             | Error::ProgramNotFound
             | Error::MemberNotFound
@@ -91,6 +95,7 @@ impl From<Error> for Status {
             Error::IdentityNotLinked { .. } => (Code::NotFound, "IDENTITY_NOT_LINKED"),
             Error::LastIdentity { .. } => (Code::FailedPrecondition, "LAST_IDENTITY"),
             Error::TooManyAttributes { .. } => (Code::FailedPrecondition, "TOO_MANY_ATTRIBUTES"),
+            Error::TooManyLabels { .. } => (Code::FailedPrecondition, "TOO_MANY_LABELS"),
             Error::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
             Error::MemberAlreadyBlocked => (Code::FailedPrecondition, "MEMBER_ALREADY_BLOCKED"),
             Error::MemberNotBlocked => (Code::FailedPrecondition, "MEMBER_NOT_BLOCKED"),

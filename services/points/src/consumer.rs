@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use crate::domain::{AccountId, Birthday, Facts, MemberStatus, TierInterval};
 use crate::store;
 
-/// Keeps the facts of the members feed: whether somebody may earn and redeem, and on which day of the year he was born.
+/// Keeps the facts of the members feed: whether somebody may earn and redeem, on which day of the year he was born, his tags and segments.
 pub(crate) struct MemberFacts;
 
 /// Keeps the facts of the tiers feed: which tier held when.
@@ -19,9 +19,13 @@ pub(crate) struct TierFacts;
 
 impl EventHandler for MemberFacts {
     async fn handle(&self, tx: &mut Tx, event: &Event) -> Result<(), HandlerError> {
-        let (state, birthday) = match &event.payload {
-            Some(Payload::MemberEnrolled(told)) => (told.state(), Birthday::new(told.birth_month, told.birth_day)),
-            Some(Payload::MemberChanged(told)) => (told.state(), Birthday::new(told.birth_month, told.birth_day)),
+        let (state, birthday, tags, segments) = match &event.payload {
+            Some(Payload::MemberEnrolled(told)) => {
+                (told.state(), Birthday::new(told.birth_month, told.birth_day), &told.tags, &told.segments)
+            }
+            Some(Payload::MemberChanged(told)) => {
+                (told.state(), Birthday::new(told.birth_month, told.birth_day), &told.tags, &told.segments)
+            }
             _ => return Ok(()),
         };
         let status = match state {
@@ -31,7 +35,8 @@ impl EventHandler for MemberFacts {
             // A state that this version does not know must not unblock anybody.
             MemberState::Unspecified => return Ok(()),
         };
-        change(tx, event, |facts| (facts.status, facts.birthday) = (status, birthday)).await
+        let (tags, segments) = (tags.clone(), segments.clone());
+        change(tx, event, |facts| *facts = Facts { status, birthday, tags, segments, ..std::mem::take(facts) }).await
     }
 }
 

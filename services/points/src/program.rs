@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use kernel::{ProgramId, Timestamp};
+use kernel::{ProgramId, Timestamp, Zone};
 use persistence::{Database, Error};
 use prost::Message;
 use proto::points as pb;
@@ -41,7 +41,8 @@ pub(crate) struct VersionRecord {
 pub(crate) struct Programs {
     database: Database,
     directory: Directory,
-    cache: RwLock<HashMap<ProgramId, (Instant, Arc<Program>)>>,
+    /// With when each was fetched; `None` when it is to be fetched anew.
+    cache: RwLock<HashMap<ProgramId, (Option<Instant>, Arc<Program>)>>,
     /// Held by whoever fetches a program; a caller that hangs up lets go of it.
     fetching: Mutex<()>,
 }
@@ -73,27 +74,31 @@ impl Programs {
 
     fn cached(&self, id: &ProgramId, age_max: Duration) -> Option<Arc<Program>> {
         let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        cache.get(id).filter(|(at, _)| at.elapsed() < age_max).map(|(_, program)| program.clone())
+        let is_fresh = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < age_max);
+        cache.get(id).filter(|(at, _)| is_fresh(at)).map(|(_, program)| program.clone())
+    }
+
+    /// The terms of a version that has been read before: they never change, and reading them takes long.
+    fn known_terms(&self, id: &ProgramId, number: i64) -> Option<Arc<Terms>> {
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, program) = cache.get(id)?;
+        program.versions.as_ref()?.number(number).map(|version| version.terms.clone())
     }
 
     async fn fetch(&self, id: &ProgramId) -> Result<Option<Arc<Program>>, Error> {
         let Some(found) = self.directory.program(id).await? else { return Ok(None) };
-        let records = self.versions(id).await?;
-        let versions = records
-            .iter()
-            .map(|record| {
-                Ok(Version {
-                    number: record.number,
-                    terms: terms(&record.terms)?,
-                    start_at: record.start_at,
-                    zone: found.zone.clone(),
-                    currency: found.currency,
-                })
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
+        let rows = store::program_versions(&mut self.database.read().await?, id).await?;
+        let version = |(number, start_at, _, _, bytes): store::VersionRow| {
+            let terms = match self.known_terms(id, number) {
+                Some(known) => known,
+                None => Arc::new(terms(&decoded(&bytes)?, &found.zone)?),
+            };
+            Ok(Version { number, terms, start_at: start_at.into(), zone: found.zone.clone(), currency: found.currency })
+        };
+        let versions = rows.into_iter().map(version).collect::<Result<Vec<_>, Error>>()?;
         let program =
             Arc::new(Program { id: id.clone(), currency: found.currency, zone: found.zone.clone(), versions: Versions::new(versions) });
-        self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), (Instant::now(), program.clone()));
+        self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), (Some(Instant::now()), program.clone()));
         Ok(Some(program))
     }
 
@@ -102,18 +107,23 @@ impl Programs {
         let mut tx = self.database.read().await?;
         let rows = store::program_versions(&mut tx, id).await?;
         let record = |(number, start_at, created_at, author, bytes): store::VersionRow| {
-            let terms = pb::Terms::decode(&bytes[..]).map_err(|_| Error::Corrupt("terms of a program".to_owned()))?;
-            Ok(VersionRecord { number, start_at: start_at.into(), created_at: created_at.into(), author, terms })
+            Ok(VersionRecord { number, start_at: start_at.into(), created_at: created_at.into(), author, terms: decoded(&bytes)? })
         };
         rows.into_iter().map(record).collect()
     }
 
-    /// Forgets what is cached of a program, so that the caller who changed it sees the change.
+    /// Has a program fetched anew, so that the caller who changed it sees the change.
     pub(crate) fn forget(&self, id: &ProgramId) {
-        self.cache.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some((at, _)) = self.cache.write().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
+            *at = None;
+        }
     }
 }
 
-fn terms(stored: &pb::Terms) -> Result<Terms, Error> {
-    message::terms(stored).map_err(|(field, what)| Error::Corrupt(format!("terms of a program: {field} {what}")))
+fn decoded(bytes: &[u8]) -> Result<pb::Terms, Error> {
+    pb::Terms::decode(bytes).map_err(|_| Error::Corrupt("terms of a program".to_owned()))
+}
+
+fn terms(stored: &pb::Terms, zone: &Zone) -> Result<Terms, Error> {
+    message::terms(stored, zone).map_err(|(field, what)| Error::Corrupt(format!("terms of a program: {field} {what}")))
 }

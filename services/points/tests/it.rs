@@ -9,6 +9,7 @@ mod it {
     mod awards;
     mod books;
     mod challenges;
+    mod conditions;
     mod due;
     mod events;
     mod everything;

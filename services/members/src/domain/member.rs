@@ -3,7 +3,7 @@
 use kernel::{MemberId, ProgramId, Timestamp};
 
 use super::identity::{Identity, Kind};
-use super::profile::{ATTRIBUTES_MAX, Attributes, BirthDate, Change};
+use super::profile::{ATTRIBUTES_MAX, Attributes, BirthDate, Change, LABELS_MAX, LabelKind, Labels};
 use crate::error::Error;
 
 /// Somebody who takes part in a program.
@@ -40,6 +40,18 @@ pub(crate) struct Profile {
     /// BCP 47; empty when not told.
     pub(crate) preferred_language: String,
     pub(crate) attributes: Attributes,
+    pub(crate) tags: Labels,
+    pub(crate) segments: Labels,
+}
+
+impl Profile {
+    /// The labels of a kind.
+    pub(crate) fn labels(&mut self, kind: LabelKind) -> &mut Labels {
+        match kind {
+            LabelKind::Tags => &mut self.tags,
+            LabelKind::Segments => &mut self.segments,
+        }
+    }
 }
 
 /// How somebody became a member.
@@ -105,10 +117,13 @@ impl Member {
         }
     }
 
-    /// Ends the membership. What was known stays known.
+    /// Ends the membership. What was told stays known; what rules went by ends with it.
     pub(crate) fn close(self, reason: String, now: Timestamp) -> Result<Member, Error> {
         match self.state {
-            State::Active | State::Blocked { .. } => Ok(self.moved(State::Closed { reason }, now)),
+            State::Active | State::Blocked { .. } => {
+                let profile = Profile { tags: Labels::new(), segments: Labels::new(), ..self.profile.clone() };
+                Ok(Member { profile, ..self.moved(State::Closed { reason }, now) })
+            }
             State::Closed { .. } => Err(Error::MemberClosed),
         }
     }
@@ -127,7 +142,13 @@ impl Member {
                 Change::Attributes(attributes) => profile.attributes = attributes,
                 Change::Attribute(key, Some(value)) => drop(profile.attributes.insert(key, value)),
                 Change::Attribute(key, None) => drop(profile.attributes.remove(&key)),
+                Change::Labels(kind, labels) => *profile.labels(kind) = labels,
+                Change::Label(kind, label, true) => drop(profile.labels(kind).insert(label)),
+                Change::Label(kind, label, false) => drop(profile.labels(kind).remove(&label)),
             }
+        }
+        if let Some(kind) = LabelKind::ALL.into_iter().find(|kind| profile.labels(*kind).len() > LABELS_MAX) {
+            return Err(Error::TooManyLabels { kind, limit: LABELS_MAX });
         }
         if profile.attributes.len() > ATTRIBUTES_MAX {
             return Err(Error::TooManyAttributes { limit: ATTRIBUTES_MAX });
@@ -217,6 +238,8 @@ mod tests {
             birth_date: None,
             preferred_language: String::new(),
             attributes: Attributes::new(),
+            tags: Labels::from(["vegan".to_owned()]),
+            segments: Labels::new(),
         };
         let enrolment = Enrolment { time: NOW, channel: "web".to_owned(), store: String::new(), referral_code: String::new() };
         let member = Member::enrol(ProgramId::parse("tea").unwrap(), MemberId(kernel::Uuid::nil()), profile, enrolment, NOW);
@@ -295,6 +318,21 @@ mod tests {
         assert_eq!(outcome(ann.clone().update(vec![flag("oat_milk")], "2", LATER)), refused("ETAG_MISMATCH"));
         let many = (0..ATTRIBUTES_MAX).map(|number| flag(&format!("a{number}"))).collect();
         assert_eq!(outcome(ann.update(many, "", LATER)), refused("TOO_MANY_ATTRIBUTES"));
+    }
+
+    #[test]
+    fn labels_are_set_added_and_removed_and_end_with_the_membership() {
+        let label = |kind, label: &str, there| Change::Label(kind, label.to_owned(), there);
+        let ann = member(State::Active).update(vec![label(LabelKind::Tags, "staff", true)], "", LATER).unwrap();
+        assert_eq!(ann.profile.tags, Labels::from(["staff".to_owned(), "vegan".to_owned()]));
+        let ann = ann.update(vec![label(LabelKind::Tags, "vegan", false), label(LabelKind::Segments, "lapsing", true)], "", LATER).unwrap();
+        assert_eq!((ann.profile.tags.len(), ann.profile.segments.len(), ann.version), (1, 1, 3));
+        assert_eq!(outcome(ann.clone().update(vec![label(LabelKind::Tags, "staff", true)], "", LATER)), Ok((State::Active, 3)));
+        let many: Labels = (0..LABELS_MAX).map(|number| format!("t{number}")).collect();
+        let full = ann.clone().update(vec![Change::Labels(LabelKind::Tags, many)], "", LATER).unwrap();
+        assert_eq!(outcome(full.update(vec![label(LabelKind::Tags, "one-more", true)], "", LATER)), refused("TOO_MANY_LABELS"));
+        let closed = ann.close("ASKED".to_owned(), LATER).unwrap();
+        assert!(closed.profile.tags.is_empty() && closed.profile.segments.is_empty());
     }
 
     #[test]

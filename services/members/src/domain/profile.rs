@@ -1,6 +1,6 @@
 //! What is known of a member, beside its identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
@@ -8,6 +8,31 @@ use crate::error::Error;
 
 /// How many attributes a member may have.
 pub(crate) const ATTRIBUTES_MAX: usize = 50;
+
+/// How many tags a member may have, and in how many segments he may be.
+pub(crate) const LABELS_MAX: usize = 50;
+
+/// Words for a member that rules go by: his tags, or the segments in which he is.
+pub(crate) type Labels = BTreeSet<String>;
+
+/// Which labels are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LabelKind {
+    Tags,
+    Segments,
+}
+
+impl LabelKind {
+    pub(crate) const ALL: [LabelKind; 2] = [LabelKind::Tags, LabelKind::Segments];
+
+    /// The field that has them.
+    pub(crate) fn field(self) -> &'static str {
+        match self {
+            LabelKind::Tags => "tags",
+            LabelKind::Segments => "segments",
+        }
+    }
+}
 
 /// Facts by key.
 pub(crate) type Attributes = BTreeMap<String, AttributeValue>;
@@ -59,6 +84,10 @@ pub(crate) enum Change {
     Attributes(Attributes),
     /// The attribute under a key; `None` removes it.
     Attribute(String, Option<AttributeValue>),
+    /// All labels of a kind.
+    Labels(LabelKind, Labels),
+    /// One label; `false` removes it.
+    Label(LabelKind, String, bool),
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(super) fn masked(member: &Member) -> pb::Member {
 /// A member with these fields in the clear and the others masked.
 pub(super) fn revealed(member: &Member, clear: &[Field]) -> pb::Member {
     let Member { program: _, id: _, state, state_time, profile, enrolment, create_time, update_time, version } = member;
-    let Profile { display_name, identities, birth_date, preferred_language, attributes } = profile;
+    let Profile { display_name, identities, birth_date, preferred_language, attributes, tags, segments } = profile;
     let Enrolment { time, channel, store, referral_code } = enrolment;
     let mut view = View { clear, masked: Vec::new() };
     let mut message = pb::Member {
@@ -45,6 +45,8 @@ pub(super) fn revealed(member: &Member, clear: &[Field]) -> pb::Member {
         version: *version,
         etag: member.etag(),
         masked_fields: Vec::new(),
+        tags: tags.iter().cloned().collect(),
+        segments: segments.iter().cloned().collect(),
     };
     for identity in identities {
         match identity {

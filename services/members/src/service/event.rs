@@ -9,6 +9,7 @@ use rpc::wire;
 use uuid::Uuid;
 
 use crate::domain::member::{Enrolment, Member};
+use crate::domain::profile::Labels;
 use crate::message;
 
 /// Somebody became a member.
@@ -22,6 +23,8 @@ pub(super) fn enrolled(member: &Member, historical: bool, id: Uuid, now: Timesta
         referral_code: referral_code.clone(),
         birth_month,
         birth_day,
+        tags: list(&member.profile.tags),
+        segments: list(&member.profile.segments),
     });
     event(member, payload, historical, id, *time, now)
 }
@@ -30,7 +33,8 @@ pub(super) fn enrolled(member: &Member, historical: bool, id: Uuid, now: Timesta
 pub(super) fn changed(member: &Member, id: Uuid, now: Timestamp) -> NewEvent {
     let (birth_month, birth_day) = birthday(member);
     let state = message::state(&member.state).into();
-    let payload = Payload::MemberChanged(MemberChanged { state, birth_month, birth_day });
+    let (tags, segments) = (list(&member.profile.tags), list(&member.profile.segments));
+    let payload = Payload::MemberChanged(MemberChanged { state, birth_month, birth_day, tags, segments });
     event(member, payload, false, id, now, now)
 }
 
@@ -48,6 +52,10 @@ fn event(member: &Member, payload: Payload, historical: bool, id: Uuid, occur: T
         payload: Some(payload),
     };
     NewEvent { id, stream: name, at: record, payload: event.encode_to_vec() }
+}
+
+fn list(labels: &Labels) -> Vec<String> {
+    labels.iter().cloned().collect()
 }
 
 /// Month and day of birth, each 0 when it is not known.

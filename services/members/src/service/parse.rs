@@ -12,7 +12,7 @@ use rpc::directory::Program;
 use crate::domain::identity::Identity;
 use crate::domain::mask::Field;
 use crate::domain::member::{Enrolment, Profile, check_identities};
-use crate::domain::profile::{BirthDate, Change};
+use crate::domain::profile::{BirthDate, Change, LabelKind, Labels};
 use crate::error::Error;
 use crate::message;
 
@@ -65,6 +65,8 @@ pub(super) fn enrol(request: pb::EnrollMemberRequest, caller: Caller, program: &
         historical,
         if_exists: _,
         request_id: _,
+        tags,
+        segments,
     } = request;
     if historical && !matches!(caller.role, Role::Platform | Role::Service | Role::Administrator) {
         return Err(Error::HistoricalNotAdmitted);
@@ -85,6 +87,8 @@ pub(super) fn enrol(request: pb::EnrollMemberRequest, caller: Caller, program: &
         birth_date: birth_date.map(|date| birth("birth_date", date, now.date_in(&program.zone))).transpose()?,
         preferred_language,
         attributes: message::attributes("attributes", attributes)?,
+        tags: tags.into_iter().collect(),
+        segments: segments.into_iter().collect(),
     };
     let store = if store.is_empty() { caller.store.unwrap_or_default() } else { store };
     let enrolment = Enrolment { time, channel, store, referral_code };
@@ -127,11 +131,19 @@ pub(super) fn update(request: &pb::UpdateMemberRequest, today: Date) -> Result<U
         }
         "preferred_language" => Ok(Change::PreferredLanguage(member.preferred_language.clone())),
         "attributes" => Ok(Change::Attributes(attributes.clone())),
-        _ => match path.strip_prefix("attributes.") {
-            Some(key) if is_key(key) => Ok(Change::Attribute(key.to_owned(), attributes.get(key).cloned())),
-            _ => {
-                Err(Error::invalid("update_mask", "may name display_name, birth_date, preferred_language, attributes and attributes.{key}"))
+        "tags" => Ok(Change::Labels(LabelKind::Tags, labels(&member.tags))),
+        "segments" => Ok(Change::Labels(LabelKind::Segments, labels(&member.segments))),
+        _ => match path.split_once('.') {
+            Some(("attributes", key)) if is_key(key) => Ok(Change::Attribute(key.to_owned(), attributes.get(key).cloned())),
+            Some(("tags", tag)) if is_label(tag) => Ok(Change::Label(LabelKind::Tags, tag.to_owned(), labels(&member.tags).contains(tag))),
+            Some(("segments", segment)) if is_label(segment) => {
+                Ok(Change::Label(LabelKind::Segments, segment.to_owned(), labels(&member.segments).contains(segment)))
             }
+            _ => Err(Error::invalid(
+                "update_mask",
+                "may name display_name, birth_date, preferred_language, attributes, attributes.{key}, tags, tags.{tag}, segments and \
+                 segments.{segment}",
+            )),
         },
     };
     Ok(Update { changes: paths.iter().map(change).collect::<Result<_, _>>()?, etag: member.etag.clone() })
@@ -177,6 +189,17 @@ fn display(text: &str, field: &str) -> Result<String, Error> {
 fn birth(field: &str, date: pb::BirthDate, today: Date) -> Result<BirthDate, Error> {
     let pb::BirthDate { year, month, day } = date;
     BirthDate::new(field, year, month, day, today)
+}
+
+fn labels(list: &[String]) -> Labels {
+    list.iter().cloned().collect()
+}
+
+/// A tag or segment as the contract's pattern says.
+fn is_label(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 /// A key as the contract's pattern says.

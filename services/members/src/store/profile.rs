@@ -21,11 +21,15 @@ struct Record {
     preferred_language: String,
     #[prost(message, repeated, tag = "5")]
     attributes: Vec<pb::Attribute>,
+    #[prost(string, repeated, tag = "6")]
+    tags: Vec<String>,
+    #[prost(string, repeated, tag = "7")]
+    segments: Vec<String>,
 }
 
 /// The bytes to seal.
 pub(super) fn encode(profile: &Profile) -> Vec<u8> {
-    let Profile { display_name, identities, birth_date, preferred_language, attributes } = profile;
+    let Profile { display_name, identities, birth_date, preferred_language, attributes, tags, segments } = profile;
     let record = Record {
         display_name: display_name.clone(),
         identities: identities.iter().map(identity_message).collect(),
@@ -36,13 +40,15 @@ pub(super) fn encode(profile: &Profile) -> Vec<u8> {
         }),
         preferred_language: preferred_language.clone(),
         attributes: message::attribute_list(attributes),
+        tags: tags.iter().cloned().collect(),
+        segments: segments.iter().cloned().collect(),
     };
     record.encode_to_vec()
 }
 
 /// Reads what [`encode`] wrote; `None` when it is something else.
 pub(super) fn decode(bytes: &[u8]) -> Option<Profile> {
-    let Record { display_name, identities, birth_date, preferred_language, attributes } = Record::decode(bytes).ok()?;
+    let Record { display_name, identities, birth_date, preferred_language, attributes, tags, segments } = Record::decode(bytes).ok()?;
     Some(Profile {
         display_name,
         identities: identities.into_iter().map(identity).collect::<Option<_>>()?,
@@ -52,6 +58,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Profile> {
         },
         preferred_language,
         attributes: message::attributes("attributes", attributes).ok()?,
+        tags: tags.into_iter().collect(),
+        segments: segments.into_iter().collect(),
     })
 }
 
@@ -90,7 +98,7 @@ mod tests {
     use jiff::civil::Date;
 
     use super::*;
-    use crate::domain::profile::{AttributeValue, Attributes};
+    use crate::domain::profile::{AttributeValue, Attributes, Labels};
 
     #[test]
     fn a_profile_comes_back_as_it_was() {
@@ -112,6 +120,8 @@ mod tests {
                 ("vegan".to_owned(), AttributeValue::Flag(false)),
                 ("due".to_owned(), AttributeValue::Day(Date::constant(2026, 9, 30))),
             ]),
+            tags: Labels::from(["staff".to_owned(), "vegan".to_owned()]),
+            segments: Labels::from(["lapsing".to_owned()]),
         };
         assert!(decode(&encode(&full)) == Some(full.clone()));
         let with_year = Profile { birth_date: Some(BirthDate { year: Some(1990), month: 5, day: 17 }), ..full };

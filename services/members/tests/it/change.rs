@@ -15,6 +15,7 @@ use crate::suite::*;
 testkit::on_each_engine!(
     an_update_changes_what_its_mask_names,
     a_wrong_update_is_refused_and_changes_nothing,
+    labels_come_and_go_and_end_with_the_membership,
     identities_come_and_go,
     a_member_is_blocked_and_unblocked,
     closing_sets_the_identities_free,
@@ -101,7 +102,7 @@ async fn a_wrong_update_is_refused_and_changes_nothing(engine: TestEngine) {
     let suite = Suite::start(&engine).await;
     let mut client = suite.administrator();
     let ann = enrol(&mut client, [card("card-1")]).await;
-    for path in ["phone", "state", "name", "*", "attributes.Bad-Key", "birth_date.year", ""] {
+    for path in ["phone", "state", "name", "*", "attributes.Bad-Key", "birth_date.year", "tags.", "tags.Bad", "segments.a b", ""] {
         assert_eq!(violation(client.update_member(update(ann.clone(), &["display_name", path])).await), "update_mask");
     }
     assert_eq!(violation(client.update_member(update(ann.clone(), &[])).await), "update_mask");
@@ -123,6 +124,43 @@ async fn a_wrong_update_is_refused_and_changes_nothing(engine: TestEngine) {
     assert_eq!(metadata(&status, "limit"), "50");
     assert_eq!(refusal::<()>(Err(status)), precondition("TOO_MANY_ATTRIBUTES"));
     assert_eq!(get(&mut client, &ann.name).await, full);
+}
+
+async fn labels_come_and_go_and_end_with_the_membership(engine: TestEngine) {
+    let suite = Suite::start(&engine).await;
+    let mut client = suite.administrator();
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut request = enrolment([card("card-1")]);
+    request.tags = texts(&["vegan", "staff", "vegan"]);
+    request.segments = texts(&["new"]);
+    let ann = client.enroll_member(request).await.unwrap().into_inner();
+    assert_eq!((ann.tags.clone(), ann.segments.clone()), (texts(&["staff", "vegan"]), texts(&["new"])));
+    // One tag is added and another removed; the segments are all replaced; what the mask does not name stays.
+    let told = Member { tags: texts(&["gold-card"]), segments: texts(&["regular", "lapsing"]), etag: String::new(), ..ann.clone() };
+    let changed = client.update_member(update(told.clone(), &["tags.gold-card", "tags.vegan"])).await.unwrap().into_inner();
+    assert_eq!((changed.tags, changed.segments), (texts(&["gold-card", "staff"]), texts(&["new"])));
+    let changed = client.update_member(update(told, &["segments"])).await.unwrap().into_inner();
+    assert_eq!((changed.tags.clone(), changed.segments.clone()), (texts(&["gold-card", "staff"]), texts(&["lapsing", "regular"])));
+    assert_eq!(get(&mut client, &ann.name).await, changed);
+
+    let bad = Member { tags: texts(&["staff", "No"]), ..changed.clone() };
+    assert_eq!(violation(client.update_member(update(bad, &["tags"])).await), "member.tags[1]");
+    let many = Member { tags: (0..50).map(|number| format!("t{number}")).collect(), ..changed.clone() };
+    let full = client.update_member(update(many, &["tags"])).await.unwrap().into_inner();
+    let one_more = Member { tags: texts(&["more"]), ..full };
+    let status = client.update_member(update(one_more, &["tags.more"])).await.unwrap_err();
+    assert_eq!((metadata(&status, "field"), metadata(&status, "limit")), ("tags".to_owned(), "50".to_owned()));
+    assert_eq!(refusal::<()>(Err(status)), precondition("TOO_MANY_LABELS"));
+
+    let closed = client.close_member(close(&ann.name)).await.unwrap().into_inner();
+    assert!(closed.tags.is_empty() && closed.segments.is_empty());
+    let events = suite.events(5).await;
+    let Some(Payload::MemberEnrolled(told)) = &events[0].payload else { panic!("another event") };
+    assert_eq!((told.tags.clone(), told.segments.clone()), (texts(&["staff", "vegan"]), texts(&["new"])));
+    let Some(Payload::MemberChanged(told)) = &events[2].payload else { panic!("another event") };
+    assert_eq!((told.tags.clone(), told.segments.clone()), (texts(&["gold-card", "staff"]), texts(&["lapsing", "regular"])));
+    let Some(Payload::MemberChanged(told)) = &events[4].payload else { panic!("another event") };
+    assert!(told.tags.is_empty() && told.segments.is_empty() && told.state() == MemberState::Closed);
 }
 
 async fn identities_come_and_go(engine: TestEngine) {

@@ -104,6 +104,8 @@ async fn what_is_told_comes_back_and_the_feed_tells_what_it_may(engine: TestEngi
         version: 1,
         etag: "1".to_owned(),
         masked_fields: ["display_name", "phone", "cards", "birth_date.year", "attributes"].map(str::to_owned).to_vec(),
+        tags: Vec::new(),
+        segments: Vec::new(),
     };
     assert_eq!(member, expected);
 

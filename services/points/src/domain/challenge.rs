@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernel::{Timestamp, Zone};
 
-use super::{Asks, Basket, Buyer, LimitPeriod, LineFilter, Mark, Version};
+use super::{Asks, Basket, LimitPeriod, LineFilter, Mark, Occasion};
 
 /// How many days after it happened something counts, or ceases to.
 pub(super) const COUNTED_DAYS: i64 = 62;
@@ -180,10 +180,10 @@ impl Challenge {
     }
 
     /// What of a purchase that is made now counts.
-    pub fn counts_purchase(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Option<i64> {
+    pub(super) fn counts_purchase(&self, occasion: &Occasion<'_>) -> Option<i64> {
         let Counts::Purchases(qualifying) = &self.counts else { return None };
-        let holds = self.is_running(basket.occurred_at) && qualifying.asks.hold(version, basket, buyer);
-        if holds { self.counts_left(basket) } else { None }
+        let holds = self.is_running(occasion.basket.occurred_at) && qualifying.asks.hold(occasion);
+        if holds { self.counts_left(occasion.basket) } else { None }
     }
 
     /// What of what is left of a purchase that has counted counts now: the money where that is measured.

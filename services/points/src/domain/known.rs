@@ -44,6 +44,10 @@ pub struct Facts {
     pub tiers: Vec<TierInterval>,
     /// The day on which he was born, where it is known.
     pub birthday: Option<Birthday>,
+    /// His tags.
+    pub tags: Vec<String>,
+    /// Groups, made elsewhere, in which he is.
+    pub segments: Vec<String>,
 }
 
 impl Facts {

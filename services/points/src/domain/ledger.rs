@@ -104,8 +104,8 @@ impl<'a> Ledger<'a> {
             return Err(Refusal::RedemptionNotFound);
         }
         let store = self.stamp.store.clone();
-        let PurchaseInput { net, lines, channel, .. } = input;
-        let basket = Basket { net: *net, whole_net: *net, lines, channel, store: &store, occurred_at: self.stamp.occurred_at };
+        let PurchaseInput { net, lines, channel, offer, .. } = input;
+        let basket = Basket { net: *net, whole_net: *net, lines, channel, offer, store: &store, occurred_at: self.stamp.occurred_at };
         let (facts, rejected) = match award.member {
             Some(_) => self.frozen_facts(version, &basket)?,
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),

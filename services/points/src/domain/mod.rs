@@ -7,6 +7,7 @@ mod account;
 mod between;
 mod challenge;
 mod command;
+mod condition;
 mod correction;
 mod entry;
 mod given_up;
@@ -20,6 +21,7 @@ mod pending;
 mod pool;
 mod promotion;
 mod purchase;
+mod recurrence;
 mod refusal;
 mod returns;
 pub mod rewards;
@@ -28,6 +30,7 @@ mod simulation;
 mod spending;
 mod tally;
 mod terms;
+mod window;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
 pub use between::{Side, apply_between};
@@ -36,6 +39,7 @@ pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
     Transfer,
 };
+pub use condition::{Condition, ConditionError, ConditionFault};
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
@@ -45,14 +49,18 @@ pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
 pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
-pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, DayPart, Gives, LineFilter, Promotion, Rejection, Selection};
+pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, Gives, LineFilter, Promotion, Rejection, Selection};
 pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
+pub use recurrence::{RecurrenceError, Windows, windows};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
 pub use simulation::Simulation;
 pub use tally::{Given, Mark, Tallied, Tally, TallyChange};
 pub use terms::{Activation, ActivityTerms, Approval, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use window::WeeklyWindow;
+
+use promotion::Occasion;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! Promotions: extra points for purchases. Whether one applies is judged once, when a purchase is awarded. What it then gives is worked out
 //! from what is left of the purchase, by the same function for an award, its preview and a return; it never rises when something goes back.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use jiff::civil::DateTime;
 use kernel::{Timestamp, Zone};
 use rust_decimal::Decimal;
 
-use super::{Applied, Basket, Count, Facts, Limit, Refusal, Version};
+use super::{Applied, Basket, Condition, Count, Facts, Limit, Refusal, Version, WeeklyWindow, Windows};
 
 /// Extra points for purchases of which everything holds that it asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -49,31 +51,30 @@ pub struct Asks {
     pub start_at: Option<Timestamp>,
     /// Until when, exclusive.
     pub end_at: Option<Timestamp>,
-    /// Days of the week, 1 for Monday to 7 for Sunday.
-    pub weekdays: Vec<i8>,
-    /// A part of the day.
-    pub day_part: Option<DayPart>,
+    /// Days of the week, and a time of the day.
+    pub weekly: Option<WeeklyWindow>,
+    /// Times that come again by rules.
+    pub windows: Windows,
     /// Stores by name.
     pub stores: Vec<String>,
     /// Channels.
     pub channels: Vec<String>,
     /// Tiers.
     pub tiers: Vec<String>,
+    /// Tags, one of which the member has.
+    pub tags: Vec<String>,
+    /// Tags of which he has none.
+    pub excluded_tags: Vec<String>,
+    /// Segments, in one of which he is.
+    pub segments: Vec<String>,
     /// Only this of the member's purchases, from 1.
     pub purchase_number: Option<i64>,
     /// Days without a purchase.
     pub dormant_days: Option<i32>,
     /// Around his birthday.
     pub birthday: Option<BirthdayWindow>,
-}
-
-/// Minutes of the day by the clock on the wall. The end is exclusive; before the start it lies past midnight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DayPart {
-    /// 0 to 1439.
-    pub start_minute: i32,
-    /// 1 to 1440.
-    pub end_minute: i32,
+    /// Whatever else is to be true.
+    pub condition: Option<Condition>,
 }
 
 /// How far from a birthday.
@@ -120,12 +121,18 @@ pub enum Rejection {
     Channel,
     /// Not for his tiers.
     Tier,
+    /// Not for his tags or segments.
+    Audience,
     /// Not this purchase.
     PurchaseNumber,
     /// He was not away for long enough.
     Dormancy,
     /// Not around his birthday.
     Birthday,
+    /// Its condition is not true.
+    Condition,
+    /// Its condition could not be worked out.
+    ConditionFault,
     /// No line counts, or too few pieces.
     Lines,
     /// Too little was spent.
@@ -141,7 +148,8 @@ pub enum Rejection {
 impl Rejection {
     /// Whether time, place and person were right: another basket might have got something.
     pub fn is_about_the_basket(self) -> bool {
-        matches!(self, Rejection::Lines | Rejection::Spend | Rejection::Nothing | Rejection::Limit | Rejection::Stacking)
+        use Rejection::{ConditionFault, Limit, Lines, Nothing, Spend, Stacking};
+        matches!(self, ConditionFault | Lines | Spend | Nothing | Limit | Stacking)
     }
 }
 
@@ -179,11 +187,11 @@ pub struct Selection {
 impl Version {
     /// Which promotions apply to a purchase.
     pub fn select(&self, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Result<Selection, Refusal> {
-        let moment = Moment::of(basket.occurred_at, &self.zone);
+        let occasion = Occasion::new(basket, buyer, &self.zone);
         let mut selection = Selection::default();
         let mut candidates = Vec::new();
         for promotion in self.terms.promotions.iter().filter(|promotion| promotion.asks.is_running(basket.occurred_at)) {
-            match promotion.judge(self, &moment, basket, buyer)? {
+            match promotion.judge(self, &occasion)? {
                 Ok((bonus, at_most)) => candidates.push((promotion, bonus.granted, at_most)),
                 Err(reason) => selection.rejected.push((promotion.id.clone(), reason)),
             }
@@ -203,32 +211,38 @@ impl Version {
     }
 }
 
-/// A moment by the clock and the calendar on the wall.
-struct Moment {
-    weekday: i8,
-    minute: i32,
-    date: jiff::civil::Date,
-    zone: Zone,
+/// A purchase that is to be judged, with what is known of it and asked more than once.
+pub(super) struct Occasion<'a> {
+    pub(super) basket: &'a Basket<'a>,
+    pub(super) buyer: &'a Buyer<'a>,
+    /// What clock and calendar on the wall show.
+    pub(super) wall: DateTime,
+    zone: &'a Zone,
+    days_away: OnceCell<Option<i32>>,
 }
 
-impl Moment {
-    fn of(at: Timestamp, zone: &Zone) -> Moment {
-        let wall = at.wall_in(zone);
-        let minute = i32::from(wall.hour()) * 60 + i32::from(wall.minute());
-        Moment { weekday: wall.weekday().to_monday_one_offset(), minute, date: wall.date(), zone: zone.clone() }
+impl<'a> Occasion<'a> {
+    pub(super) fn new(basket: &'a Basket<'a>, buyer: &'a Buyer<'a>, zone: &'a Zone) -> Occasion<'a> {
+        Occasion { basket, buyer, wall: basket.occurred_at.wall_in(zone), zone, days_away: OnceCell::new() }
+    }
+
+    /// The tiers that the member had.
+    pub(super) fn tiers(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.buyer.facts.tiers_at(self.basket.occurred_at).map(|tier| tier.tier.as_str())
+    }
+
+    /// Days since the member bought last; `None` when he never has.
+    pub(super) fn days_away(&self) -> Option<i32> {
+        let away = |last: Timestamp| last.date_in(self.zone).until(self.wall.date()).map_or(0, |span| span.get_days());
+        *self.days_away.get_or_init(|| self.buyer.last_purchase_at.map(away))
     }
 }
 
 impl Promotion {
     /// What it gives for a purchase, and what it may give, or why it gives nothing.
-    fn judge(
-        &self,
-        version: &Version,
-        moment: &Moment,
-        basket: &Basket<'_>,
-        buyer: &Buyer<'_>,
-    ) -> Result<Result<(Bonus, Option<i64>), Rejection>, Refusal> {
-        if let Some(reason) = self.asks.judge(moment, basket, buyer) {
+    fn judge(&self, version: &Version, occasion: &Occasion<'_>) -> Result<Result<(Bonus, Option<i64>), Rejection>, Refusal> {
+        let Occasion { basket, buyer, .. } = occasion;
+        if let Some(reason) = self.asks.judge(occasion) {
             return Ok(Err(reason));
         }
         let mut at_most = None;
@@ -262,48 +276,37 @@ impl Promotion {
 
 impl Asks {
     /// Whether all of it holds.
-    pub(super) fn hold(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> bool {
-        self.judge(&Moment::of(basket.occurred_at, &version.zone), basket, buyer).is_none()
+    pub(super) fn hold(&self, occasion: &Occasion<'_>) -> bool {
+        self.judge(occasion).is_none()
     }
 
     fn is_running(&self, at: Timestamp) -> bool {
         self.start_at.is_none_or(|start| start <= at) && self.end_at.is_none_or(|end| at < end)
     }
 
-    /// The first thing that does not hold.
-    fn judge(&self, moment: &Moment, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Option<Rejection> {
+    /// The first thing that does not hold. What costs least to find out comes first.
+    fn judge(&self, occasion: &Occasion<'_>) -> Option<Rejection> {
+        let Occasion { basket, buyer, wall, .. } = occasion;
         let names = |list: &[String], name: &str| list.is_empty() || list.iter().any(|known| known == name);
-        let has_tier = || buyer.facts.tiers_at(basket.occurred_at).any(|tier| self.tiers.contains(&tier.tier));
-        let checks: [(bool, Rejection); 7] = [
-            (
-                (self.weekdays.is_empty() || self.weekdays.contains(&moment.weekday))
-                    && self.day_part.is_none_or(|part| part.holds(moment.minute)),
-                Rejection::Time,
-            ),
-            (names(&self.stores, basket.store), Rejection::Store),
-            (names(&self.channels, basket.channel), Rejection::Channel),
-            (self.tiers.is_empty() || has_tier(), Rejection::Tier),
-            (self.purchase_number.is_none_or(|number| number == buyer.purchases + 1), Rejection::PurchaseNumber),
-            (self.dormant_days.is_none_or(|days| was_away(moment, buyer.last_purchase_at, days)), Rejection::Dormancy),
-            (
-                self.birthday.is_none_or(|window| buyer.facts.birthday.is_some_and(|day| window.holds(day, moment.date))),
-                Rejection::Birthday,
-            ),
+        let has = |labels: &[String], wanted: &[String]| wanted.iter().any(|label| labels.contains(label));
+        let Facts { tags, segments, birthday, .. } = buyer.facts;
+        let checks: [(&dyn Fn() -> bool, Rejection); 9] = [
+            (&|| self.weekly.as_ref().is_none_or(|window| window.holds(*wall)) && self.windows.hold(basket.occurred_at), Rejection::Time),
+            (&|| names(&self.stores, basket.store), Rejection::Store),
+            (&|| names(&self.channels, basket.channel), Rejection::Channel),
+            (&|| self.tiers.is_empty() || occasion.tiers().any(|tier| self.tiers.iter().any(|known| known == tier)), Rejection::Tier),
+            (&|| (self.tags.is_empty() || has(tags, &self.tags)) && !has(tags, &self.excluded_tags), Rejection::Audience),
+            (&|| self.segments.is_empty() || has(segments, &self.segments), Rejection::Audience),
+            (&|| self.purchase_number.is_none_or(|number| number == buyer.purchases + 1), Rejection::PurchaseNumber),
+            (&|| self.dormant_days.is_none_or(|days| occasion.days_away().is_some_and(|away| away >= days)), Rejection::Dormancy),
+            (&|| self.birthday.is_none_or(|window| birthday.is_some_and(|day| window.holds(day, wall.date()))), Rejection::Birthday),
         ];
-        checks.into_iter().find(|(holds, _)| !holds).map(|(_, reason)| reason)
-    }
-}
-
-/// Whether somebody has bought before, and not for so many days.
-fn was_away(moment: &Moment, last: Option<Timestamp>, days: i32) -> bool {
-    let away = |last: Timestamp| last.date_in(&moment.zone).until(moment.date).map_or(0, |span| span.get_days());
-    last.is_some_and(|last| away(last) >= days)
-}
-
-impl DayPart {
-    fn holds(self, minute: i32) -> bool {
-        let DayPart { start_minute, end_minute } = self;
-        if start_minute < end_minute { (start_minute..end_minute).contains(&minute) } else { minute >= start_minute || minute < end_minute }
+        let failed = checks.into_iter().find(|(holds, _)| !holds()).map(|(_, reason)| reason);
+        failed.or_else(|| match self.condition.as_ref()?.holds(occasion) {
+            Ok(true) => None,
+            Ok(false) => Some(Rejection::Condition),
+            Err(_) => Some(Rejection::ConditionFault),
+        })
     }
 }
 

@@ -107,6 +107,8 @@ pub struct Basket<'a> {
     pub lines: &'a [Line],
     /// How it was bought.
     pub channel: &'a str,
+    /// The offer that led to it.
+    pub offer: &'a str,
     /// The store's name.
     pub store: &'a str,
     /// When it was bought.
@@ -165,6 +167,7 @@ impl Purchase {
             whole_net: self.input.net,
             lines: &self.input.lines,
             channel: &self.input.channel,
+            offer: &self.input.offer,
             store: &self.store,
             occurred_at: self.occurred_at,
         }

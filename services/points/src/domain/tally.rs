@@ -7,8 +7,8 @@ use kernel::{Timestamp, Uuid, Zone};
 use super::challenge::{COUNTED_DAYS, Cadence};
 use super::ledger::Posting;
 use super::{
-    Account, AccountId, Basket, Buyer, Challenge, Counts, EntryKind, Gift, Ledger, LotKey, MAIN_WALLET, Progress, Purchase, Refusal, Shape,
-    Source, Step, Version,
+    Account, AccountId, Basket, Buyer, Challenge, Counts, EntryKind, Gift, Ledger, LotKey, MAIN_WALLET, Occasion, Progress, Purchase,
+    Refusal, Shape, Source, Step, Version,
 };
 
 /// What counts for one challenge of an account: the fold of what its entries have changed.
@@ -180,7 +180,8 @@ impl Ledger<'_> {
 
     /// What a purchase counts for.
     pub(super) fn tallied(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<Tallied> {
-        let counts = |challenge: &&Challenge| challenge.counts_purchase(version, basket, buyer).is_some();
+        let occasion = Occasion::new(basket, buyer, &version.zone);
+        let counts = |challenge: &&Challenge| challenge.counts_purchase(&occasion).is_some();
         let running = version.terms.challenges.iter().filter(|challenge| self.is_in_time(challenge, version)).filter(counts);
         running
             .map(|challenge| Tallied {

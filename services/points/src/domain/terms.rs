@@ -122,7 +122,7 @@ pub struct Version {
     /// The number, from 1.
     pub number: i64,
     /// The rules.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// From when they hold.
     pub start_at: Timestamp,
     /// The program's zone.

@@ -1,28 +1,40 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use kernel::{ProgramId, name};
 use proto::points as pb;
 use rpc::wire::timestamp;
 
-use super::promotions::{limit_period, line_filter, time};
+use super::promotions::{condition, limit_period, line_filter, time};
+use super::terms::WrongTerms;
 use crate::domain::{Asks, Cadence, Challenge, Counts, Gift, LimitPeriod, Measure, Progress, Qualifying, Shape, Step, Streak};
 
 type Wrong = (&'static str, &'static str);
 
 /// Reads the challenges of terms; the error is the field that is wrong and what it must be.
-pub(super) fn challenges(messages: &[pb::Challenge]) -> Result<Vec<Challenge>, (String, &'static str)> {
+pub(super) fn challenges(messages: &[pb::Challenge]) -> Result<Vec<Challenge>, WrongTerms> {
     let mut ids = HashSet::new();
     let mut all = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
-        let wrong = |(field, what)| (format!("challenges[{index}].{field}"), what);
+        let wrong = |(field, what): (&str, Cow<'static, str>)| (format!("challenges[{index}].{field}"), what);
         if !ids.insert(&message.challenge_id) {
-            return Err(wrong(("challenge_id", "each challenge may be named once")));
+            return Err(wrong(("challenge_id", "each challenge may be named once".into())));
         }
-        all.push(challenge(message).map_err(wrong)?);
+        let plain = challenge(message).map_err(|(field, what)| wrong((field, what.into())))?;
+        all.push(conditional(plain, message).map_err(|what| wrong(("purchases.condition", what)))?);
     }
     Ok(all)
 }
 
+/// The same with the condition of the purchases that count.
+fn conditional(mut challenge: Challenge, message: &pb::Challenge) -> Result<Challenge, Cow<'static, str>> {
+    if let (Counts::Purchases(qualifying), Some(pb::challenge::Counts::Purchases(purchases))) = (&mut challenge.counts, &message.counts) {
+        qualifying.asks.condition = condition(&purchases.condition)?;
+    }
+    Ok(challenge)
+}
+
+/// All but the condition.
 fn challenge(message: &pb::Challenge) -> Result<Challenge, Wrong> {
     use pb::challenge::{Counts as Counting, Shape as Form};
     let (start_at, end_at) = (time("start_time", message.start_time.as_ref())?, time("end_time", message.end_time.as_ref())?);
@@ -63,9 +75,9 @@ fn challenge(message: &pb::Challenge) -> Result<Challenge, Wrong> {
 }
 
 fn qualifying(message: &pb::QualifyingPurchase) -> Qualifying {
-    let pb::QualifyingPurchase { lines, spend_min, stores, channels, tiers } = message.clone();
+    let pb::QualifyingPurchase { lines, spend_min, stores, channels, tiers, condition: _, tags, segments } = message.clone();
     Qualifying {
-        asks: Asks { stores, channels, tiers, ..Asks::default() },
+        asks: Asks { stores, channels, tiers, tags, segments, ..Asks::default() },
         lines: lines.as_ref().map(line_filter).unwrap_or_default(),
         spend_min,
     }

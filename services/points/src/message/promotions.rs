@@ -1,26 +1,67 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use kernel::Timestamp;
+use jiff::civil::{DateTime, Weekday};
+use kernel::{Timestamp, Zone};
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use crate::domain::{Asks, BirthdayWindow, DayPart, Gives, Limit, LimitPeriod, LineFilter, Promotion, Rejection};
+use super::terms::WrongTerms;
+use crate::domain::{
+    Asks, BirthdayWindow, Condition, Gives, Limit, LimitPeriod, LineFilter, Promotion, Rejection, WeeklyWindow, Windows, windows,
+};
+
+/// A field of a promotion, and what is wrong with it.
+type Wrong = (Cow<'static, str>, Cow<'static, str>);
 
 /// Reads the promotions of terms; the error is the field that is wrong and what it must be.
-pub(super) fn promotions(messages: &[pb::Promotion]) -> Result<Vec<Promotion>, (String, &'static str)> {
+pub(super) fn promotions(messages: &[pb::Promotion], zone: &Zone) -> Result<Vec<Promotion>, WrongTerms> {
     let mut ids = HashSet::new();
     let mut all = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
-        let wrong = |(field, what)| (format!("promotions[{index}].{field}"), what);
+        let wrong = |(field, what): Wrong| (format!("promotions[{index}].{field}"), what);
         if !ids.insert(&message.promotion_id) {
-            return Err(wrong(("promotion_id", "each promotion may be named once")));
+            return Err(wrong(plain(("promotion_id", "each promotion may be named once"))));
         }
-        all.push(promotion(message).map_err(wrong)?);
+        all.push(promotion(message, zone).map_err(wrong)?);
     }
     Ok(all)
 }
 
-fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'static str)> {
+fn plain((field, what): (&'static str, &'static str)) -> Wrong {
+    (field.into(), what.into())
+}
+
+fn promotion(message: &pb::Promotion, zone: &Zone) -> Result<Promotion, Wrong> {
+    let promotion = plain_promotion(message).map_err(plain)?;
+    let asks = Asks {
+        windows: recurring(&message.windows, zone)?,
+        condition: condition(&message.condition).map_err(|what| ("condition".into(), what))?,
+        ..promotion.asks
+    };
+    Ok(Promotion { asks, ..promotion })
+}
+
+/// A condition; `None` for none. The error tells line and column.
+pub(super) fn condition(text: &str) -> Result<Option<Condition>, Cow<'static, str>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Condition::parse(text).map(Some).map_err(|error| error.to_string().into())
+}
+
+fn recurring(messages: &[pb::RecurringWindow], zone: &Zone) -> Result<Windows, Wrong> {
+    let mut all = Vec::new();
+    for (index, pb::RecurringWindow { rule, start, duration_minutes }) in messages.iter().enumerate() {
+        let wrong = |field: &str, what: String| (format!("windows[{index}].{field}").into(), what.into());
+        let start = start.parse::<DateTime>().map_err(|_| wrong("start", "must be a day and a time: 2026-05-01T18:00".to_owned()))?;
+        all.extend(windows(rule, start, *duration_minutes, zone).map_err(|error| wrong("rule", error.to_string()))?);
+    }
+    Ok(Windows::new(all))
+}
+
+/// All but the windows and the condition.
+fn plain_promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'static str)> {
     let (start_at, end_at) = (time("start_time", message.start_time.as_ref())?, time("end_time", message.end_time.as_ref())?);
     if let (Some(start), Some(end)) = (start_at, end_at)
         && end <= start
@@ -30,11 +71,14 @@ fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'stat
     let asks = Asks {
         start_at,
         end_at,
-        weekdays: message.weekdays.iter().filter_map(|day| i8::try_from(*day).ok()).collect(),
-        day_part: message.day_part.as_ref().map(day_part).transpose()?,
+        weekly: weekly(&message.weekdays, message.day_part.as_ref())?,
+        windows: Windows::default(),
         stores: message.stores.clone(),
         channels: message.channels.clone(),
         tiers: message.tiers.clone(),
+        tags: message.tags.clone(),
+        excluded_tags: message.excluded_tags.clone(),
+        segments: message.segments.clone(),
         purchase_number: (message.purchase_number > 0).then(|| message.purchase_number.into()),
         dormant_days: (message.dormant_days > 0).then_some(message.dormant_days),
         birthday: match message.birthday() {
@@ -43,6 +87,7 @@ fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'stat
             pb::promotion::Birthday::Week => Some(BirthdayWindow::Week),
             pb::promotion::Birthday::Month => Some(BirthdayWindow::Month),
         },
+        condition: None,
     };
     Ok(Promotion {
         id: message.promotion_id.as_str().into(),
@@ -96,12 +141,22 @@ fn gives(given: Option<&pb::promotion::Gives>) -> Result<Gives, (&'static str, &
     }
 }
 
-fn day_part(message: &pb::DayPart) -> Result<DayPart, (&'static str, &'static str)> {
-    let pb::DayPart { start_minute, end_minute } = *message;
+/// Days of the week and a part of the day, where one of them is asked for.
+fn weekly(days: &[i32], part: Option<&pb::DayPart>) -> Result<Option<WeeklyWindow>, (&'static str, &'static str)> {
+    if days.is_empty() && part.is_none() {
+        return Ok(None);
+    }
+    let pb::DayPart { start_minute, end_minute } = part.copied().unwrap_or(pb::DayPart { start_minute: 0, end_minute: 1_440 });
     if start_minute == end_minute {
         return Err(("day_part.end_minute", "must differ from start_minute"));
     }
-    Ok(DayPart { start_minute, end_minute })
+    let all = [1, 2, 3, 4, 5, 6, 7];
+    Ok(Some(WeeklyWindow { weekdays: weekdays(if days.is_empty() { &all } else { days }), start_minute, end_minute }))
+}
+
+/// Days of the week by their numbers, 1 for Monday.
+pub(super) fn weekdays(numbers: &[i32]) -> Vec<Weekday> {
+    numbers.iter().filter_map(|number| Weekday::from_monday_one_offset(i8::try_from(*number).ok()?).ok()).collect()
 }
 
 pub(super) fn line_filter(message: &pb::LineFilter) -> LineFilter {
@@ -121,9 +176,12 @@ pub(super) fn rejected(id: &str, reason: Rejection) -> pb::RejectedPromotion {
         Rejection::Store => Reason::Store,
         Rejection::Channel => Reason::Channel,
         Rejection::Tier => Reason::Tier,
+        Rejection::Audience => Reason::Audience,
         Rejection::PurchaseNumber => Reason::PurchaseNumber,
         Rejection::Dormancy => Reason::Dormancy,
         Rejection::Birthday => Reason::Birthday,
+        Rejection::Condition => Reason::Condition,
+        Rejection::ConditionFault => Reason::ConditionFault,
         Rejection::Lines => Reason::Lines,
         Rejection::Spend => Reason::Spend,
         Rejection::Nothing => Reason::Nothing,

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use jiff::civil::Weekday;
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::Error;
 use prost::Message;
 use proto::points as pb;
 use rpc::wire::timestamp;
 
+use super::promotions::weekdays;
 use super::{money, operation_name};
+use crate::domain::WeeklyWindow;
 use crate::domain::rewards::{
     Audience, Basket, Claim, Code, Conditions, Effect, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardObstacle, Validity,
-    Voucher, VoucherState, VoucherTerms, WeeklyWindow,
+    Voucher, VoucherState, VoucherTerms,
 };
 use crate::program::Program;
 use crate::store::{NewOfflineUse, RewardRow};
@@ -103,17 +104,8 @@ fn voucher_conditions(conditions: &pb::VoucherConditions) -> Result<Conditions, 
 }
 
 fn weekly_window(window: &pb::WeeklyWindow) -> WeeklyWindow {
-    let weekdays = window.weekdays().filter_map(|day| match day {
-        pb::Weekday::Unspecified => None,
-        pb::Weekday::Monday => Some(Weekday::Monday),
-        pb::Weekday::Tuesday => Some(Weekday::Tuesday),
-        pb::Weekday::Wednesday => Some(Weekday::Wednesday),
-        pb::Weekday::Thursday => Some(Weekday::Thursday),
-        pb::Weekday::Friday => Some(Weekday::Friday),
-        pb::Weekday::Saturday => Some(Weekday::Saturday),
-        pb::Weekday::Sunday => Some(Weekday::Sunday),
-    });
-    WeeklyWindow { weekdays: weekdays.collect(), start_minute: window.start_minute, end_minute: window.end_minute }
+    let weekdays = weekdays(&window.weekdays);
+    WeeklyWindow { weekdays, start_minute: window.start_minute, end_minute: window.end_minute }
 }
 
 /// All money in the terms of a voucher, with its fields.

@@ -1,6 +1,7 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use kernel::{CalendarUnit, Period, Rounding, Timestamp};
+use kernel::{CalendarUnit, Period, Rounding, Timestamp, Zone};
 use proto::common::CalendarPeriod;
 use proto::common::calendar_period::Unit;
 use proto::points as pb;
@@ -10,10 +11,13 @@ use super::challenges::challenges;
 use super::promotions::{limit, promotions};
 use crate::domain::{Activation, ActivityTerms, Approval, Life, PointRounding, ReturnPolicy, Terms};
 
-/// Reads terms; the error is the field that is wrong and what it must be.
-pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (String, &'static str)> {
-    let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what))?;
-    Ok(Terms { promotions: promotions(&message.promotions)?, challenges: challenges(&message.challenges)?, ..plain })
+/// A field of terms, and what is wrong with it.
+pub(crate) type WrongTerms = (String, Cow<'static, str>);
+
+/// Reads terms of a program in this zone; the error is the field that is wrong and what it must be.
+pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerms> {
+    let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what.into()))?;
+    Ok(Terms { promotions: promotions(&message.promotions, zone)?, challenges: challenges(&message.challenges)?, ..plain })
 }
 
 /// All but promotions and challenges.

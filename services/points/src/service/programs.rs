@@ -56,7 +56,7 @@ impl Rpcs {
     ) -> Result<Answer<pb::ProgramVersion>, Status> {
         let program = self.program(&parse_program("parent", &message.parent)?).await?;
         let terms = message.terms.clone().ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
-        message::terms(&terms).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
+        message::terms(&terms, &program.zone).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
         let start_at = message.start_time.as_ref().map(|start| moment("start_time", start)).transpose()?.unwrap_or_else(|| self.now());
         let new = NewVersion { program: program.id.clone(), terms, start_at, author: call.caller.actor() };
         let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);

@@ -48,14 +48,16 @@ impl Rpcs {
         let pb::SimulateTermsRequest { parent, terms, start_time, end_time } = message;
         let program = self.program(&parse_program("parent", &parent)?).await?;
         let terms = terms.ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
-        let terms = message::terms(&terms).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
+        let terms =
+            message::terms(&terms, &program.zone).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
         let start = start_time.ok_or_else(|| status::bad_request([("start_time", "must be set")]))?;
         let start_at = moment("start_time", &start)?;
         let end_at = end_time.as_ref().map(|end| moment("end_time", end)).transpose()?.unwrap_or_else(|| self.now());
         if end_at <= start_at {
             return Err(status::bad_request([("end_time", "must be after start_time")]));
         }
-        let version = Version { number: 1, terms, start_at: Timestamp::MIN, zone: program.zone.clone(), currency: program.currency };
+        let version =
+            Version { number: 1, terms: terms.into(), start_at: Timestamp::MIN, zone: program.zone.clone(), currency: program.currency };
         let run = Run {
             database: self.database.clone(),
             program: program.id.clone(),

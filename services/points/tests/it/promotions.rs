@@ -28,7 +28,7 @@ testkit::on_each_engine!(
     an_activity_beyond_its_limit_is_refused,
 );
 
-fn points(id: &str, points: i64) -> pb::Promotion {
+pub(super) fn points(id: &str, points: i64) -> pb::Promotion {
     pb::Promotion { promotion_id: id.to_owned(), title: format!("A {id}"), gives: Some(Gives::Points(points)), ..pb::Promotion::default() }
 }
 
@@ -36,7 +36,7 @@ fn times(id: &str, multiplier: &str) -> pb::Promotion {
     pb::Promotion { gives: Some(Gives::Multiplier(multiplier.to_owned())), ..points(id, 1) }
 }
 
-fn of_category(category: &str, promotion: pb::Promotion) -> pb::Promotion {
+pub(super) fn of_category(category: &str, promotion: pb::Promotion) -> pb::Promotion {
     let lines = pb::LineFilter { categories: vec![category.to_owned()], ..pb::LineFilter::default() };
     pb::Promotion { lines: Some(lines), ..promotion }
 }
@@ -45,23 +45,23 @@ fn limit(times_max: i64, points_max: i64, period: Period) -> Option<pb::MemberLi
     Some(pb::MemberLimit { times_max, points_max, period: period.into() })
 }
 
-fn promoting(promotions: &[pb::Promotion]) -> pb::Terms {
+pub(super) fn promoting(promotions: &[pb::Promotion]) -> pb::Terms {
     pb::Terms { promotions: promotions.to_vec(), ..terms() }
 }
 
 /// Tea for 60 and two cakes for 40 in all.
-fn tea_and_cake(buyer: u128, id: &str) -> pb::AwardRequest {
+pub(super) fn tea_and_cake(buyer: u128, id: &str) -> pb::AwardRequest {
     with(award_lines(buyer, id, &[("1", 1, 6_000), ("2", 2, 4_000)]), |request| {
         input(request).lines[0].category = "tea".to_owned();
         input(request).lines[1].category = "cake".to_owned();
     })
 }
 
-fn parts(award: &pb::AwardExplanation) -> Vec<(&str, i64, i64)> {
+pub(super) fn parts(award: &pb::AwardExplanation) -> Vec<(&str, i64, i64)> {
     award.components.iter().map(|part| (part.source.as_str(), part.points, part.desired_points)).collect()
 }
 
-fn rejections(award: &pb::AwardExplanation) -> Vec<(&str, Reason)> {
+pub(super) fn rejections(award: &pb::AwardExplanation) -> Vec<(&str, Reason)> {
     award.rejected_promotions.iter().map(|rejected| (rejected.promotion_id.as_str(), rejected.reason())).collect()
 }
 
@@ -149,6 +149,8 @@ async fn what_the_feeds_tell_counts(engine: TestEngine) {
     let promotions = [
         pb::Promotion { birthday: Birthday::Month.into(), ..times("birthday", "2") },
         pb::Promotion { tiers: vec!["gold".to_owned()], ..points("gold", 7) },
+        pb::Promotion { tags: vec!["staff".to_owned(), "vegan".to_owned()], ..points("tagged", 3) },
+        pb::Promotion { segments: vec!["regular".to_owned()], excluded_tags: vec!["staff".to_owned()], ..points("regulars", 2) },
     ];
     let suite = Suite::with_feeds(engine, promoting(&promotions)).await;
     let month = i32::from(START.date_in(&kernel::Zone::parse("Asia/Shanghai").unwrap()).month());
@@ -162,10 +164,11 @@ async fn what_the_feeds_tell_counts(engine: TestEngine) {
             (award.bonus_points, rejections(&award).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>())
         }
     };
-    assert_eq!(told("p1").await, (0, vec![Reason::Birthday, Reason::Tier]));
+    let nobody = || vec![Reason::Audience, Reason::Audience];
+    assert_eq!(told("p1").await, (0, [vec![Reason::Birthday, Reason::Tier], nobody()].concat()));
     let enrolled = MemberEnrolled { state: MemberState::Active.into(), birth_month: month, birth_day: 1, ..MemberEnrolled::default() };
     suite.members_tell(1, Payload::MemberEnrolled(enrolled), 1).await;
-    assert_eq!(told("p2").await, (100, vec![Reason::Tier]));
+    assert_eq!(told("p2").await, (100, [vec![Reason::Tier], nobody()].concat()));
     let tier = TierChanged {
         scheme: format!("{TEA}/schemes/status"),
         tier: "gold".to_owned(),
@@ -173,11 +176,23 @@ async fn what_the_feeds_tell_counts(engine: TestEngine) {
         ..TierChanged::default()
     };
     suite.tiers_tell(1, Payload::TierChanged(tier), 2).await;
-    assert_eq!(told("p3").await, (107, vec![]));
-    // He has asked to have it forgotten.
-    let changed = MemberChanged { state: MemberState::Active.into(), ..MemberChanged::default() };
-    suite.members_tell(1, Payload::MemberChanged(changed), 3).await;
-    assert_eq!(told("p4").await, (7, vec![Reason::Birthday]));
+    assert_eq!(told("p3").await, (107, nobody()));
+    // He has asked to have his birthday forgotten, and has tags and a segment now.
+    let changed = |tags: &[&str], segments: &[&str]| {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        Payload::MemberChanged(MemberChanged {
+            state: MemberState::Active.into(),
+            tags: texts(tags),
+            segments: texts(segments),
+            ..MemberChanged::default()
+        })
+    };
+    suite.members_tell(1, changed(&["vegan"], &["regular"]), 3).await;
+    assert_eq!(told("p4").await, (7 + 3 + 2, vec![Reason::Birthday]));
+    suite.members_tell(1, changed(&["staff"], &["regular"]), 4).await;
+    assert_eq!(told("p5").await, (7 + 3, vec![Reason::Birthday, Reason::Audience]));
+    suite.members_tell(1, changed(&[], &[]), 5).await;
+    assert_eq!(told("p6").await, (7, [vec![Reason::Birthday], nobody()].concat()));
     suite.stop().await;
 }
 
@@ -198,7 +213,7 @@ async fn a_merge_keeps_when_the_member_came_last(engine: TestEngine) {
 
 async fn a_bad_promotion_is_refused_by_its_field(engine: TestEngine) {
     let suite = Suite::start(engine).await;
-    let bad: [(&str, pb::Promotion); 17] = [
+    let bad: [(&str, pb::Promotion); 21] = [
         ("promotion_id", points("Double", 1)),
         ("promotion_id", points("", 1)),
         ("promotion_id", points("good", 1)),
@@ -211,6 +226,10 @@ async fn a_bad_promotion_is_refused_by_its_field(engine: TestEngine) {
         ("end_time", pb::Promotion { start_time: Some(timestamp(START)), end_time: Some(timestamp(START)), ..points("p", 1) }),
         ("weekdays[0]", pb::Promotion { weekdays: vec![8], ..points("p", 1) }),
         ("day_part.end_minute", pb::Promotion { day_part: Some(pb::DayPart { start_minute: 9, end_minute: 9 }), ..points("p", 1) }),
+        ("condition", pb::Promotion { condition: " ".repeat(1_001), ..points("p", 1) }),
+        ("tags[0]", pb::Promotion { tags: vec!["Vegan".to_owned()], ..points("p", 1) }),
+        ("excluded_tags[1]", pb::Promotion { excluded_tags: vec!["a".to_owned(), "b c".to_owned()], ..points("p", 1) }),
+        ("segments[0]", pb::Promotion { segments: vec![String::new()], ..points("p", 1) }),
         ("spend_min", pb::Promotion { spend_min: -1, ..points("p", 1) }),
         ("stores[0]", pb::Promotion { stores: vec!["s1".to_owned()], ..points("p", 1) }),
         ("member_limit", pb::Promotion { member_limit: limit(0, 0, Period::Day), ..points("p", 1) }),

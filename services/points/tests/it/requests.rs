@@ -344,10 +344,16 @@ pub(crate) fn metadata<T: std::fmt::Debug>(result: &Result<T, Status>, key: &str
 /// The fields that an INVALID_ARGUMENT names.
 #[track_caller]
 pub(crate) fn wrong_fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    wrong_with_descriptions(result).into_iter().map(|(field, _)| field).collect()
+}
+
+/// The same, each with what is told of it.
+#[track_caller]
+pub(crate) fn wrong_with_descriptions<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<(String, String)> {
     let status = result.expect_err("it must be refused");
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let details = status.get_details_bad_request().unwrap_or_else(|| panic!("it names no field: {status:?}"));
-    details.field_violations.into_iter().map(|violation| violation.field).collect()
+    details.field_violations.into_iter().map(|violation| (violation.field, violation.description)).collect()
 }
 
 /// Every RPC of the service with a good request in a program, encoded.

@@ -62,7 +62,7 @@ pub(crate) fn micros_per_award() -> anyhow::Result<f64> {
 fn version() -> anyhow::Result<Version> {
     Ok(Version {
         number: 1,
-        terms: Terms {
+        terms: std::sync::Arc::new(Terms {
             points_per_unit: Decimal::ONE,
             rounding: PointRounding::Down,
             activation: Activation::Immediate,
@@ -75,7 +75,7 @@ fn version() -> anyhow::Result<Version> {
             deficit_cap: None,
             restore_grace: None,
             reservation_ttl: Duration::from_secs(900),
-        },
+        }),
         start_at: SystemClock.now(),
         zone: Zone::parse("Asia/Shanghai")?,
         currency: Currency::parse("CNY")?,

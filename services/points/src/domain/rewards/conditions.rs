@@ -1,35 +1,8 @@
-use jiff::ToSpan;
-use jiff::civil::Weekday;
 use kernel::{Timestamp, Zone};
 
 use super::pricing::{Basket, BasketLine};
 use super::voucher::Obstacle;
-
-/// Times of day on days of the week. One that does not end after it starts ends on the next day.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WeeklyWindow {
-    /// Days on which it begins.
-    pub weekdays: Vec<Weekday>,
-    /// Minute of the day at which it begins, 0 to 1439.
-    pub start_minute: i32,
-    /// Minute at which it is over, 0 to 1440.
-    pub end_minute: i32,
-}
-
-impl WeeklyWindow {
-    /// Whether a moment lies in it, by the clock and calendar of the zone: an hour that clocks skip or repeat is as they show it.
-    pub fn holds(&self, moment: Timestamp, zone: &Zone) -> bool {
-        let shown = moment.wall_in(zone);
-        let minute = i32::from(shown.hour()) * 60 + i32::from(shown.minute());
-        let begins = |day: Weekday| self.weekdays.contains(&day);
-        let today = shown.date().weekday();
-        if self.start_minute < self.end_minute {
-            return begins(today) && (self.start_minute..self.end_minute).contains(&minute);
-        }
-        let yesterday = shown.date().saturating_sub(1.day()).weekday();
-        (begins(today) && minute >= self.start_minute) || (begins(yesterday) && minute < self.end_minute)
-    }
-}
+use crate::domain::WeeklyWindow;
 
 /// What must be so for a voucher to hold. What is empty asks for nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,7 +58,7 @@ impl Conditions {
     pub fn obstacles(&self, basket: &Basket, situation: &Situation) -> Vec<Obstacle> {
         let missing = self.minimum_spend - basket.total();
         let is_one_of = |wanted: &[String], given: &String| wanted.is_empty() || wanted.contains(given);
-        let in_time = self.windows.is_empty() || self.windows.iter().any(|window| window.holds(situation.now, &situation.zone));
+        let in_time = self.windows.is_empty() || self.windows.iter().any(|window| window.holds(situation.now.wall_in(&situation.zone)));
         let checks = [
             (missing > 0, Obstacle::MinimumSpend { missing }),
             (!is_one_of(&self.stores, &basket.store), Obstacle::Store),

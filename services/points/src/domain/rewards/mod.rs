@@ -11,7 +11,7 @@ mod wish;
 
 pub use catalogue::{Asker, Audience, Reward, RewardObstacle};
 pub use code::Code;
-pub use conditions::{Conditions, Situation, WeeklyWindow};
+pub use conditions::{Conditions, Situation};
 pub use offline::{Claim, OFFLINE_SKEW, OfflineCode, OfflineResult, OfflineSigner, OfflineUse};
 pub use pricing::{Basket, BasketLine, Priced, price};
 pub use redeeming::RewardRefusal;

@@ -5,7 +5,7 @@ use super::*;
 fn version(zone: &str, activation: Activation, life: Life) -> Version {
     let terms = Terms { activation, life, ..terms() };
     let currency = Currency::parse("USD").unwrap();
-    Version { number: 1, terms, start_at: Timestamp::MIN, zone: Zone::parse(zone).unwrap(), currency }
+    Version { number: 1, terms: terms.into(), start_at: Timestamp::MIN, zone: Zone::parse(zone).unwrap(), currency }
 }
 
 /// `2026-01-31 23:59:59` in a zone, as the moment that it is.
@@ -55,8 +55,10 @@ fn points_lapse_when_the_terms_say_in_the_programs_zone() {
         let expected = Expiry::At(local(zone, lapses));
         assert_eq!(version.expiry_from(earned_at), expected, "{earned} in {zone}, {life:?}, {rounding:?}");
         // What slides is counted the same.
-        let sliding =
-            Version { terms: Terms { life: Life::WhileActive(period(count, unit), rounding), ..version.terms.clone() }, ..version };
+        let sliding = Version {
+            terms: Arc::new(Terms { life: Life::WhileActive(period(count, unit), rounding), ..(*version.terms).clone() }),
+            ..version
+        };
         assert_eq!(sliding.sliding_until(earned_at).map(Expiry::At), Some(expected));
         assert_eq!(sliding.expiry_from(earned_at), Expiry::Sliding);
     }

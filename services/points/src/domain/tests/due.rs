@@ -53,7 +53,7 @@ fn what_falls_due_at_one_moment_has_an_order() {
         remind_before: Some(days(10)),
         ..terms()
     });
-    let terms_of = |activation| Terms { activation, ..bench.versions.at(bench.now).terms.clone() };
+    let terms_of = |activation| Terms { activation, ..(*bench.versions.at(bench.now).terms).clone() };
     let later = versions(terms_of(Activation::After(days(10))));
     let gated = versions(terms_of(Activation::On { event: "delivered".into(), cancel_after: Some(days(10)) }));
     let start = bench.now;

@@ -3,6 +3,7 @@
 mod agreement;
 mod calendar;
 mod challenges;
+mod conditions;
 mod due;
 mod merges;
 mod model;
@@ -15,6 +16,7 @@ mod sliding;
 mod stories;
 mod tables;
 mod town;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,8 +55,13 @@ pub(super) fn review(points: i64) -> ActivityTerms {
 }
 
 pub(super) fn versions(terms: Terms) -> Versions {
-    let version =
-        Version { number: 1, terms, start_at: at("2026-01-01T00:00:00Z"), zone: Zone::UTC, currency: Currency::parse("USD").unwrap() };
+    let version = Version {
+        number: 1,
+        terms: terms.into(),
+        start_at: at("2026-01-01T00:00:00Z"),
+        zone: Zone::UTC,
+        currency: Currency::parse("USD").unwrap(),
+    };
     Versions::new(vec![version]).unwrap()
 }
 

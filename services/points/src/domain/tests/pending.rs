@@ -184,7 +184,7 @@ proptest! {
         let tell = |visits: &[u64]| {
             let mut bench = Bench::new(Terms { activation: Activation::Immediate, life: life.clone(), restore_grace: grace, ..terms() });
             let plain = bench.versions.clone();
-            let waiting = versions(Terms { activation: activation.clone(), ..plain.at(bench.now).terms.clone() });
+            let waiting = versions(Terms { activation: activation.clone(), ..(*plain.at(bench.now).terms).clone() });
             for (number, (wait, what, size, ttl)) in story.iter().enumerate() {
                 bench.now = bench.now + u32::try_from(*wait).unwrap() * DAY;
                 bench.versions = if what % 2 == 0 { waiting.clone() } else { plain.clone() };

@@ -1,5 +1,6 @@
 //! Promotions and their receipts, to be read by whoever makes them.
 
+use jiff::civil::Weekday;
 use proptest::prelude::*;
 
 use super::town::Town;
@@ -12,7 +13,7 @@ fn tuesday() -> Timestamp {
 }
 
 pub(super) fn basket(net: i64, lines: &[Line]) -> Basket<'_> {
-    Basket { net, whole_net: net, lines, channel: "store", store: "programs/tea/stores/one", occurred_at: tuesday() }
+    Basket { net, whole_net: net, lines, channel: "store", offer: "", store: "programs/tea/stores/one", occurred_at: tuesday() }
 }
 
 fn points(id: &str, points: i64) -> Promotion {
@@ -34,12 +35,18 @@ fn times(id: &str, multiplier: &str) -> Promotion {
     Promotion { gives: Gives::Multiplier(multiplier.parse().unwrap()), ..points(id, 0) }
 }
 
-fn texts(list: &[&str]) -> Vec<String> {
+pub(super) fn texts(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
+/// Days of the week by their numbers, and a part of them.
+fn weekly(weekdays: &[i8], start_minute: i32, end_minute: i32) -> WeeklyWindow {
+    let weekdays = weekdays.iter().map(|day| Weekday::from_monday_one_offset(*day).unwrap()).collect();
+    WeeklyWindow { weekdays, start_minute, end_minute }
+}
+
 /// Coffee for 6 and two pastries for 8 in all.
-fn breakfast() -> Vec<Line> {
+pub(super) fn breakfast() -> Vec<Line> {
     let of = |category: &str, line: Line| Line { category: category.to_owned(), sku: format!("{category}-1"), ..line };
     vec![of("coffee", line("1", 1, 600)), of("pastry", line("2", 2, 800))]
 }
@@ -59,9 +66,10 @@ fn receipt(promotions: Vec<Promotion>, basket: &Basket<'_>, buyer: &Buyer<'_>) -
     explanation.components.iter().map(part).chain(rejected).collect()
 }
 
-const NOBODY: Facts = Facts { version: 0, status: MemberStatus::Active, tiers: Vec::new(), birthday: None };
+pub(super) const NOBODY: Facts =
+    Facts { version: 0, status: MemberStatus::Active, tiers: Vec::new(), birthday: None, tags: Vec::new(), segments: Vec::new() };
 
-fn newcomer(facts: &Facts) -> Buyer<'_> {
+pub(super) fn newcomer(facts: &Facts) -> Buyer<'_> {
     Buyer { facts, purchases: 0, last_purchase_at: None, counts: &[] }
 }
 
@@ -101,13 +109,37 @@ fn a_promotion_asks_for_time_place_and_person() {
         start_at: at("2026-01-01T00:00:00Z"),
         end_at: Some(at("2026-06-01T00:00:00Z")),
     };
-    let facts = Facts { tiers: vec![gold], birthday: Birthday::new(5, 14), ..NOBODY };
+    let facts =
+        Facts { tiers: vec![gold], birthday: Birthday::new(5, 14), tags: texts(&["vegan"]), segments: texts(&["regular"]), ..NOBODY };
     let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")), counts: &[] };
     let ask = |asks: Asks| Promotion { asks, ..points("p", 1) };
-    let day_part = |start_minute, end_minute| Asks { day_part: Some(DayPart { start_minute, end_minute }), ..Asks::default() };
-    let rows: [(Asks, &str); 23] = [
-        (Asks { weekdays: vec![2, 4], ..Asks::default() }, "p 1"),
-        (Asks { weekdays: vec![1, 3], ..Asks::default() }, "p - Time"),
+    let on = |weekdays: &[i8], start, end| Asks { weekly: Some(weekly(weekdays, start, end)), ..Asks::default() };
+    let day_part = |start, end| on(&[1, 2, 3, 4, 5, 6, 7], start, end);
+    let recurring = |rule: &str, start: &str, minutes| {
+        let windows = Windows::new(windows(rule, start.parse().unwrap(), minutes, &Zone::UTC).unwrap());
+        Asks { windows, ..Asks::default() }
+    };
+    let condition = |text: &str| Asks { condition: Some(Condition::parse(text).unwrap()), ..Asks::default() };
+    let rows: [(Asks, &str); 38] = [
+        (on(&[2, 4], 0, 1_440), "p 1"),
+        (on(&[1, 3], 0, 1_440), "p - Time"),
+        // A night belongs to the day on which it begins.
+        (on(&[1], 22 * 60, 10 * 60), "p 1"),
+        (on(&[2], 22 * 60, 10 * 60), "p - Time"),
+        (recurring("FREQ=MONTHLY;BYDAY=2TU", "2026-01-13T09:00", 60), "p 1"),
+        (recurring("FREQ=MONTHLY;BYDAY=-1TU", "2026-01-27T09:00", 60), "p - Time"),
+        (recurring("FREQ=DAILY", "2026-01-13T08:30", 60), "p - Time"),
+        (Asks { tags: texts(&["staff", "vegan"]), ..Asks::default() }, "p 1"),
+        (Asks { tags: texts(&["staff"]), ..Asks::default() }, "p - Audience"),
+        (Asks { excluded_tags: texts(&["staff"]), ..Asks::default() }, "p 1"),
+        (Asks { tags: texts(&["vegan"]), excluded_tags: texts(&["staff", "vegan"]), ..Asks::default() }, "p - Audience"),
+        (Asks { segments: texts(&["regular"]), ..Asks::default() }, "p 1"),
+        (Asks { segments: texts(&["lapsing"]), ..Asks::default() }, "p - Audience"),
+        (condition("member.days_away == 30 && local.hour == 9"), "p 1"),
+        (condition("purchase.net > 100"), "p - Condition"),
+        (condition("100 / size(purchase.lines) > 1"), "p - ConditionFault"),
+        // What is asked for otherwise comes first.
+        (Asks { stores: texts(&["programs/tea/stores/two"]), ..condition("false") }, "p - Store"),
         (day_part(9 * 60, 10 * 60), "p 1"),
         (day_part(9 * 60 + 31, 10 * 60), "p - Time"),
         (day_part(8 * 60, 9 * 60 + 30), "p - Time"),
@@ -145,6 +177,7 @@ fn a_newcomer_has_no_tier_birthday_or_absence() {
         (Asks { tiers: texts(&["gold"]), ..Asks::default() }, Rejection::Tier),
         (Asks { dormant_days: Some(1), ..Asks::default() }, Rejection::Dormancy),
         (Asks { birthday: Some(BirthdayWindow::Month), ..Asks::default() }, Rejection::Birthday),
+        (Asks { tags: texts(&["vegan"]), ..Asks::default() }, Rejection::Audience),
     ];
     for (asks, reason) in asks {
         let parts = receipt(vec![Promotion { asks, ..points("p", 1) }], &basket(100, &[]), &newcomer(&NOBODY));
@@ -166,10 +199,10 @@ fn time_is_by_the_clock_on_the_wall_of_the_program() {
         ("Europe/Berlin", "2026-10-25T01:30:00Z", vec![7], 2 * 60, 3 * 60, true),
     ];
     for (zone, moment, weekdays, start_minute, end_minute, holds) in rows {
-        let asks = Asks { weekdays, day_part: Some(DayPart { start_minute, end_minute }), ..Asks::default() };
+        let asks = Asks { weekly: Some(weekly(&weekdays, start_minute, end_minute)), ..Asks::default() };
         let terms = Terms { promotions: vec![Promotion { asks, ..points("p", 1) }], ..terms() };
         let currency = Currency::parse("USD").unwrap();
-        let version = Version { number: 1, terms, start_at: Timestamp::MIN, zone: Zone::parse(zone).unwrap(), currency };
+        let version = Version { number: 1, terms: terms.into(), start_at: Timestamp::MIN, zone: Zone::parse(zone).unwrap(), currency };
         let basket = Basket { occurred_at: at(moment), ..basket(100, &[]) };
         let selection = version.select(&basket, &newcomer(&NOBODY)).unwrap();
         assert_eq!(selection.applied.len(), usize::from(holds), "{zone} {moment}");
@@ -233,6 +266,19 @@ fn what_did_not_apply_does_not_come_to_apply_when_something_goes_back() {
     bench.run(award("p", 1_400)).unwrap();
     bench.run(remaining("p", 900)).unwrap();
     assert_eq!(bench.active(), 9);
+}
+
+/// Two coffees are asked for when they are bought, and never again.
+#[test]
+fn a_condition_is_judged_once() {
+    let two = "purchase.lines.exists(line, line.category == 'pastry' && line.quantity >= 2)";
+    let asks = Asks { condition: Some(Condition::parse(two).unwrap()), ..Asks::default() };
+    let mut bench = Bench::new(Terms { promotions: vec![Promotion { asks, ..points("two", 10) }], ..terms() });
+    bench.run(award_lines("p", 1_400, breakfast())).unwrap();
+    bench.run(back("p", &[("2", 1)])).unwrap();
+    assert_eq!(bench.active(), 10 + 10);
+    bench.run(remaining("p", 0)).unwrap();
+    assert_eq!(bench.active(), 0);
 }
 
 #[test]

@@ -16,6 +16,10 @@ struct StoredFacts {
     birth_month: i32,
     #[prost(int32, tag = "4")]
     birth_day: i32,
+    #[prost(string, repeated, tag = "5")]
+    tags: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    segments: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -46,7 +50,8 @@ pub(in crate::store) fn encode_facts(facts: &Facts) -> Vec<u8> {
         MemberStatus::Closed => 2,
     };
     let (birth_month, birth_day) = facts.birthday.map_or((0, 0), |birthday| (birthday.month.into(), birthday.day.into()));
-    StoredFacts { status, tiers: tiers.collect(), birth_month, birth_day }.encode_to_vec()
+    let (tags, segments) = (facts.tags.clone(), facts.segments.clone());
+    StoredFacts { status, tiers: tiers.collect(), birth_month, birth_day, tags, segments }.encode_to_vec()
 }
 
 pub(in crate::store) fn decode_facts(version: i64, bytes: &[u8]) -> Result<Facts, Error> {
@@ -67,5 +72,6 @@ pub(in crate::store) fn decode_facts(version: i64, bytes: &[u8]) -> Result<Facts
         _ => return Err(corrupt("status of a member")),
     };
     let birthday = Birthday::new(stored.birth_month, stored.birth_day);
-    Ok(Facts { version, status, tiers: stored.tiers.into_iter().map(tier).collect::<Result<_, _>>()?, birthday })
+    let tiers = stored.tiers.into_iter().map(tier).collect::<Result<_, _>>()?;
+    Ok(Facts { version, status, tiers, birthday, tags: stored.tags, segments: stored.segments })
 }

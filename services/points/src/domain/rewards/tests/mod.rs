@@ -10,6 +10,7 @@ use jiff::civil::Weekday;
 use kernel::{Timestamp, Zone};
 
 use super::*;
+use crate::domain::WeeklyWindow;
 
 pub(super) fn at(text: &str) -> Timestamp {
     text.parse::<jiff::Timestamp>().unwrap().into()

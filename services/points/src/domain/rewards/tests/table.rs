@@ -114,18 +114,18 @@ fn a_window_is_by_the_clock_of_the_zone() {
         ("2026-07-03T19:59:59Z", false),
     ];
     for (moment, holds) in table {
-        assert_eq!(late.holds(at(moment), &berlin), holds, "{moment}");
+        assert_eq!(late.holds(at(moment).wall_in(&berlin)), holds, "{moment}");
     }
     // On 29 March clocks go from two to three: half past two is not shown, and the hour after is.
     let night = window(&[Sunday], 2 * 60, 3 * 60);
-    assert!(!night.holds(at("2026-03-29T00:59:59Z"), &berlin));
-    assert!(!night.holds(at("2026-03-29T01:00:00Z"), &berlin));
+    assert!(!night.holds(at("2026-03-29T00:59:59Z").wall_in(&berlin)));
+    assert!(!night.holds(at("2026-03-29T01:00:00Z").wall_in(&berlin)));
     // On 25 October they show the hour from two to three twice.
-    assert!(night.holds(at("2026-10-25T00:30:00Z"), &berlin));
-    assert!(night.holds(at("2026-10-25T01:30:00Z"), &berlin));
-    assert!(!night.holds(at("2026-10-25T02:00:00Z"), &berlin));
+    assert!(night.holds(at("2026-10-25T00:30:00Z").wall_in(&berlin)));
+    assert!(night.holds(at("2026-10-25T01:30:00Z").wall_in(&berlin)));
+    assert!(!night.holds(at("2026-10-25T02:00:00Z").wall_in(&berlin)));
     // All day long.
-    assert!(window(&[Monday], 0, 1440).holds(at("2026-03-02T22:59:59Z"), &berlin));
-    assert!(!window(&[Monday], 0, 1440).holds(at("2026-03-02T23:00:00Z"), &berlin));
-    assert!(!window(&[Wednesday], 0, 1440).holds(at("2026-03-02T12:00:00Z"), &berlin));
+    assert!(window(&[Monday], 0, 1440).holds(at("2026-03-02T22:59:59Z").wall_in(&berlin)));
+    assert!(!window(&[Monday], 0, 1440).holds(at("2026-03-02T23:00:00Z").wall_in(&berlin)));
+    assert!(!window(&[Wednesday], 0, 1440).holds(at("2026-03-02T12:00:00Z").wall_in(&berlin)));
 }
