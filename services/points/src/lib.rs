@@ -32,7 +32,8 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0003_seals.sql",
     "0004_seal_count.sql",
     "0005_due_in_order.sql",
-    "0006_rewards.sql"
+    "0006_rewards.sql",
+    "0007_counters.sql"
 ];
 
 /// The points service.

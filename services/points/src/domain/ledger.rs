@@ -4,9 +4,10 @@ use std::time::Duration;
 use kernel::Timestamp;
 use rust_decimal::Decimal;
 
+use super::award_limit::Asking;
 use super::{
-    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Ensure, Entry, EntryKind, Explanation, Facts,
-    FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
+    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Ensure, Entry, EntryKind, Explanation,
+    Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
     ReturnPolicy, RewardState, Selection, Source, Stamp, Version, Versions, Wallet,
 };
 
@@ -57,7 +58,7 @@ impl<'a> Ledger<'a> {
         }
         let outcome = match command {
             Command::Award(award) => self.award(award, known),
-            Command::Activity(activity) => self.activity(activity),
+            Command::Activity(activity) => self.activity(activity, known),
             Command::Resolve(resolve) => self.resolve(resolve),
             Command::Redeem(redeem) => self.redeem(redeem),
             Command::RedeemReward(request) => self.redeem_reward(request, known),
@@ -93,12 +94,23 @@ impl<'a> Ledger<'a> {
         let store = self.stamp.store.clone();
         let PurchaseInput { net, lines, channel, .. } = input;
         let basket = Basket { net: *net, whole_net: *net, lines, channel, store: &store, occurred_at: self.stamp.occurred_at };
-        let (facts, rejected) = match award.member {
-            Some(_) => self.frozen_facts(version, &basket)?,
+        let (mut facts, rejected) = match award.member {
+            Some(_) => self.frozen_facts(version, &basket, &known.shared)?,
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),
         };
-        let explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
-        self.counted = version.counts(&facts, &explanation, self.stamp.occurred_at);
+        let mut explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
+        if award.member.is_some() && version.is_counted(&facts) {
+            let stamp = self.stamp;
+            let counts = |facts: &FrozenFacts, points: &Explanation| version.counts(facts, points, stamp.place(), stamp.occurred_at);
+            self.counted = match version.let_through(&self.asking(explanation.points(), true, known))? {
+                None => counts(&facts, &explanation),
+                Some(bound) => {
+                    facts.bind(&explanation, bound);
+                    explanation = explanation.cut(facts.bound.as_ref());
+                    counts(&facts, &version.points_for(&basket, &facts)?)
+                }
+            };
+        }
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
@@ -119,6 +131,7 @@ impl<'a> Ledger<'a> {
             returns: 0,
             store: self.stamp.store.clone(),
             terminal: self.stamp.terminal.clone(),
+            cashier: self.stamp.cashier.clone(),
             occurred_at: self.stamp.occurred_at,
             recorded_at: self.entries.last().map_or(self.stamp.now, |entry| entry.recorded_at),
             operation: self.stamp.operation,
@@ -126,23 +139,24 @@ impl<'a> Ledger<'a> {
         Ok(Outcome::Awarded { purchase: Box::new(purchase), explanation })
     }
 
-    fn activity(&mut self, activity: &Activity) -> Result<Outcome, Refusal> {
+    fn activity(&mut self, activity: &Activity, known: &Known) -> Result<Outcome, Refusal> {
         self.admit()?;
         let version = self.versions.at(self.stamp.occurred_at);
-        let known = version.terms.activities.iter().find(|known| known.name == activity.activity);
-        let ActivityTerms { name, points, limit } =
-            known.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
-        if let Some(limit) = limit {
-            let (of, at): (Arc<str>, _) = (format!("activity:{name}").into(), self.stamp.occurred_at);
-            if limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *points) {
-                return Err(Refusal::ActivityLimit { activity: name.clone() });
-            }
-            self.counted = vec![limit.count(of, (1, *points), at, &version.zone)];
+        let named = version.terms.activities.iter().find(|named| named.name == activity.activity);
+        let ActivityTerms { name, points: desired, limit } =
+            named.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        let (of, at): (Arc<str>, _) = (format!("activity:{name}").into(), self.stamp.occurred_at);
+        if limit.is_some_and(|limit| limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *desired)) {
+            return Err(Refusal::ActivityLimit { activity: name.clone() });
         }
+        let bound = version.let_through(&self.asking(*desired, false, known))?;
+        let points = bound.map_or(*desired, |bound| bound.points);
+        let own = limit.map(|limit| limit.count(Counting::Member, of, (1, points), at, &version.zone));
+        self.counted = own.into_iter().chain(version.limit_counts(points, self.stamp.place(), at)).collect();
         let lot = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &activity.id));
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
-        self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
-        Ok(Outcome::Earned { points: *points, lot })
+        self.credit(EntryKind::Activity, MAIN_WALLET, &lot, points, source, version)?;
+        Ok(Outcome::Earned { desired: *desired, points, lot })
     }
 
     /// An older wish than the newest seen changes nothing: a revoke may overtake its grant.
@@ -220,12 +234,18 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// An award that limits are asked about.
+    fn asking<'b>(&'b self, points: i64, is_purchase: bool, known: &'b Known) -> Asking<'b> {
+        let (counts, shared) = (&self.account.counts, &known.shared);
+        Asking { points, is_purchase, place: self.stamp.place(), at: self.stamp.occurred_at, counts, shared }
+    }
+
     /// The tier with the greatest multiplier among those that held when the purchase was made, and the promotions that apply to it; with
     /// those that do not.
-    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<Frozen, Refusal> {
+    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>, shared: &[Count]) -> Result<Frozen, Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
         let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
-        let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts };
+        let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts, shared };
         let Selection { applied, rejected } = version.select(basket, &buyer)?;
         let facts = FrozenFacts {
             version: version.number,
@@ -233,6 +253,7 @@ impl<'a> Ledger<'a> {
             multiplier: best.map_or(Decimal::ONE, |tier| tier.multiplier),
             first_purchase: purchases == 0,
             promotions: applied,
+            bound: None,
         };
         Ok((facts, rejected))
     }

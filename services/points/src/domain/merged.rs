@@ -78,7 +78,7 @@ impl Account {
         let is_main = &*entry.wallet == MAIN_WALLET;
         if !matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. }) {
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
-            named.into_iter().for_each(|merged| entry.counted.iter().for_each(|count| count.add_to(&mut merged.counts)));
+            named.into_iter().for_each(|merged| entry.counted_of_member().for_each(|count| count.add_to(&mut merged.counts)));
         }
         if !matches!(entry.source, Source::Unmerge { .. }) {
             self.evolve_apart(entry, slid_until);

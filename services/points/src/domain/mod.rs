@@ -4,6 +4,7 @@
 //! ([`Account::evolve`]), so the service, a replay and a simulation all end at the same state.
 
 mod account;
+mod award_limit;
 mod between;
 mod command;
 mod correction;
@@ -28,6 +29,7 @@ mod spending;
 mod terms;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
+pub use award_limit::{AwardLimit, LimitScope};
 pub use between::{Side, apply_between};
 pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
@@ -37,13 +39,13 @@ pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
-pub use limit::{Count, Limit, LimitPeriod};
+pub use limit::{Count, Counting, Limit, LimitPeriod};
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
 pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, DayPart, Gives, LineFilter, Promotion, Rejection, Selection};
-pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
+pub use purchase::{Applied, Basket, Bound, FrozenFacts, Line, Place, Purchase, PurchaseId, PurchaseInput};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;

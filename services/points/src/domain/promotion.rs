@@ -31,6 +31,8 @@ pub struct Promotion {
     pub priority: i32,
     /// The most that one member may get of it.
     pub limit: Option<Limit>,
+    /// The most that all may get of it together.
+    pub budget: Option<Limit>,
 }
 
 /// What a promotion gives.
@@ -134,6 +136,8 @@ pub enum Rejection {
     Nothing,
     /// He has had all that he may get of it.
     Limit,
+    /// All together have had all of it.
+    Budget,
     /// Another of its group went before it.
     Stacking,
 }
@@ -141,7 +145,10 @@ pub enum Rejection {
 impl Rejection {
     /// Whether time, place and person were right: another basket might have got something.
     pub fn is_about_the_basket(self) -> bool {
-        matches!(self, Rejection::Lines | Rejection::Spend | Rejection::Nothing | Rejection::Limit | Rejection::Stacking)
+        matches!(
+            self,
+            Rejection::Lines | Rejection::Spend | Rejection::Nothing | Rejection::Limit | Rejection::Budget | Rejection::Stacking
+        )
     }
 }
 
@@ -165,6 +172,8 @@ pub struct Buyer<'a> {
     pub last_purchase_at: Option<Timestamp>,
     /// What he has got of what is limited.
     pub counts: &'a [Count],
+    /// What all have got of that.
+    pub shared: &'a [Count],
 }
 
 /// The promotions that apply, in the order of the version, and those that were running and do not.
@@ -220,6 +229,11 @@ impl Moment {
 }
 
 impl Promotion {
+    /// What its points are counted as.
+    pub fn counted_as(&self) -> Arc<str> {
+        format!("promotion:{}", self.id).into()
+    }
+
     /// What it gives for a purchase, and what it may give, or why it gives nothing.
     fn judge(
         &self,
@@ -232,11 +246,10 @@ impl Promotion {
             return Ok(Err(reason));
         }
         let mut at_most = None;
-        if let Some(limit) = self.limit {
-            at_most = limit.room(&format!("promotion:{}", self.id), buyer.counts, basket.occurred_at, &version.zone);
-            if at_most.is_none() {
-                return Ok(Err(Rejection::Limit));
-            }
+        let limits = [(self.limit, buyer.counts, Rejection::Limit), (self.budget, buyer.shared, Rejection::Budget)];
+        for (limit, counts, reason) in limits.iter().filter_map(|(limit, counts, reason)| Some(((*limit)?, counts, reason))) {
+            let Some(room) = limit.room(&self.counted_as(), counts, basket.occurred_at, &version.zone) else { return Ok(Err(*reason)) };
+            at_most = Some(at_most.map_or(room, |most: i64| most.min(room)));
         }
         Ok(self.bonus(version, basket, at_most)?.map(|bonus| (bonus, at_most)))
     }
@@ -261,7 +274,7 @@ impl Promotion {
 }
 
 impl Asks {
-    fn is_running(&self, at: Timestamp) -> bool {
+    pub(super) fn is_running(&self, at: Timestamp) -> bool {
         self.start_at.is_none_or(|start| start <= at) && self.end_at.is_none_or(|end| at < end)
     }
 

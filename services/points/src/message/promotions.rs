@@ -4,7 +4,8 @@ use kernel::Timestamp;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use crate::domain::{Asks, BirthdayWindow, DayPart, Gives, Limit, LimitPeriod, LineFilter, Promotion, Rejection};
+use super::limits::{budget, limit};
+use crate::domain::{Asks, BirthdayWindow, DayPart, Gives, LineFilter, Promotion, Rejection};
 
 /// Reads the promotions of terms; the error is the field that is wrong and what it must be.
 pub(super) fn promotions(messages: &[pb::Promotion]) -> Result<Vec<Promotion>, (String, &'static str)> {
@@ -55,26 +56,8 @@ fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'stat
         group: (!message.stacking_group.is_empty()).then(|| message.stacking_group.clone()),
         priority: message.priority,
         limit: message.member_limit.as_ref().map(limit).transpose().map_err(|what| ("member_limit", what))?,
+        budget: message.budget.as_ref().map(budget).transpose().map_err(|what| ("budget", what))?,
     })
-}
-
-/// The most that one member may get.
-pub(super) fn limit(message: &pb::MemberLimit) -> Result<Limit, &'static str> {
-    use pb::member_limit::Period;
-    let max = |given: i64| (given > 0).then_some(given);
-    let (times_max, points_max) = (max(message.times_max), max(message.points_max));
-    if times_max.is_none() && points_max.is_none() {
-        return Err("must bound times, points or both");
-    }
-    let period = match message.period() {
-        Period::Unspecified => return Err("must name a period"),
-        Period::Ever => LimitPeriod::Ever,
-        Period::Day => LimitPeriod::Day,
-        Period::Week => LimitPeriod::Week,
-        Period::Month => LimitPeriod::Month,
-        Period::Year => LimitPeriod::Year,
-    };
-    Ok(Limit { times_max, points_max, period })
 }
 
 fn gives(given: Option<&pb::promotion::Gives>) -> Result<Gives, (&'static str, &'static str)> {
@@ -123,6 +106,7 @@ pub(super) fn rejected(id: &str, reason: Rejection) -> pb::RejectedPromotion {
         Rejection::Spend => Reason::Spend,
         Rejection::Nothing => Reason::Nothing,
         Rejection::Limit => Reason::Limit,
+        Rejection::Budget => Reason::Budget,
         Rejection::Stacking => Reason::Stacking,
     };
     pb::RejectedPromotion { promotion_id: id.to_owned(), reason: reason.into() }

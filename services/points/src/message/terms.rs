@@ -6,16 +6,17 @@ use proto::common::calendar_period::Unit;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use super::promotions::{limit, promotions};
+use super::limits::{award_limits, limit};
+use super::promotions::promotions;
 use crate::domain::{Activation, ActivityTerms, Life, PointRounding, ReturnPolicy, Terms};
 
 /// Reads terms; the error is the field that is wrong and what it must be.
 pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (String, &'static str)> {
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what))?;
-    Ok(Terms { promotions: promotions(&message.promotions)?, ..plain })
+    Ok(Terms { promotions: promotions(&message.promotions)?, limits: award_limits(&message.limits)?, ..plain })
 }
 
-/// All but the promotions.
+/// All but the promotions and the limits of awards.
 fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     let told =
         |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
@@ -51,6 +52,7 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         remind_before: told("remind_before", message.remind_before.as_ref())?,
         activities,
         promotions: Vec::new(),
+        limits: Vec::new(),
         return_policy: match message.return_policy() {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,

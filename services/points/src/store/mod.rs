@@ -3,6 +3,7 @@
 mod bulk;
 mod checks;
 mod codec;
+mod counters;
 mod programs;
 mod read;
 mod read_batch;
@@ -23,6 +24,7 @@ use bulk::{by_keys, insert_rows};
 use codec::StoredEntry;
 
 pub(crate) use checks::{PurchaseRow, purchase_rows, redemption_rows, returns, reward_rows, stray_redemptions};
+pub(crate) use counters::{Counter, insert_counters, lock_counters, read_counters, tallies, write_counters};
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,

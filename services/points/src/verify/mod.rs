@@ -40,7 +40,8 @@ pub struct Difference {
 }
 
 /// Re-derives every account from its entries and compares balances, lots, reservations and due times; checks versions for gaps,
-/// each entry's own figures, what purchases, redemptions and rewards say of it, the keys that guard against doubling, and the seals.
+/// each entry's own figures, what purchases, redemptions and rewards say of it, what members share of what is limited, the keys that
+/// guard against doubling, and the seals.
 /// Reads one account at a time, as it was when its row was read, so it runs beside a working server.
 /// `progress` is told the number of accounts looked at.
 pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl FnMut(u64)) -> Result<Report, Error> {
@@ -80,6 +81,12 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
     for (program, member, voucher) in store::stray_vouchers(&mut tx).await? {
         let what = format!("the voucher {voucher} and the redemption that paid for it do not stand alike");
         report.differences.push(Difference { member: format!("programs/{program}/members/{member}"), what });
+    }
+    for ((program, counted, _), [counter, entries]) in store::tallies(&mut tx).await? {
+        if counter != entries {
+            let what = format!("it counts {} times and {} points, its entries {} and {}", counter.0, counter.1, entries.0, entries.1);
+            report.differences.push(Difference { member: format!("programs/{program}/counters/{counted}"), what });
+        }
     }
     match seal::check_count(&mut tx, keyring).await? {
         Ok(seals) => report.seals = seals,

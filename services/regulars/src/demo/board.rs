@@ -193,7 +193,7 @@ impl Known {
             Some(Payload::SurveyInvitationChanged(changed)) => {
                 moved(&mut self.invitations, &mut figures.invitations, &changed.invitation, &changed.state);
             }
-            Some(Payload::DirectoryChanged(_) | Payload::MemberChanged(_)) | None => {}
+            Some(Payload::DirectoryChanged(_) | Payload::MemberChanged(_) | Payload::BudgetChanged(_)) | None => {}
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn basket(net: i64, lines: &[Line]) -> Basket<'_> {
     Basket { net, whole_net: net, lines, channel: "store", store: "programs/tea/stores/one", occurred_at: tuesday() }
 }
 
-fn points(id: &str, points: i64) -> Promotion {
+pub(super) fn points(id: &str, points: i64) -> Promotion {
     Promotion {
         id: id.into(),
         title: id.to_uppercase(),
@@ -27,10 +27,11 @@ fn points(id: &str, points: i64) -> Promotion {
         group: None,
         priority: 0,
         limit: None,
+        budget: None,
     }
 }
 
-fn times(id: &str, multiplier: &str) -> Promotion {
+pub(super) fn times(id: &str, multiplier: &str) -> Promotion {
     Promotion { gives: Gives::Multiplier(multiplier.parse().unwrap()), ..points(id, 0) }
 }
 
@@ -62,7 +63,7 @@ fn receipt(promotions: Vec<Promotion>, basket: &Basket<'_>, buyer: &Buyer<'_>) -
 const NOBODY: Facts = Facts { version: 0, status: MemberStatus::Active, tiers: Vec::new(), birthday: None };
 
 fn newcomer(facts: &Facts) -> Buyer<'_> {
-    Buyer { facts, purchases: 0, last_purchase_at: None, counts: &[] }
+    Buyer { facts, purchases: 0, last_purchase_at: None, counts: &[], shared: &[] }
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn a_promotion_asks_for_time_place_and_person() {
         end_at: Some(at("2026-06-01T00:00:00Z")),
     };
     let facts = Facts { tiers: vec![gold], birthday: Birthday::new(5, 14), ..NOBODY };
-    let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")), counts: &[] };
+    let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")), counts: &[], shared: &[] };
     let ask = |asks: Asks| Promotion { asks, ..points("p", 1) };
     let day_part = |start_minute, end_minute| Asks { day_part: Some(DayPart { start_minute, end_minute }), ..Asks::default() };
     let rows: [(Asks, &str); 23] = [
