@@ -87,11 +87,12 @@ pub(crate) type Tallies = BTreeMap<(String, String, i64), [(i128, i128); 2]>;
 /// A counter or an entry: program, details of the entry, what is counted, since when, times, points.
 type TallyRow = (String, Option<Vec<u8>>, String, i64, i64, i64);
 
-/// What is counted of all members. One statement, so that counters and entries are those of one moment beside a working server.
-pub(crate) async fn tallies(tx: &mut Tx) -> Result<Tallies, Error> {
+/// What is counted of all members. One statement, so that counters and entries are those of one moment beside a working server; entries are
+/// left out where none has been `seen` to count, and there is no counter.
+pub(crate) async fn tallies(tx: &mut Tx, seen: bool) -> Result<Tallies, Error> {
     const { assert!(EntryKind::Award as i64 == 1 && EntryKind::Clawback as i64 == 7 && EntryKind::Activity as i64 == 12) };
     const SQL: &str = "SELECT a.program, e.details, '', 0, 0, 0 FROM entries e JOIN accounts a ON a.account_id = e.account_id
-                        WHERE e.kind IN (1, 7, 12) AND EXISTS (SELECT 1 FROM counters)
+                        WHERE e.kind IN (1, 7, 12) AND ($1 OR EXISTS (SELECT 1 FROM counters))
                        UNION ALL SELECT program, NULL, counted, since, times, points FROM counters";
     let mut tallies = Tallies::new();
     let mut take = |(program, details, counted, since, times, points): TallyRow| {
@@ -108,7 +109,7 @@ pub(crate) async fn tallies(tx: &mut Tx) -> Result<Tallies, Error> {
         }
     };
     on_engine!(tx, |conn| {
-        let mut rows = sqlx::query_as::<_, TallyRow>(SQL).fetch(conn);
+        let mut rows = sqlx::query_as::<_, TallyRow>(SQL).bind(seen).fetch(conn);
         while let Some(row) = rows.try_next().await? {
             take(row);
         }

@@ -3,7 +3,7 @@
 use proto::common::Role;
 use proto::points as pb;
 use proto::points::promotion::Gives;
-use proto::points::simulate_terms_response::Difference;
+use proto::points::simulate_terms_response::{Difference, PromotionResult};
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 
@@ -76,6 +76,8 @@ async fn other_terms_say_who_gains_and_who_loses(engine: TestEngine) {
     let big = pb::Promotion { gives: Some(Gives::Points(80)), spend_min: 10_000, ..pb::Promotion::default() };
     let other = pb::Terms { points_per_unit: "0.5".to_owned(), ..promoted(big) };
     let told = outcome(&suite, trying(other.clone())).await;
+    let gives = |purchases, points| PromotionResult { promotion_id: "p".to_owned(), purchases, points };
+    assert_eq!(told.promotions, [gives(2, 160)]);
     assert_eq!((told.points, told.simulated_points, told.gaining_members, told.losing_members), (260, 260 + 30, 1, 2));
     let difference = |owner, points, simulated_points| Difference { member: member(owner), points, simulated_points };
     assert_eq!(told.top_gains, [difference(1, 200, 260)]);
