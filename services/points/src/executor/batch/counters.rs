@@ -15,6 +15,8 @@ use crate::store::{self, Counter};
 #[derive(Default)]
 pub(super) struct Counters {
     known: BTreeMap<Uuid, Counter>,
+    /// Those that requests may count in.
+    of_requests: HashMap<Uuid, Vec<Uuid>>,
     changed: bool,
 }
 
@@ -50,10 +52,14 @@ impl Counters {
         now: Timestamp,
     ) -> Result<Counters, Error> {
         let mut known = BTreeMap::new();
+        let mut of_requests: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
         for job in jobs {
             for count in shared_by(job, purchases, now) {
                 let key = key(&job.program.id, &count);
                 known.entry(key).or_insert_with(|| Counter { key, program: job.program.id.clone(), count, version: 0 });
+                if let Work::Command { key: request, .. } = &*job.work {
+                    of_requests.entry(request.id()).or_default().push(key);
+                }
             }
         }
         if !known.is_empty() {
@@ -64,16 +70,13 @@ impl Counters {
                 (counter.count.times, counter.count.points, counter.version) = (times, points, version);
             }
         }
-        Ok(Counters { known, changed: false })
+        Ok(Counters { known, of_requests, changed: false })
     }
 
-    /// What has been counted of what a job may count.
-    pub(super) fn of(&self, job: &Job, purchases: &HashMap<Uuid, Arc<Purchase>>, now: Timestamp) -> Vec<Count> {
-        if self.known.is_empty() {
-            return Vec::new();
-        }
-        let counter = |count: Count| self.known.get(&key(&job.program.id, &count)).map(|counter| counter.count.clone());
-        shared_by(job, purchases, now).filter_map(counter).collect()
+    /// What has been counted of what a request may count.
+    pub(super) fn of(&self, request: Uuid) -> Vec<Count> {
+        let keys = self.of_requests.get(&request);
+        keys.into_iter().flatten().filter_map(|key| self.known.get(key)).map(|counter| counter.count.clone()).collect()
     }
 
     /// Counts what an entry does; the counter before and after.

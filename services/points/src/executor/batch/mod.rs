@@ -235,7 +235,7 @@ impl<'a> Batch<'a> {
             now: self.now,
         };
         let mut known = self.known(job, command, target);
-        known.shared = self.counters.of(job, &self.purchases, self.now);
+        known.shared = self.counters.of(key.id());
         let done = match (job.account, job.other) {
             _ if elsewhere.is_some() => Ok(Err(domain::Refusal::RedemptionsApart)),
             // Merged into each other meanwhile.
