@@ -58,6 +58,7 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::Overflow => "AMOUNT_OUT_OF_RANGE",
         Refusal::ActivityLimit { .. } => "ACTIVITY_LIMIT",
         Refusal::ProofRequired { .. } => "PROOF_REQUIRED",
+        Refusal::AwardLimit { .. } => "AWARD_LIMIT_REACHED",
         Refusal::ActivityNotFound { .. } => "ACTIVITY_NOT_FOUND",
         Refusal::NothingPending => "NOTHING_PENDING",
         Refusal::RedemptionNotFound => "REDEMPTION_NOT_FOUND",
@@ -132,6 +133,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         Refusal::ActivityNotFound { activity } | Refusal::ActivityLimit { activity } | Refusal::ProofRequired { activity } => {
             Some(("activity", activity.clone()))
         }
+        Refusal::AwardLimit { limit } => Some(("limit_id", limit.clone())),
         Refusal::ExceedsRedemption { left } => Some(("left_points", left.to_string())),
         Refusal::ExceedsDeficit { deficit } => Some(("deficit_points", deficit.to_string())),
         _ => None,

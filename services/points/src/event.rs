@@ -9,10 +9,12 @@ use proto::points as pb;
 use rpc::wire::timestamp;
 
 use crate::domain::rewards::{Voucher, VoucherState};
-use crate::domain::{Entry, Explanation, Outcome, Purchase, Settled, Source, Stamp};
+use crate::domain::{Count, Entry, Explanation, Outcome, Purchase, Settled, Source, Stamp, Version};
+use crate::message::limits::{beginning, budget_name, budget_state, counted_promotion, period_segment};
 use crate::message::rewards::voucher_name;
 use crate::message::{AnswerParts, kind, money, purchase_name};
 use crate::program::Program;
+use crate::store::Counter;
 
 /// The event of a command; `None` for one that changed nothing.
 pub(crate) fn of_command(parts: &AnswerParts<'_>, outcome: &Outcome, historical: bool) -> Option<events::Event> {
@@ -166,6 +168,37 @@ pub(crate) fn of_settling(program: &ProgramId, member: MemberId, last: &Entry, s
     let payload = events::event::Payload::PointsPosted(posted);
     let name = member.name(program);
     envelope(program, name.clone(), name, last.version, &last.stamp, false, payload)
+}
+
+/// The event of a count that uses a promotion's budget up, or brings it back; `None` for any other.
+pub(crate) fn of_budget(
+    program: &ProgramId,
+    version: &Version,
+    before: &Count,
+    after: &Counter,
+    stamp: &Stamp,
+    historical: bool,
+) -> Option<events::Event> {
+    let Counter { count, version: changes, .. } = after;
+    let id = counted_promotion(&count.of)?;
+    let promotion = version.terms.promotions.iter().find(|promotion| *promotion.id == *id)?;
+    let budget = promotion.budget?;
+    let state = budget_state(&budget, count);
+    if state == budget_state(&budget, before) {
+        return None;
+    }
+    let budget = budget_name(program, id);
+    let aggregate = [&budget, "/periods/", &period_segment(count.since)].concat();
+    let payload = events::event::Payload::BudgetChanged(events::BudgetChanged {
+        budget,
+        // Both have the same numbers.
+        state: state.into(),
+        spent_points: count.points,
+        times: count.times,
+        period_start_time: beginning(count),
+        period_end_time: count.until.map(timestamp),
+    });
+    Some(envelope(program, String::new(), aggregate, *changes, stamp, historical, payload))
 }
 
 fn envelope(

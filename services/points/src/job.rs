@@ -163,7 +163,14 @@ fn settling(program: &Arc<Program>, member: MemberId) -> Job {
         presented: None,
         presented_other: None,
         work: Arc::new(Work::Settle),
-        origin: Arc::new(Origin { actor: "clock".into(), store: "".into(), terminal: "".into(), occurred_at: None, historical: false }),
+        origin: Arc::new(Origin {
+            actor: "clock".into(),
+            store: "".into(),
+            terminal: "".into(),
+            cashier: "".into(),
+            occurred_at: None,
+            historical: false,
+        }),
     }
 }
 

@@ -35,6 +35,7 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0004_seal_count.sql",
     "0005_due_in_order.sql",
     "0006_rewards.sql",
+    "0007_counters.sql",
     "0009_vouchers.sql"
 ];
 

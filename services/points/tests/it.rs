@@ -8,6 +8,7 @@ mod it {
     mod as_of;
     mod awards;
     mod books;
+    mod budgets;
     mod challenges;
     mod conditions;
     mod due;

@@ -307,7 +307,7 @@ impl Account {
             (_, Some(pool)) if entry.kind == EntryKind::TransferOut => pool.note_taken_out(entry),
             _ => {}
         }
-        self.evolve_counts(&entry.counted, entry.recorded_at);
+        self.evolve_counts(entry);
         self.evolve_tallies(&entry.tallied, entry.recorded_at);
         self.evolve_reservations(entry);
         self.evolve_identity(entry, slid_until);

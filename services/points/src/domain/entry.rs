@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, Count, GivenUp, Identity, LotKey, PoolChange, PurchaseId, Reservation, TallyChange};
+use super::{AccountId, Count, Counting, GivenUp, Identity, LotKey, Place, PoolChange, PurchaseId, Reservation, TallyChange};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -260,6 +260,8 @@ pub struct Stamp {
     pub terminal: Arc<str>,
     /// The store's name; empty when not told.
     pub store: Arc<str>,
+    /// The staff number of who sold it; empty when not told.
+    pub cashier: Arc<str>,
     /// The member that was named, where that one's account has been merged into this.
     pub presented: Option<MemberId>,
     /// When it happened, by the till's clock where a till told.
@@ -269,6 +271,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Where it happened.
+    pub fn place(&self) -> Place<'_> {
+        Place { store: &self.store, terminal: &self.terminal, cashier: &self.cashier }
+    }
+
     /// The stamp of work of the clock.
     pub fn of_clock(now: Timestamp) -> Stamp {
         let nothing: Arc<str> = "".into();
@@ -277,7 +284,8 @@ impl Stamp {
             request_id: nothing.clone(),
             actor: "clock".into(),
             terminal: nothing.clone(),
-            store: nothing,
+            store: nothing.clone(),
+            cashier: nothing,
             presented: None,
             occurred_at: now,
             now,
@@ -310,7 +318,7 @@ pub struct Entry {
     pub deficit_delta: i64,
     /// Points that should have been taken back and were given up; negative where such were taken after all, or went to other books.
     pub given_up: Vec<GivenUp>,
-    /// What it counts of what is limited; negative where something goes back.
+    /// What it counts of what is limited, for the member and for all together; negative where something goes back.
     pub counted: Vec<Count>,
     /// What it changes of what counts for challenges.
     pub tallied: Vec<TallyChange>,
@@ -333,6 +341,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What it counts that members share.
+    pub fn counted_of_all(&self) -> impl Iterator<Item = &Count> {
+        self.counted.iter().filter(|count| count.by == Counting::Shared)
+    }
+
+    /// What it counts of the member alone.
+    pub(super) fn counted_of_member(&self) -> impl Iterator<Item = &Count> {
+        self.counted.iter().filter(|count| count.by == Counting::Member)
+    }
+
     /// Who spent the points, where they were in a pool or in the account of who had taken his in.
     pub fn spender(&self) -> Option<MemberId> {
         match self.source {

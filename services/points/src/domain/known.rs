@@ -72,6 +72,8 @@ pub struct Known {
     pub catalogue: Option<(Reward, i64)>,
     /// The voucher that is named.
     pub voucher: Option<Voucher>,
+    /// What all have got of what is limited, as far as the command may count there.
+    pub shared: Vec<super::Count>,
 }
 
 /// How a reservation ended.

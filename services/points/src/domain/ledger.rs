@@ -4,10 +4,11 @@ use std::time::Duration;
 use kernel::Timestamp;
 use rust_decimal::Decimal;
 
+use super::award_limit::Asking;
 use super::tally::gifts_max;
 use super::{
-    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Ensure, Entry, EntryKind, Explanation, Facts,
-    FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
+    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Ensure, Entry, EntryKind, Explanation,
+    Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
     ReturnPolicy, RewardState, Selection, Source, Stamp, TallyChange, Version, Versions, Wallet,
 };
 
@@ -70,7 +71,7 @@ impl<'a> Ledger<'a> {
         }
         let outcome = match command {
             Command::Award(award) => self.award(award, known),
-            Command::Activity(activity) => self.activity(activity),
+            Command::Activity(activity) => self.activity(activity, known),
             Command::Resolve(resolve) => self.resolve(resolve),
             Command::Redeem(redeem) => self.redeem(redeem),
             Command::RedeemReward(request) => self.redeem_reward(request, known),
@@ -106,12 +107,23 @@ impl<'a> Ledger<'a> {
         let store = self.stamp.store.clone();
         let PurchaseInput { net, lines, channel, offer, .. } = input;
         let basket = Basket { net: *net, whole_net: *net, lines, channel, offer, store: &store, occurred_at: self.stamp.occurred_at };
-        let (facts, rejected) = match award.member {
-            Some(_) => self.frozen_facts(version, &basket)?,
+        let (mut facts, rejected) = match award.member {
+            Some(_) => self.frozen_facts(version, &basket, &known.shared)?,
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),
         };
         let mut explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
-        self.counted = version.counts(&facts, &explanation, self.stamp.occurred_at);
+        if award.member.is_some() && version.is_counted(&facts) {
+            let stamp = self.stamp;
+            let counts = |facts: &FrozenFacts, points: &Explanation| version.counts(facts, points, stamp.place(), stamp.occurred_at);
+            self.counted = match version.let_through(&self.asking(explanation.points(), true, known))? {
+                None => counts(&facts, &explanation),
+                Some(bound) => {
+                    facts.bind(&explanation, bound);
+                    explanation = explanation.cut(facts.bound.as_ref());
+                    counts(&facts, &version.points_for(&basket, &facts)?)
+                }
+            };
+        }
         let mut lot = None;
         if award.member.is_some() {
             let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
@@ -135,6 +147,7 @@ impl<'a> Ledger<'a> {
             returns: 0,
             store: self.stamp.store.clone(),
             terminal: self.stamp.terminal.clone(),
+            cashier: self.stamp.cashier.clone(),
             occurred_at: self.stamp.occurred_at,
             recorded_at: self.entries.first().map_or(self.stamp.now, |entry| entry.recorded_at),
             operation: self.stamp.operation,
@@ -142,33 +155,34 @@ impl<'a> Ledger<'a> {
         Ok(Outcome::Awarded { purchase: Box::new(purchase), explanation })
     }
 
-    fn activity(&mut self, activity: &Activity) -> Result<Outcome, Refusal> {
+    fn activity(&mut self, activity: &Activity, known: &Known) -> Result<Outcome, Refusal> {
         self.admit()?;
         let version = self.versions.at(self.stamp.occurred_at);
-        let known = version.terms.activities.iter().find(|known| known.name == activity.activity);
-        let ActivityTerms { name, points, limit, proof, approval } =
-            known.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
+        let named = version.terms.activities.iter().find(|named| named.name == activity.activity);
+        let ActivityTerms { name, points: desired, limit, proof, approval } =
+            named.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
         if *proof && !activity.has_proof {
             return Err(Refusal::ProofRequired { activity: name.clone() });
         }
-        if let Some(limit) = limit {
-            let (of, at): (Arc<str>, _) = (format!("activity:{name}").into(), self.stamp.occurred_at);
-            if limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *points) {
-                return Err(Refusal::ActivityLimit { activity: name.clone() });
-            }
-            self.counted = vec![limit.count(of, (1, *points), at, &version.zone)];
+        let Stamp { occurred_at: at, now, operation, .. } = *self.stamp;
+        let of: Arc<str> = format!("activity:{name}").into();
+        if limit.is_some_and(|limit| limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *desired)) {
+            return Err(Refusal::ActivityLimit { activity: name.clone() });
         }
-        let Stamp { occurred_at, now, operation, .. } = *self.stamp;
+        let bound = version.let_through(&self.asking(*desired, false, known))?;
+        let points = bound.map_or(*desired, |bound| bound.points);
+        let own = limit.map(|limit| limit.count(Counting::Member, of, (1, points), at, &version.zone));
+        self.counted = own.into_iter().chain(version.limit_counts(points, self.stamp.place(), at)).collect();
         let lot = self.named(match approval {
-            Some(approval) => version.unapproved_lot(name, *approval, occurred_at, operation, &activity.id),
-            None => version.lot_for(occurred_at, now, operation, &activity.id),
+            Some(approval) => version.unapproved_lot(name, *approval, at, operation, &activity.id),
+            None => version.lot_for(at, now, operation, &activity.id),
         });
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         let counting = self.tally_activity(version, name);
         self.check_room(MAIN_WALLET, points.saturating_add(gifts_max(&counting)))?;
-        self.credit(EntryKind::Activity, MAIN_WALLET, &lot, *points, source, version)?;
+        self.credit(EntryKind::Activity, MAIN_WALLET, &lot, points, source, version)?;
         let challenges = self.settle_challenges(version, &counting)?;
-        Ok(Outcome::Earned { points: *points, lot, challenges })
+        Ok(Outcome::Earned { desired: *desired, points, lot, challenges })
     }
 
     /// An older wish than the newest seen changes nothing: a revoke may overtake its grant.
@@ -246,12 +260,18 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// An award that limits are asked about.
+    fn asking<'b>(&'b self, points: i64, is_purchase: bool, known: &'b Known) -> Asking<'b> {
+        let (counts, shared) = (&self.account.counts, &known.shared);
+        Asking { points, is_purchase, place: self.stamp.place(), at: self.stamp.occurred_at, counts, shared }
+    }
+
     /// The tier with the greatest multiplier among those that held when the purchase was made, and the promotions that apply to it; with
     /// those that do not.
-    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>) -> Result<Frozen, Refusal> {
+    fn frozen_facts(&self, version: &Version, basket: &Basket<'_>, shared: &[Count]) -> Result<Frozen, Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
         let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
-        let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts };
+        let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts, shared };
         let Selection { applied, rejected } = version.select(basket, &buyer)?;
         let facts = FrozenFacts {
             version: version.number,
@@ -260,6 +280,7 @@ impl<'a> Ledger<'a> {
             first_purchase: purchases == 0,
             promotions: applied,
             tallied: self.tallied(version, basket, &buyer),
+            bound: None,
         };
         Ok((facts, rejected))
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kernel::{Timestamp, Zone};
 
-use super::Account;
+use super::{Account, Entry};
 
 /// How long after its end a period is still counted: a till may have been offline.
 const COUNTED_AFTER: Duration = Duration::from_secs(62 * 86_400);
 
-/// The most that one member may get.
+/// The most that one member may get, or all together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
     /// How often; `None` for as often as he likes.
@@ -36,10 +36,21 @@ pub enum LimitPeriod {
     Year,
 }
 
-/// What a member has got of something in a period, or a change of that.
+/// Who is counted together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counting {
+    /// One member: the count is in the fold of his account.
+    Member,
+    /// All members: the count stands beside the accounts, and no merge moves it.
+    Shared,
+}
+
+/// What has been got of something in a period, or a change of that.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Count {
-    /// What: "promotion:double-tuesday", "activity:review".
+    /// By whom.
+    pub by: Counting,
+    /// What: "promotion:double-tuesday", "activity:review", "limit:per-till/programs/tea/stores/one/terminals/1".
     pub of: Arc<str>,
     /// When the period began.
     pub since: Timestamp,
@@ -70,22 +81,31 @@ impl LimitPeriod {
 
 impl Limit {
     /// Something that is got at a moment, as it is counted.
-    pub fn count(&self, of: Arc<str>, (times, points): (i64, i64), at: Timestamp, zone: &Zone) -> Count {
+    pub fn count(&self, by: Counting, of: Arc<str>, (times, points): (i64, i64), at: Timestamp, zone: &Zone) -> Count {
         let (since, until) = self.period.around(at, zone);
-        Count { of, since, until, times, points }
+        Count { by, of, since, until, times, points }
     }
 
-    /// How many points a member may still get at a moment; `None` for none at all.
+    /// How many points may still be got at a moment; `None` for none at all.
     pub fn room(&self, of: &str, counts: &[Count], at: Timestamp, zone: &Zone) -> Option<i64> {
         let (since, _) = self.period.around(at, zone);
         let known = counts.iter().find(|count| *count.of == *of && count.since == since);
-        let (times, points) = known.map_or((0, 0), |count| (count.times, count.points));
+        self.room_beside(known.map_or((0, 0), |count| (count.times, count.points)))
+    }
+
+    /// The same when so often so many points have been got.
+    pub fn room_beside(&self, (times, points): (i64, i64)) -> Option<i64> {
         let left = self.points_max.map_or(i64::MAX, |max| max.saturating_sub(points));
         (self.times_max.is_none_or(|max| times < max) && left > 0).then_some(left)
     }
 }
 
 impl Count {
+    /// Whether both count the same in the same period.
+    pub(super) fn is_like(&self, other: &Count) -> bool {
+        (self.by, self.since) == (other.by, other.since) && self.of == other.of
+    }
+
     /// The same with the opposite sign.
     pub(super) fn gone(&self) -> Count {
         Count { times: -self.times, points: -self.points, ..self.clone() }
@@ -93,7 +113,7 @@ impl Count {
 
     /// Counts it with others. More than is there does not go.
     pub(super) fn add_to(&self, counts: &mut Vec<Count>) {
-        let known = counts.iter_mut().find(|known| known.of == self.of && known.since == self.since);
+        let known = counts.iter_mut().find(|known| known.is_like(self));
         match known {
             Some(known) => {
                 known.times = known.times.saturating_add(self.times);
@@ -106,9 +126,10 @@ impl Count {
 }
 
 impl Account {
-    /// Takes what an entry counts into the fold. What has been forgotten since cannot go back.
-    pub(super) fn evolve_counts(&mut self, changes: &[Count], recorded_at: Timestamp) {
-        changes.iter().for_each(|change| change.add_to(&mut self.counts));
+    /// Takes what an entry counts of the member into the fold. What has been forgotten since cannot go back.
+    pub(super) fn evolve_counts(&mut self, entry: &Entry) {
+        let recorded_at = entry.recorded_at;
+        entry.counted_of_member().for_each(|change| change.add_to(&mut self.counts));
         let is_over = |count: &Count| count.until.is_some_and(|until| until + COUNTED_AFTER <= recorded_at);
         self.counts.retain(|count| !is_over(count));
     }

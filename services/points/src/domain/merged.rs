@@ -81,7 +81,7 @@ impl Account {
         if !matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. }) {
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
             if let Some(merged) = named {
-                entry.counted.iter().for_each(|count| count.add_to(&mut merged.counts));
+                entry.counted_of_member().for_each(|count| count.add_to(&mut merged.counts));
                 entry.tallied.iter().for_each(|change| change.add_to(&mut merged.tallies));
             }
         }

@@ -4,6 +4,7 @@
 //! ([`Account::evolve`]), so the service, a replay and a simulation all end at the same state.
 
 mod account;
+mod award_limit;
 mod between;
 mod challenge;
 mod command;
@@ -33,6 +34,7 @@ mod terms;
 mod window;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
+pub use award_limit::{AwardLimit, LimitScope};
 pub use between::{Side, apply_between};
 pub use challenge::{Cadence, Challenge, Counts, Gift, Measure, Progress, Qualifying, Shape, Step, Streak};
 pub use command::{
@@ -44,13 +46,13 @@ pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
 pub use ledger::Ledger;
-pub use limit::{Count, Limit, LimitPeriod};
+pub use limit::{Count, Counting, Limit, LimitPeriod};
 pub use lot::{Expiry, Gate, Lot, LotKey, Opening};
 pub use merged::{Apart, Identity, Merged};
 pub use outcome::Outcome;
 pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, RedeemFromPool};
 pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, Gives, LineFilter, Promotion, Rejection, Selection};
-pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
+pub use purchase::{Applied, Basket, Bound, FrozenFacts, Line, Place, Purchase, PurchaseId, PurchaseInput};
 pub use recurrence::{RecurrenceError, Windows, windows};
 pub use refusal::Refusal;
 pub use returns::{Return, ReturnWhat, Returned};

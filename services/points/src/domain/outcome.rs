@@ -62,6 +62,8 @@ pub enum Outcome {
     Ensured(RewardState),
     /// An activity was rewarded.
     Earned {
+        /// Points before the limits of the terms.
+        desired: i64,
         /// How many points it is.
         points: i64,
         /// The lot that they went to.

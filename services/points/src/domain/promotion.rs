@@ -33,6 +33,8 @@ pub struct Promotion {
     pub priority: i32,
     /// The most that one member may get of it.
     pub limit: Option<Limit>,
+    /// The most that all may get of it together.
+    pub budget: Option<Limit>,
 }
 
 /// What a promotion gives.
@@ -141,6 +143,8 @@ pub enum Rejection {
     Nothing,
     /// He has had all that he may get of it.
     Limit,
+    /// All together have had all of it.
+    Budget,
     /// Another of its group went before it.
     Stacking,
 }
@@ -148,8 +152,8 @@ pub enum Rejection {
 impl Rejection {
     /// Whether time, place and person were right: another basket might have got something.
     pub fn is_about_the_basket(self) -> bool {
-        use Rejection::{ConditionFault, Limit, Lines, Nothing, Spend, Stacking};
-        matches!(self, ConditionFault | Lines | Spend | Nothing | Limit | Stacking)
+        use Rejection::{Budget, ConditionFault, Limit, Lines, Nothing, Spend, Stacking};
+        matches!(self, ConditionFault | Lines | Spend | Nothing | Limit | Budget | Stacking)
     }
 }
 
@@ -173,6 +177,8 @@ pub struct Buyer<'a> {
     pub last_purchase_at: Option<Timestamp>,
     /// What he has got of what is limited.
     pub counts: &'a [Count],
+    /// What all have got of that.
+    pub shared: &'a [Count],
 }
 
 /// The promotions that apply, in the order of the version, and those that were running and do not.
@@ -239,6 +245,11 @@ impl<'a> Occasion<'a> {
 }
 
 impl Promotion {
+    /// What its points are counted as.
+    pub fn counted_as(&self) -> Arc<str> {
+        format!("promotion:{}", self.id).into()
+    }
+
     /// What it gives for a purchase, and what it may give, or why it gives nothing.
     fn judge(&self, version: &Version, occasion: &Occasion<'_>) -> Result<Result<(Bonus, Option<i64>), Rejection>, Refusal> {
         let Occasion { basket, buyer, .. } = occasion;
@@ -246,11 +257,10 @@ impl Promotion {
             return Ok(Err(reason));
         }
         let mut at_most = None;
-        if let Some(limit) = self.limit {
-            at_most = limit.room(&format!("promotion:{}", self.id), buyer.counts, basket.occurred_at, &version.zone);
-            if at_most.is_none() {
-                return Ok(Err(Rejection::Limit));
-            }
+        let limits = [(self.limit, buyer.counts, Rejection::Limit), (self.budget, buyer.shared, Rejection::Budget)];
+        for (limit, counts, reason) in limits.iter().filter_map(|(limit, counts, reason)| Some(((*limit)?, counts, reason))) {
+            let Some(room) = limit.room(&self.counted_as(), counts, basket.occurred_at, &version.zone) else { return Ok(Err(*reason)) };
+            at_most = Some(at_most.map_or(room, |most: i64| most.min(room)));
         }
         Ok(self.bonus(version, basket, at_most)?.map(|bonus| (bonus, at_most)))
     }
@@ -280,7 +290,7 @@ impl Asks {
         self.judge(occasion).is_none()
     }
 
-    fn is_running(&self, at: Timestamp) -> bool {
+    pub(super) fn is_running(&self, at: Timestamp) -> bool {
         self.start_at.is_none_or(|start| start <= at) && self.end_at.is_none_or(|end| at < end)
     }
 

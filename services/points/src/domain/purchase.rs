@@ -71,6 +71,17 @@ pub struct FrozenFacts {
     pub promotions: Vec<Applied>,
     /// The challenges that it counted for.
     pub tallied: Vec<Tallied>,
+    /// What a limit let through of the points, where that was not all.
+    pub bound: Option<Bound>,
+}
+
+/// What a limit of awards lets through.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// The limit.
+    pub limit: Arc<str>,
+    /// Points.
+    pub points: i64,
 }
 
 /// A promotion that applied to a purchase.
@@ -78,7 +89,7 @@ pub struct FrozenFacts {
 pub struct Applied {
     /// Its id in the version.
     pub id: Arc<str>,
-    /// The points that the member could still get of it then; `None` where it has no limit.
+    /// The points that could still be got of it then; `None` where it has no limit.
     pub at_most: Option<i64>,
 }
 
@@ -92,8 +103,20 @@ impl FrozenFacts {
             first_purchase: false,
             promotions: Vec::new(),
             tallied: Vec::new(),
+            bound: None,
         }
     }
+}
+
+/// Where something was bought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place<'a> {
+    /// The store's name; empty when not told.
+    pub store: &'a str,
+    /// The terminal's name; empty when not told.
+    pub terminal: &'a str,
+    /// The staff number of who sold it; empty when not told.
+    pub cashier: &'a str,
 }
 
 /// What points are worked out from: a purchase, or what is left of it.
@@ -151,6 +174,8 @@ pub struct Purchase {
     pub store: Arc<str>,
     /// The terminal's name.
     pub terminal: Arc<str>,
+    /// The staff number of who sold it.
+    pub cashier: Arc<str>,
     /// When it was bought.
     pub occurred_at: Timestamp,
     /// When it was recorded.
@@ -160,6 +185,11 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Where it was bought.
+    pub fn place(&self) -> Place<'_> {
+        Place { store: &self.store, terminal: &self.terminal, cashier: &self.cashier }
+    }
+
     /// What is left of it.
     pub fn basket(&self) -> Basket<'_> {
         Basket {

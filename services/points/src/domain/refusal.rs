@@ -64,6 +64,12 @@ pub enum Refusal {
         /// The activity that was named.
         activity: String,
     },
+    /// A limit of the terms lets less through.
+    #[error("the limit {limit} of the program's terms has been reached")]
+    AwardLimit {
+        /// The limit.
+        limit: String,
+    },
     /// The program knows no such activity.
     #[error("the program's terms have no activity {activity}")]
     ActivityNotFound {

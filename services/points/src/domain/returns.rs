@@ -91,9 +91,9 @@ impl Ledger<'_> {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
             let own = (self.lot_now(before), before.recorded_at);
-            if before.facts.promotions.iter().any(|applied| applied.at_most.is_some()) {
+            if version.is_counted(&before.facts) {
                 let was = version.points_for(&before.basket(), &before.facts)?;
-                let counts = |explanation| version.counts(&before.facts, explanation, before.occurred_at);
+                let counts = |explanation| version.counts(&before.facts, explanation, before.place(), before.occurred_at);
                 self.counted = went_back(&counts(&was), &counts(&explanation));
             }
             let counting = self.tally_return(version, before, &after);
@@ -235,7 +235,7 @@ impl Purchase {
 /// By how much less is counted after a return than before.
 fn went_back(before: &[Count], after: &[Count]) -> Vec<Count> {
     let change = |was: &Count| {
-        let (times, points) = after.iter().find(|count| count.of == was.of).map_or((0, 0), |count| (count.times, count.points));
+        let (times, points) = after.iter().find(|count| count.is_like(was)).map_or((0, 0), |count| (count.times, count.points));
         Count { times: times - was.times, points: points - was.points, ..was.clone() }
     };
     before.iter().map(change).filter(|change| (change.times, change.points) != (0, 0)).collect()

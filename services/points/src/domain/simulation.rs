@@ -1,8 +1,8 @@
 //! Purchases played again under other terms, by the function that awards them.
 
 use super::{
-    Account, AccountId, Award, Command, Facts, Known, Ledger, Line, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Stamp,
-    Versions,
+    Account, AccountId, Award, Command, Explanation, Facts, Known, Ledger, Line, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal,
+    Stamp, Versions,
 };
 
 /// One member's purchases under other terms. They are given in the order in which they were recorded.
@@ -14,7 +14,7 @@ pub struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    /// A member with what is known of him; `versions` are the terms to try.
+    /// A member with what is known of him; `versions` are the terms to try, without what members share ([`super::Terms::of_one_member`]).
     pub fn new(id: AccountId, versions: &'a Versions, facts: Facts) -> Simulation<'a> {
         // Who bought was admitted then.
         Simulation { id, account: Account::default(), versions, facts: Facts { status: MemberStatus::Active, ..facts } }
@@ -26,14 +26,15 @@ impl<'a> Simulation<'a> {
         self.account.last_purchase_at = self.account.last_purchase_at.max(Some(purchase.occurred_at));
     }
 
-    /// The points that what is left of a purchase would have got.
-    pub fn award(&mut self, purchase: &Purchase) -> Result<i64, Refusal> {
+    /// How the points of what is left of a purchase would have been worked out; `None` where a limit would have refused it.
+    pub fn award(&mut self, purchase: &Purchase) -> Result<Option<Explanation>, Refusal> {
         let stamp = Stamp {
             operation: purchase.operation,
             request_id: "".into(),
             actor: "".into(),
             terminal: purchase.terminal.clone(),
             store: purchase.store.clone(),
+            cashier: purchase.cashier.clone(),
             presented: None,
             occurred_at: purchase.occurred_at,
             now: purchase.recorded_at,
@@ -44,12 +45,13 @@ impl<'a> Simulation<'a> {
         let input = PurchaseInput { lines, redemptions: Vec::new(), ..purchase.input.clone() };
         let command = Command::Award(Award { program: purchase.program.clone(), member: purchase.member, purchase: input });
         let ledger = Ledger::open(self.id, &mut self.account, self.versions, &self.facts, &stamp);
-        match ledger.apply(&command, &Known::default())? {
-            (Outcome::Awarded { purchase: awarded, .. }, _) => {
+        match ledger.apply(&command, &Known::default()) {
+            Ok((Outcome::Awarded { purchase: awarded, .. }, _)) => {
                 let version = self.versions.at(purchase.occurred_at);
-                Ok(version.points_for(&purchase.basket(), &awarded.facts)?.points())
+                version.points_for(&purchase.basket(), &awarded.facts).map(Some)
             }
-            _ => Ok(0),
+            Ok(_) | Err(Refusal::AwardLimit { .. }) => Ok(None),
+            Err(refusal) => Err(refusal),
         }
     }
 }

@@ -6,7 +6,7 @@ use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::{
-    Applied, Basket, Challenge, Count, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress, Promotion, Refusal,
+    Applied, AwardLimit, Basket, Challenge, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress, Promotion, Refusal,
     Rejection,
 };
 
@@ -104,6 +104,8 @@ pub struct Terms {
     pub promotions: Vec<Promotion>,
     /// What members work towards.
     pub challenges: Vec<Challenge>,
+    /// Limits of what is awarded.
+    pub limits: Vec<AwardLimit>,
     /// What a return takes back.
     pub return_policy: ReturnPolicy,
     /// Greatest deficit; `None` for no bound.
@@ -134,7 +136,7 @@ pub struct Version {
 /// A part of an award.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Component {
-    /// "base", "tier:gold", or "promotion:double-tuesday".
+    /// "base", "tier:gold", "promotion:double-tuesday", or "limit:per-day" for what a limit cuts off.
     pub source: String,
     /// The earn rate or multiplier; `None` for points that do not depend on money.
     pub factor: Option<Decimal>,
@@ -151,7 +153,7 @@ pub struct Component {
 pub struct Explanation {
     /// Points before multipliers.
     pub base: i64,
-    /// What multipliers and promotions add.
+    /// What multipliers and promotions add, less what limits cut off.
     pub bonus: i64,
     /// The parts.
     pub components: Vec<Component>,
@@ -171,7 +173,8 @@ impl Explanation {
 impl Version {
     /// The points that a purchase, or what is left of it, earns under these terms and the facts of its day. The same for an award, its
     /// preview and a return: base = round(net ÷ minor units per unit × rate); the tier adds round(base × (multiplier − 1)), a
-    /// promotion the same of the base of the lines that count, or its points; one rounding step each, and none multiplies another.
+    /// promotion the same of the base of the lines that count, or its points; one rounding step each, and none multiplies another. What
+    /// is beyond a limit is cut off in the end.
     pub fn points_for(&self, basket: &Basket<'_>, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
         let base = self.base_points(basket.net)?;
         let plain =
@@ -192,24 +195,11 @@ impl Version {
             });
         }
         let points = components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)?;
-        Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new(), challenges: Vec::new() })
-    }
-
-    /// What of these points is limited, as it is counted.
-    pub(super) fn counts(&self, facts: &FrozenFacts, explanation: &Explanation, at: Timestamp) -> Vec<Count> {
-        if facts.promotions.iter().all(|applied| applied.at_most.is_none()) {
-            return Vec::new();
-        }
-        let count = |(promotion, _): (&Promotion, &Applied)| {
-            let limit = promotion.limit?;
-            let part = explanation.components.iter().find(|part| part.source.strip_prefix("promotion:") == Some(&promotion.id))?;
-            Some(limit.count(part.source.as_str().into(), (1, part.points), at, &self.zone))
-        };
-        self.applied(facts).filter_map(count).collect()
+        Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new(), challenges: Vec::new() }.cut(facts.bound.as_ref()))
     }
 
     /// The promotions that applied to a purchase: they are kept in the order of the version.
-    fn applied<'a>(&'a self, facts: &'a FrozenFacts) -> impl Iterator<Item = (&'a Promotion, &'a Applied)> {
+    pub(super) fn applied<'a>(&'a self, facts: &'a FrozenFacts) -> impl Iterator<Item = (&'a Promotion, &'a Applied)> {
         let mut applied = facts.promotions.iter().peekable();
         self.terms.promotions.iter().filter_map(move |promotion| Some((promotion, applied.next_if(|next| next.id == promotion.id)?)))
     }

@@ -6,7 +6,7 @@ use proto::points as pb;
 use rpc::config::ClockConfig;
 use tonic::Status;
 
-use crate::domain::{AccountId, Command, RewardState, Settled};
+use crate::domain::{AccountId, Command, Place, RewardState, Settled};
 use crate::error;
 use crate::program::Program;
 
@@ -52,6 +52,7 @@ pub(crate) struct Origin {
     pub(crate) actor: Arc<str>,
     pub(crate) store: Arc<str>,
     pub(crate) terminal: Arc<str>,
+    pub(crate) cashier: Arc<str>,
     /// `None` for now.
     pub(crate) occurred_at: Option<ToldTime>,
     /// Old data: nobody is to be told.
@@ -67,6 +68,11 @@ pub(crate) struct ToldTime {
 }
 
 impl Origin {
+    /// Where it happened.
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { store: &self.store, terminal: &self.terminal, cashier: &self.cashier }
+    }
+
     /// When it happened.
     pub(crate) fn occurred_at(&self, now: Timestamp) -> Timestamp {
         self.occurred_at.map_or(now, |told| told.at)
@@ -149,6 +155,11 @@ impl Target {
     /// The key of a reward of the catalogue: the hash of program and id.
     pub(crate) fn catalogue(program: &kernel::ProgramId, reward: &str) -> Uuid {
         hash("regulars points catalogue v1", program, reward)
+    }
+
+    /// The key of what members share in a period: the hash of program, what is counted and the period's beginning.
+    pub(crate) fn counter(program: &kernel::ProgramId, of: &str, since: Timestamp) -> Uuid {
+        hash("regulars points counter v1", program, &format!("{}/{of}", since.as_micros()))
     }
 
     /// The key of a grant: the hash of program and grant key.

@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kernel::{MemberId, ProgramId, Uuid};
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 
+use super::batch::shared_by;
 use super::job::{Job, Target, Work};
 use crate::domain::{AccountId, Command, Purchase};
 use crate::store::Wanted;
@@ -23,15 +24,15 @@ pub(super) struct Keys {
 }
 
 /// Whether a job rests on its account alone, whose next entry fails when it has changed meanwhile, and on keys that are taken once: then it
-/// needs no lock, and one statement looks up all that it needs.
-pub(super) fn rests_on_one_account(job: &Job) -> bool {
+/// needs no lock, and one statement looks up all that it needs. What it may count with others it does behind a lock.
+pub(super) fn rests_on_one_account(job: &Job, now: Timestamp) -> bool {
     let Work::Command { target, command, .. } = &*job.work else { return job.other.is_none() };
     let alone = match (target, command) {
         (Target::Account | Target::Reservation(_), _) => true,
         (Target::Purchase(_), Command::Award(award)) => award.purchase.redemptions.is_empty(),
         _ => false,
     };
-    alone && job.other.is_none()
+    alone && job.other.is_none() && shared_by(job, &HashMap::new(), now).next().is_none()
 }
 
 impl Keys {

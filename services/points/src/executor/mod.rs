@@ -50,11 +50,11 @@ impl LedgerHandler {
     /// Two statements on PostgreSQL, without locks and the round trips of a transaction: what is written fails when what was read
     /// has changed. `None` when nothing was done: because it has, because a lock is needed, or because the server had gone.
     async fn try_unlocked(&self, jobs: &[Job]) -> Result<Option<Vec<Reply>>, Error> {
-        if !jobs.iter().all(rests_on_one_account) {
+        let now = self.context.now();
+        if !jobs.iter().all(|job| rests_on_one_account(job, now)) {
             return Ok(None);
         }
         let Some(mut tx) = self.database.autocommit().await? else { return Ok(None) };
-        let now = self.context.now();
         let loading = Batch::load_unlocked(&mut tx, jobs, &self.context, &self.clock, now);
         let mut batch = match tokio::time::timeout(ANSWER_MAX, loading).await {
             Ok(Ok(batch)) => batch,

@@ -5,7 +5,8 @@ use kernel::{ProgramId, name};
 use proto::points as pb;
 use rpc::wire::timestamp;
 
-use super::promotions::{condition, limit_period, line_filter, time};
+use super::limits::period;
+use super::promotions::{condition, line_filter, time};
 use super::terms::WrongTerms;
 use crate::domain::{Asks, Cadence, Challenge, Counts, Gift, LimitPeriod, Measure, Progress, Qualifying, Shape, Step, Streak};
 
@@ -84,14 +85,14 @@ fn qualifying(message: &pb::QualifyingPurchase) -> Qualifying {
 }
 
 fn ladder(message: &pb::Ladder) -> Result<Shape, Wrong> {
-    let period = limit_period(message.period()).ok_or(("ladder.period", "must name a period"))?;
+    let within = period(message.period()).ok_or(("ladder.period", "must name a period"))?;
     let measure = match message.measure() {
         pb::ladder::Measure::Unspecified => return Err(("ladder.measure", "must name a measure")),
         pb::ladder::Measure::Times => Measure::Times,
         pb::ladder::Measure::Days => Measure::Days,
         pb::ladder::Measure::Spend => Measure::Spend,
     };
-    if measure == Measure::Days && period == LimitPeriod::Ever {
+    if measure == Measure::Days && within == LimitPeriod::Ever {
         return Err(("ladder.period", "days cannot be counted for ever"));
     }
     let step = |step: &pb::Step| Ok(Step { at: step.at, gives: gift("ladder.steps.gives", step.gives.as_ref())? });
@@ -99,7 +100,7 @@ fn ladder(message: &pb::Ladder) -> Result<Shape, Wrong> {
     if !steps.is_sorted_by(|one, next| one.at < next.at) {
         return Err(("ladder.steps", "must ascend"));
     }
-    Ok(Shape::Ladder { period, measure, steps })
+    Ok(Shape::Ladder { period: within, measure, steps })
 }
 
 fn streak(message: &pb::Streak) -> Result<Shape, Wrong> {

@@ -1,6 +1,7 @@
 //! The domain as messages.
 
 pub(crate) mod challenges;
+pub(crate) mod limits;
 mod promotions;
 pub(crate) mod rewards;
 mod terms;
@@ -125,8 +126,8 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
             Kind::Adjust
         }
         Outcome::Ensured(_) => Kind::Reward,
-        Outcome::Earned { points, challenges: known, .. } => {
-            operation.requested_points = *points;
+        Outcome::Earned { desired, challenges: known, .. } => {
+            operation.requested_points = *desired;
             operation.challenges = known.iter().map(|known| challenges::progress(&program.id, known)).collect();
             Kind::Activity
         }
@@ -306,6 +307,7 @@ pub(crate) fn entry(program: &ProgramId, member: MemberId, entry: &Entry) -> pb:
         request_id: entry.stamp.request_id.to_string(),
         actor: entry.stamp.actor.to_string(),
         terminal: entry.stamp.terminal.to_string(),
+        cashier: entry.stamp.cashier.to_string(),
         store: entry.stamp.store.to_string(),
         reason,
         approver,
@@ -474,6 +476,7 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
         member: purchase.member.map(|member| member.name(&program.id)).unwrap_or_default(),
         store: purchase.store.to_string(),
         terminal: purchase.terminal.to_string(),
+        cashier: purchase.cashier.to_string(),
         channel: input.channel.clone(),
         offer: input.offer.clone(),
         net: Some(money(program, input.net)),

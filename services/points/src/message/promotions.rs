@@ -6,10 +6,9 @@ use kernel::{Timestamp, Zone};
 use proto::points as pb;
 use rust_decimal::Decimal;
 
+use super::limits::{budget, limit};
 use super::terms::WrongTerms;
-use crate::domain::{
-    Asks, BirthdayWindow, Condition, Gives, Limit, LimitPeriod, LineFilter, Promotion, Rejection, WeeklyWindow, Windows, windows,
-};
+use crate::domain::{Asks, BirthdayWindow, Condition, Gives, LineFilter, Promotion, Rejection, WeeklyWindow, Windows, windows};
 
 /// A field of a promotion, and what is wrong with it.
 type Wrong = (Cow<'static, str>, Cow<'static, str>);
@@ -100,30 +99,7 @@ fn plain_promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, 
         group: (!message.stacking_group.is_empty()).then(|| message.stacking_group.clone()),
         priority: message.priority,
         limit: message.member_limit.as_ref().map(limit).transpose().map_err(|what| ("member_limit", what))?,
-    })
-}
-
-/// The most that one member may get.
-pub(super) fn limit(message: &pb::MemberLimit) -> Result<Limit, &'static str> {
-    let max = |given: i64| (given > 0).then_some(given);
-    let (times_max, points_max) = (max(message.times_max), max(message.points_max));
-    if times_max.is_none() && points_max.is_none() {
-        return Err("must bound times, points or both");
-    }
-    let period = limit_period(message.period()).ok_or("must name a period")?;
-    Ok(Limit { times_max, points_max, period })
-}
-
-/// A calendar period; `None` when it is none.
-pub(super) fn limit_period(period: pb::member_limit::Period) -> Option<LimitPeriod> {
-    use pb::member_limit::Period;
-    Some(match period {
-        Period::Unspecified => return None,
-        Period::Ever => LimitPeriod::Ever,
-        Period::Day => LimitPeriod::Day,
-        Period::Week => LimitPeriod::Week,
-        Period::Month => LimitPeriod::Month,
-        Period::Year => LimitPeriod::Year,
+        budget: message.budget.as_ref().map(budget).transpose().map_err(|what| ("budget", what))?,
     })
 }
 
@@ -186,6 +162,7 @@ pub(super) fn rejected(id: &str, reason: Rejection) -> pb::RejectedPromotion {
         Rejection::Spend => Reason::Spend,
         Rejection::Nothing => Reason::Nothing,
         Rejection::Limit => Reason::Limit,
+        Rejection::Budget => Reason::Budget,
         Rejection::Stacking => Reason::Stacking,
     };
     pb::RejectedPromotion { promotion_id: id.to_owned(), reason: reason.into() }

@@ -8,7 +8,8 @@ use proto::points as pb;
 use rust_decimal::Decimal;
 
 use super::challenges::challenges;
-use super::promotions::{limit, promotions};
+use super::limits::{award_limits, limit};
+use super::promotions::promotions;
 use crate::domain::{Activation, ActivityTerms, Approval, Life, PointRounding, ReturnPolicy, Terms};
 
 /// A field of terms, and what is wrong with it.
@@ -17,10 +18,11 @@ pub(crate) type WrongTerms = (String, Cow<'static, str>);
 /// Reads terms of a program in this zone; the error is the field that is wrong and what it must be.
 pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerms> {
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what.into()))?;
-    Ok(Terms { promotions: promotions(&message.promotions, zone)?, challenges: challenges(&message.challenges)?, ..plain })
+    let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
+    Ok(Terms { promotions: promotions(&message.promotions, zone)?, challenges: challenges(&message.challenges)?, limits, ..plain })
 }
 
-/// All but promotions and challenges.
+/// All but promotions, challenges and the limits of awards.
 fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     let told =
         |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
@@ -65,6 +67,7 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         activities,
         promotions: Vec::new(),
         challenges: Vec::new(),
+        limits: Vec::new(),
         return_policy: match message.return_policy() {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,

@@ -1,5 +1,6 @@
 //! Protobuf in, protobuf out: parse, do, answer.
 
+mod budgets;
 mod challenges;
 mod changes;
 mod parse;
@@ -355,6 +356,14 @@ impl PointsService for Rpcs {
 
     async fn get_operation(&self, request: Request<pb::GetOperationRequest>) -> Result<Response<pb::Operation>, Status> {
         self.first_answer(request.into_inner()).await.map(Answer::into_response)
+    }
+
+    async fn get_budget(&self, request: Request<pb::GetBudgetRequest>) -> Result<Response<pb::Budget>, Status> {
+        self.budget(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_budgets(&self, request: Request<pb::ListBudgetsRequest>) -> Result<Response<pb::ListBudgetsResponse>, Status> {
+        self.budgets(request.into_inner()).await.map(Response::new)
     }
 
     async fn create_program_version(

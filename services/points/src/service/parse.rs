@@ -61,6 +61,7 @@ pub(super) fn wallet(given: &str) -> Result<Arc<str>, Status> {
 pub(super) struct Circumstances<'a> {
     pub(super) store: &'a str,
     pub(super) terminal: &'a str,
+    pub(super) cashier: &'a str,
     pub(super) occurred_at: Option<ToldTime>,
     pub(super) historical: bool,
 }
@@ -84,7 +85,8 @@ pub(super) fn origin(call: &Call, within: &str, at: &Circumstances<'_>) -> Resul
         }
         store = of_terminal.into();
     }
-    Ok(Origin { actor: caller.actor().into(), store, terminal, occurred_at: at.occurred_at, historical: at.historical })
+    let cashier = at.cashier.into();
+    Ok(Origin { actor: caller.actor().into(), store, terminal, cashier, occurred_at: at.occurred_at, historical: at.historical })
 }
 
 impl Rpcs {
@@ -104,13 +106,13 @@ impl Rpcs {
         input: &pb::PurchaseInput,
         historical: bool,
     ) -> Result<Parsed, Status> {
-        let pb::PurchaseInput { purchase_id, net, lines, store, terminal, channel, offer, occur_time, redemptions } = input;
+        let pb::PurchaseInput { purchase_id, net, lines, store, terminal, channel, offer, occur_time, redemptions, cashier } = input;
         let program = self.program(&parse_program("parent", parent)?).await?;
         let member = if member.is_empty() { None } else { Some(parse_member("member", member)?.1) };
         let net = money(&program, "purchase.net", net.as_ref())?;
         let lines = parse_lines(lines, net)?;
         let occurred_at = told_time("purchase.occur_time", occur_time.as_ref())?;
-        let origin = origin(call, "purchase.", &Circumstances { store, terminal, occurred_at, historical })?;
+        let origin = origin(call, "purchase.", &Circumstances { store, terminal, cashier, occurred_at, historical })?;
         let target = Target::purchase(&program.id, purchase_id);
         let redemptions = parse_redemptions(redemptions, member)?;
         let id = PurchaseId(purchase_id.as_str().into());
@@ -120,27 +122,28 @@ impl Rpcs {
     }
 
     pub(super) async fn parse_redeem(&self, call: &Call, message: &pb::RedeemRequest) -> Result<Parsed, Status> {
-        let pb::RedeemRequest { member, points, mode: _, wallet: name, reference, store, terminal, request_id: _ } = message;
+        let pb::RedeemRequest { member, points, mode: _, wallet: name, reference, store, terminal, request_id: _, cashier } = message;
         let up_to = message.mode() == pb::redeem_request::Mode::UpTo;
         let command = Command::Redeem(Redeem { wallet: wallet(name)?, points: *points, up_to, reference: reference.clone() });
-        self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
-            .await
+        let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
+        self.of_member(call, "member", member, command, Target::Account, &at).await
     }
 
     pub(super) async fn parse_reserve(&self, call: &Call, message: &pb::ReserveRequest) -> Result<Parsed, Status> {
-        let pb::ReserveRequest { member, points, wallet: name, ttl, reference, store, terminal, request_id: _, several_captures } = message;
+        let pb::ReserveRequest { member, points, wallet: name, ttl, reference, store, terminal, request_id: _, several_captures, cashier } =
+            message;
         let ttl = ttl.map(std::time::Duration::try_from).transpose().map_err(|_| status::bad_request([("ttl", "must be positive")]))?;
         let reference = reference.as_str().into();
         let command = Command::Reserve(Reserve { wallet: wallet(name)?, points: *points, ttl, reference, several: *several_captures });
-        self.of_member(call, "member", member, command, Target::Account, &Circumstances { store, terminal, ..Circumstances::default() })
-            .await
+        let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
+        self.of_member(call, "member", member, command, Target::Account, &at).await
     }
 
     pub(super) async fn parse_capture(&self, call: &Call, message: &pb::CaptureRequest) -> Result<Parsed, Status> {
-        let pb::CaptureRequest { name, points, store, terminal, request_id: _, last } = message;
+        let pb::CaptureRequest { name, points, store, terminal, request_id: _, last, cashier } = message;
         let (program, member, reservation) = parse_reservation(name)?;
         let command = Command::Capture(Capture { reservation, points: *points, last: *last });
-        let at = Circumstances { store, terminal, ..Circumstances::default() };
+        let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         self.of_member(call, "name", &member.name(&program), command, Target::Reservation(reservation), &at).await
     }
 
@@ -152,7 +155,7 @@ impl Rpcs {
     }
 
     pub(super) async fn parse_return(&self, call: &Call, message: &pb::ReturnPurchaseRequest) -> Result<Parsed, Status> {
-        let pb::ReturnPurchaseRequest { purchase, what, store, terminal, occur_time, historical, request_id: _, give_back_points } =
+        let pb::ReturnPurchaseRequest { purchase, what, store, terminal, occur_time, historical, request_id: _, give_back_points, cashier } =
             message;
         refuse_history(call, *historical)?;
         let (program, id) = parse_purchase("purchase", purchase)?;
@@ -166,7 +169,7 @@ impl Rpcs {
         };
         let target = Target::purchase(&program.id, &id);
         let occurred_at = told_time("occur_time", occur_time.as_ref())?;
-        let origin = origin(call, "", &Circumstances { store, terminal, occurred_at, historical: *historical })?;
+        let origin = origin(call, "", &Circumstances { store, terminal, cashier, occurred_at, historical: *historical })?;
         // Whose purchase it is never changes, so it may be read ahead; everything else is read under the account's lock.
         let stored = self.stored_purchase(target).await?;
         let member = stored.as_ref().and_then(|purchase| purchase.member);

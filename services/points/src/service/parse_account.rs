@@ -15,8 +15,18 @@ use crate::store;
 
 impl Rpcs {
     pub(super) async fn parse_activity(&self, call: &Call, message: &pb::AwardActivityRequest) -> Result<Parsed, Status> {
-        let pb::AwardActivityRequest { member, activity, activity_id, occur_time, store, terminal, historical, request_id: _, proof_url } =
-            message;
+        let pb::AwardActivityRequest {
+            member,
+            activity,
+            activity_id,
+            occur_time,
+            store,
+            terminal,
+            historical,
+            request_id: _,
+            proof_url,
+            cashier,
+        } = message;
         refuse_history(call, *historical)?;
         let (program, _) = parse_member("member", member)?;
         let proof = if proof_url.is_empty() { None } else { Some(Target::proof(&program, &same_link(proof_url)?)) };
@@ -27,7 +37,7 @@ impl Rpcs {
         let command =
             Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into(), has_proof: proof.is_some() });
         let occurred_at = told_time("occur_time", occur_time.as_ref())?;
-        let at = Circumstances { store, terminal, occurred_at, historical: *historical };
+        let at = Circumstances { store, terminal, cashier, occurred_at, historical: *historical };
         self.of_member(call, "member", member, command, target, &at).await
     }
 
@@ -45,14 +55,14 @@ impl Rpcs {
     }
 
     pub(super) async fn parse_refund(&self, call: &Call, message: &pb::RefundRedemptionRequest) -> Result<Parsed, Status> {
-        let pb::RefundRedemptionRequest { redemption, points, store, terminal, request_id: _ } = message;
+        let pb::RefundRedemptionRequest { redemption, points, store, terminal, request_id: _, cashier } = message;
         let (program, id) = parse_operation("redemption", redemption)?;
         let program = self.program(&program).await?;
         // Whose points they were never changes, so it may be read ahead.
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         let member = store::redemption_owner(&mut tx, &program.id, id).await.map_err(status::from_store)?;
         drop(tx);
-        let origin = origin(call, "", &Circumstances { store, terminal, ..Circumstances::default() })?;
+        let origin = origin(call, "", &Circumstances { store, terminal, cashier, ..Circumstances::default() })?;
         let command = Command::Refund(Refund { redemption: id, points: *points });
         Ok(Parsed { program, member, other: None, command, target: Target::Redemption(id), origin })
     }

@@ -63,13 +63,14 @@ impl Rpcs {
     }
 
     pub(super) async fn parse_pool_redeem(&self, call: &Call, message: &pb::RedeemFromPoolRequest) -> Result<Parsed, Status> {
-        let pb::RedeemFromPoolRequest { pool, member, points, mode: _, wallet: name, reference, store, terminal, request_id: _ } = message;
+        let pb::RedeemFromPoolRequest { pool, member, points, mode: _, wallet: name, reference, store, terminal, request_id: _, cashier } =
+            message;
         let up_to = message.mode() == pb::redeem_request::Mode::UpTo;
         let (program, pool) = parse_pool("pool", pool)?;
         let (_, spender) = parse_member("member", member)?;
         let redeem = Redeem { wallet: wallet(name)?, points: *points, up_to, reference: reference.clone() };
         let command = Command::RedeemFromPool(RedeemFromPool { spender, redeem });
-        let at = Circumstances { store, terminal, ..Circumstances::default() };
+        let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         self.pooled(call, program, (pool, Some(spender)), command, &at).await
     }
 

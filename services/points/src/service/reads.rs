@@ -41,6 +41,7 @@ impl Rpcs {
             actor: parsed.origin.actor,
             terminal: parsed.origin.terminal,
             store: parsed.origin.store,
+            cashier: parsed.origin.cashier,
             presented: None,
             now,
         };
@@ -58,7 +59,11 @@ impl Rpcs {
         redemptions.retain(|redemption| {
             own(redemption.account) || redemption.spender.is_some_and(|spender| own(AccountId::of(&program.id, spender)))
         });
-        let known = Known { redemptions, ..Known::default() };
+        let shared = match member {
+            Some(_) => self.counted(program, versions.at(stamp.occurred_at).shared_at(stamp.place(), stamp.occurred_at)).await?,
+            None => Vec::new(),
+        };
+        let known = Known { redemptions, shared, ..Known::default() };
         let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
         let (outcome, entries) = done.map_err(|refusal| error::refused(&refusal))?;
         let (Outcome::Awarded { purchase, explanation }, Command::Award(_)) = (outcome, &parsed.command) else {

@@ -1,21 +1,22 @@
 //! Purchases of a time under other terms.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::Database;
 use proto::points as pb;
-use proto::points::simulate_terms_response::Difference;
+use proto::points::simulate_terms_response::{Difference, PromotionResult};
 use rpc::status;
 use rpc::wire::moment;
 use tonic::Status;
 
 use super::Rpcs;
 use super::parse::parse_program;
-use crate::domain::{Simulation, Version, Versions};
+use crate::domain::{Explanation, Promotion, Simulation, Version, Versions};
 use crate::executor::Target;
 use crate::message;
 use crate::store::{self, Past};
@@ -38,6 +39,8 @@ struct Run {
     /// By what they gain and lose, the least first, so that it is the one to go when there are too many.
     gains: BTreeSet<(i64, Reverse<MemberId>, i64)>,
     losses: BTreeSet<(i64, Reverse<MemberId>, i64)>,
+    /// For how many purchases each promotion would give something, and how many points.
+    given: HashMap<Arc<str>, (i64, i64)>,
 }
 
 impl Rpcs {
@@ -56,8 +59,14 @@ impl Rpcs {
         if end_at <= start_at {
             return Err(status::bad_request([("end_time", "must be after start_time")]));
         }
-        let version =
-            Version { number: 1, terms: terms.into(), start_at: Timestamp::MIN, zone: program.zone.clone(), currency: program.currency };
+        let version = Version {
+            number: 1,
+            terms: terms.of_one_member().into(),
+            start_at: Timestamp::MIN,
+            zone: program.zone.clone(),
+            currency: program.currency,
+        };
+        let given = version.terms.promotions.iter().map(|promotion| (promotion.id.clone(), (0, 0))).collect();
         let run = Run {
             database: self.database.clone(),
             program: program.id.clone(),
@@ -68,6 +77,7 @@ impl Rpcs {
             sums: pb::SimulateTermsResponse::default(),
             gains: BTreeSet::new(),
             losses: BTreeSet::new(),
+            given,
         };
         Ok(stream::try_unfold(run, Run::next).boxed())
     }
@@ -89,6 +99,7 @@ impl Run {
         if self.after.is_none() {
             answer.complete = true;
             answer.top_gains = self.gains.iter().rev().map(|entry| self.difference(entry, 1)).collect();
+            answer.promotions = self.promotions();
             answer.top_losses = self.losses.iter().rev().map(|entry| self.difference(entry, -1)).collect();
         }
         Ok(Some((answer, self)))
@@ -106,7 +117,11 @@ impl Run {
             count += 1;
             points = points.saturating_add(purchase.due);
             let would_be = simulation.award(purchase).map_err(|refusal| crate::error::refused(&refusal))?;
-            simulated = simulated.saturating_add(would_be);
+            simulated = simulated.saturating_add(would_be.as_ref().map_or(0, Explanation::points));
+            for part in would_be.iter().flat_map(|explanation| &explanation.components) {
+                let Some((given, sum)) = part.promotion().and_then(|id| self.given.get_mut(id)) else { continue };
+                (*given, *sum) = (*given + 1, sum.saturating_add(part.points));
+            }
         }
         if count == 0 {
             return Ok(());
@@ -127,6 +142,15 @@ impl Run {
             top.pop_first();
         }
         Ok(())
+    }
+
+    /// In the order of the terms.
+    fn promotions(&self) -> Vec<PromotionResult> {
+        let result = |promotion: &Promotion| {
+            let (purchases, points) = self.given.get(&promotion.id).copied().unwrap_or_default();
+            PromotionResult { promotion_id: promotion.id.to_string(), purchases, points }
+        };
+        self.versions.at(self.end_at).terms.promotions.iter().map(result).collect()
     }
 
     fn difference(&self, (change, member, points): &(i64, Reverse<MemberId>, i64), sign: i64) -> Difference {

@@ -3,6 +3,7 @@
 mod bulk;
 mod checks;
 mod codec;
+mod counters;
 mod offline_uses;
 mod programs;
 mod read;
@@ -25,6 +26,7 @@ use bulk::{by_keys, insert_rows};
 use codec::StoredEntry;
 
 pub(crate) use checks::{PurchaseRow, purchase_rows, redemption_rows, returns, reward_rows, stray_redemptions};
+pub(crate) use counters::{Counter, insert_counters, lock_counters, read_counters, tallies, write_counters};
 pub(crate) use offline_uses::{NewOfflineUse, insert_offline_uses, offline_losses, offline_uses, offline_uses_by_key};
 pub(crate) use programs::{VersionRow, insert_version, program_versions};
 pub(crate) use read::{

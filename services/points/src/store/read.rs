@@ -82,6 +82,7 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         stamp: Stamp {
             operation: row.operation,
             presented: details.presented()?,
+            cashier: details.cashier().into(),
             request_id: codec::shared(details.request_id),
             actor: codec::shared(details.actor),
             terminal: codec::shared(details.terminal),

@@ -40,20 +40,22 @@ pub struct Difference {
 }
 
 /// Re-derives every account from its entries and compares balances, lots, reservations and due times; checks versions for gaps,
-/// each entry's own figures, what purchases, redemptions and rewards say of it, the keys that guard against doubling, and the seals.
+/// each entry's own figures, what purchases, redemptions and rewards say of it, what members share of what is limited, the keys that
+/// guard against doubling, and the seals.
 /// Reads one account at a time, as it was when its row was read, so it runs beside a working server.
 /// `progress` is told the number of accounts looked at.
 pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl FnMut(u64)) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut suspects = Suspects::new();
     let mut after = Uuid::nil();
+    let mut shares = false;
     loop {
         let mut tx = database.read().await?;
         let page = store::accounts_page(&mut tx, after, ACCOUNTS_PER_PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.account_id;
         for row in &page {
-            verify_account(database, keyring, row, &mut report, &mut suspects).await?;
+            shares |= verify_account(database, keyring, row, &mut report, &mut suspects).await?;
         }
         progress(report.accounts);
     }
@@ -81,6 +83,12 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
         let what = format!("the voucher {voucher} and the redemption that paid for it do not stand alike");
         report.differences.push(Difference { member: format!("programs/{program}/members/{member}"), what });
     }
+    for ((program, counted, _), [counter, entries]) in store::tallies(&mut tx, shares).await? {
+        if counter != entries {
+            let what = format!("it counts {} times and {} points, its entries {} and {}", counter.0, counter.1, entries.0, entries.1);
+            report.differences.push(Difference { member: format!("programs/{program}/counters/{counted}"), what });
+        }
+    }
     match seal::check_count(&mut tx, keyring).await? {
         Ok(seals) => report.seals = seals,
         Err(what) => report.differences.push(Difference { member: "seals".to_owned(), what }),
@@ -88,20 +96,22 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
     Ok(report)
 }
 
-/// An account is compared as it was when its row was read: entries after that version belong to a later moment.
+/// An account is compared as it was when its row was read: entries after that version belong to a later moment. Whether one of them counts
+/// what members share.
 async fn verify_account(
     database: &Database,
     keyring: &Keyring,
     row: &AccountRow,
     report: &mut Report,
     suspects: &mut Suspects,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let member = format!("programs/{}/members/{}", row.program, row.member);
     let (account, program) = (AccountId(row.account_id), ProgramId::parse(&row.program).map_err(|_| corrupt_program())?);
     let mut differ = |what: String| report.differences.push(Difference { member: member.clone(), what });
     let mut derived = Account::default();
     let mut points: i128 = 0;
     let mut entries = 0;
+    let mut shares = false;
     let mut sayings = Sayings::default();
     let mut tx = database.read().await?;
     let mut sealed = store::seals(&mut tx, account).await?;
@@ -143,6 +153,7 @@ async fn verify_account(
             }
             derived.evolve(&entry);
             entries += 1;
+            shares |= entry.counted_of_all().next().is_some();
             if let Some(what) = disagreement(&derived, &entry) {
                 differ(format!("entry {}: {what}", entry.version));
             }
@@ -160,7 +171,7 @@ async fn verify_account(
     report.accounts += 1;
     report.entries += entries;
     *report.points.entry(row.program.clone()).or_default() += points;
-    Ok(())
+    Ok(shares)
 }
 
 fn corrupt_program() -> Error {

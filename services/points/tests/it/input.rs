@@ -58,6 +58,8 @@ async fn awards_and_previews_are_checked(engine: TestEngine) {
         "purchase.terminal": |r| input(r).terminal = "programs/tea/stores/s1".to_owned();
         "purchase.channel": |r| input(r).channel = "Web".to_owned();
         "purchase.offer": |r| input(r).offer = "x".repeat(65);
+        "purchase.cashier": |r| input(r).cashier = "Li Lei".to_owned();
+        "purchase.cashier": |r| input(r).cashier = "lilei".to_owned();
         "purchase.occur_time": |r| input(r).occur_time = Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
         "request_id": |r| r.request_id.clear();
         "request_id": |r| r.request_id = "two words".to_owned();
@@ -376,6 +378,12 @@ async fn reads_and_terms_are_checked(engine: TestEngine) {
     );
     refuses!(platform, list_entries, list(), "parent": |r| r.parent = TEA.to_owned(); "page_size": |r| r.page_size = -1;);
     refuses!(platform, get_purchase, pb::GetPurchaseRequest { name: purchase("p") }, "name": |r| r.name = member(1););
+    refuses!(platform, get_budget, pb::GetBudgetRequest { name: format!("{TEA}/budgets/double") }, "name": |r| r.name = member(1););
+    refuses!(platform, list_budgets, pb::ListBudgetsRequest { parent: TEA.to_owned(), ..Default::default() },
+        "parent": |r| r.parent = member(1);
+        "page_size": |r| r.page_size = -1;
+        "page_token": |r| r.page_token = "x".to_owned();
+    );
     refuses!(platform, get_operation, answer_to("r"), "parent": |r| r.parent.clear(); "request_id": |r| r.request_id.clear(););
     let period = |count, unit| Some(CalendarPeriod { count, unit });
     let of = |r: &mut pb::CreateProgramVersionRequest, change: &dyn Fn(&mut pb::Terms)| change(r.terms.as_mut().unwrap());

@@ -28,11 +28,11 @@ testkit::on_each_engine!(
     an_activity_beyond_its_limit_is_refused,
 );
 
-pub(super) fn points(id: &str, points: i64) -> pb::Promotion {
+pub(crate) fn points(id: &str, points: i64) -> pb::Promotion {
     pb::Promotion { promotion_id: id.to_owned(), title: format!("A {id}"), gives: Some(Gives::Points(points)), ..pb::Promotion::default() }
 }
 
-fn times(id: &str, multiplier: &str) -> pb::Promotion {
+pub(crate) fn times(id: &str, multiplier: &str) -> pb::Promotion {
     pb::Promotion { gives: Some(Gives::Multiplier(multiplier.to_owned())), ..points(id, 1) }
 }
 
@@ -41,11 +41,11 @@ pub(super) fn of_category(category: &str, promotion: pb::Promotion) -> pb::Promo
     pb::Promotion { lines: Some(lines), ..promotion }
 }
 
-fn limit(times_max: i64, points_max: i64, period: Period) -> Option<pb::MemberLimit> {
+pub(crate) fn limit(times_max: i64, points_max: i64, period: Period) -> Option<pb::MemberLimit> {
     Some(pb::MemberLimit { times_max, points_max, period: period.into() })
 }
 
-pub(super) fn promoting(promotions: &[pb::Promotion]) -> pb::Terms {
+pub(crate) fn promoting(promotions: &[pb::Promotion]) -> pb::Terms {
     pb::Terms { promotions: promotions.to_vec(), ..terms() }
 }
 
@@ -57,11 +57,11 @@ pub(super) fn tea_and_cake(buyer: u128, id: &str) -> pb::AwardRequest {
     })
 }
 
-pub(super) fn parts(award: &pb::AwardExplanation) -> Vec<(&str, i64, i64)> {
+pub(crate) fn parts(award: &pb::AwardExplanation) -> Vec<(&str, i64, i64)> {
     award.components.iter().map(|part| (part.source.as_str(), part.points, part.desired_points)).collect()
 }
 
-pub(super) fn rejections(award: &pb::AwardExplanation) -> Vec<(&str, Reason)> {
+pub(crate) fn rejections(award: &pb::AwardExplanation) -> Vec<(&str, Reason)> {
     award.rejected_promotions.iter().map(|rejected| (rejected.promotion_id.as_str(), rejected.reason())).collect()
 }
 

@@ -405,6 +405,8 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("ListMemberChallenges", pb::ListMemberChallengesRequest { parent: owner, ..Default::default() }.encode_to_vec()),
         ("GetPurchase", pb::GetPurchaseRequest { name: bought }.encode_to_vec()),
         ("GetOperation", pb::GetOperationRequest { parent: parent.clone(), request_id: "r".to_owned() }.encode_to_vec()),
+        ("GetBudget", pb::GetBudgetRequest { name: format!("{program}/budgets/double") }.encode_to_vec()),
+        ("ListBudgets", pb::ListBudgetsRequest { parent: parent.clone(), ..Default::default() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),
         (
             "SimulateTerms",

@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 37] = [
+const ADMITTED: [(&str, &str); 39] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -58,6 +58,8 @@ const ADMITTED: [(&str, &str); 37] = [
     ("ListMemberChallenges", "tpsu"),
     ("GetPurchase", "tpsuao"),
     ("GetOperation", "tpsuo"),
+    ("GetBudget", "psuyao"),
+    ("ListBudgets", "psuyao"),
     ("CreateProgramVersion", "a"),
     ("SimulateTerms", "ya"),
     ("GetProgramVersion", "tpsuyao"),
@@ -122,7 +124,8 @@ async fn points_need_terms(engine: TestEngine) {
         let wire = admitted(&suite, rpc).await;
         let answer = raw(&wire, rpc, message).await.map(|_| ()).map_err(|status| code_and_reason(&status));
         let expected = match rpc {
-            "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" => Ok(()),
+            "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "ListBudgets" | "SettleDue" => Ok(()),
+            "GetBudget" => Err((Code::NotFound, "BUDGET_NOT_FOUND".to_owned())),
             "CreateProgramVersion" | "SimulateTerms" => Ok(()),
             "GetPool" => Err((Code::NotFound, "POOL_NOT_FOUND".to_owned())),
             "GetPurchase" => Err((Code::NotFound, "PURCHASE_NOT_FOUND".to_owned())),

@@ -2,8 +2,10 @@
 
 use proto::common::Role;
 use proto::points as pb;
+use proto::points::award_limit::{OnExceed, Scope};
+use proto::points::member_limit::Period;
 use proto::points::promotion::Gives;
-use proto::points::simulate_terms_response::Difference;
+use proto::points::simulate_terms_response::{Difference, PromotionResult};
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 
@@ -14,6 +16,7 @@ testkit::on_each_engine!(
     the_terms_of_the_day_change_nothing,
     other_terms_say_who_gains_and_who_loses,
     what_was_bought_before_counts_as_bought,
+    what_members_share_is_left_out,
     many_members_come_in_pages,
     bad_terms_are_not_tried,
 );
@@ -76,6 +79,8 @@ async fn other_terms_say_who_gains_and_who_loses(engine: TestEngine) {
     let big = pb::Promotion { gives: Some(Gives::Points(80)), spend_min: 10_000, ..pb::Promotion::default() };
     let other = pb::Terms { points_per_unit: "0.5".to_owned(), ..promoted(big) };
     let told = outcome(&suite, trying(other.clone())).await;
+    let gives = |purchases, points| PromotionResult { promotion_id: "p".to_owned(), purchases, points };
+    assert_eq!(told.promotions, [gives(2, 160)]);
     assert_eq!((told.points, told.simulated_points, told.gaining_members, told.losing_members), (260, 260 + 30, 1, 2));
     let difference = |owner, points, simulated_points| Difference { member: member(owner), points, simulated_points };
     assert_eq!(told.top_gains, [difference(1, 200, 260)]);
@@ -99,6 +104,31 @@ async fn what_was_bought_before_counts_as_bought(engine: TestEngine) {
     assert_eq!(outcome(&suite, later(welcome)).await.simulated_points, 1 + 8, "the first has bought before");
     let come_back = pb::Promotion { gives: points, dormant_days: 10, ..pb::Promotion::default() };
     assert_eq!(outcome(&suite, later(come_back)).await.simulated_points, 8 + 1);
+    suite.stop().await;
+}
+
+/// What a budget would have to be, not what it has left; and what each member may get is asked.
+async fn what_members_share_is_left_out(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    for (buyer, id) in [(1, "a"), (1, "b"), (2, "c"), (3, "d")] {
+        suite.award(buyer, id, 1_000).await;
+    }
+    suite.platform().return_purchase(down_to("d", 400)).await.unwrap();
+    suite.clock.advance(DAY);
+    let budget = pb::PromotionBudget { points_max: 5, period: Period::Ever.into(), ..Default::default() };
+    let double = pb::Promotion { gives: Some(Gives::Multiplier("2".to_owned())), budget: Some(budget), ..Default::default() };
+    let limit = |limit_id: &str, scope: Scope, times_max, points_max, on_exceed: OnExceed| pb::AwardLimit {
+        limit_id: limit_id.to_owned(),
+        scope: scope.into(),
+        period: Period::Ever.into(),
+        times_max,
+        points_max,
+        on_exceed: on_exceed.into(),
+    };
+    let limits = vec![limit("all", Scope::Program, 0, 1, OnExceed::Reject), limit("own", Scope::Member, 1, 0, OnExceed::Reject)];
+    let told = outcome(&suite, trying(pb::Terms { limits, ..promoted(double) })).await;
+    assert_eq!((told.purchases, told.points, told.simulated_points), (4, 34, 20 + 20 + 8), "one each");
+    assert_eq!(told.promotions, [PromotionResult { promotion_id: "p".to_owned(), purchases: 3, points: 24 }]);
     suite.stop().await;
 }
 

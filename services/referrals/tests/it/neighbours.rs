@@ -225,6 +225,8 @@ refused! {
     list_entries: ListEntriesRequest -> ListEntriesResponse,
     get_purchase: GetPurchaseRequest -> Purchase,
     get_operation: GetOperationRequest -> Operation,
+    get_budget: GetBudgetRequest -> Budget,
+    list_budgets: ListBudgetsRequest -> ListBudgetsResponse,
     create_program_version: CreateProgramVersionRequest -> ProgramVersion,
     get_program_version: GetProgramVersionRequest -> ProgramVersion,
     list_program_versions: ListProgramVersionsRequest -> ListProgramVersionsResponse,

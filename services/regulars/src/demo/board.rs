@@ -193,7 +193,8 @@ impl Known {
             Some(Payload::SurveyInvitationChanged(changed)) => {
                 moved(&mut self.invitations, &mut figures.invitations, &changed.invitation, &changed.state);
             }
-            Some(Payload::DirectoryChanged(_) | Payload::MemberChanged(_) | Payload::VoucherChanged(_)) | None => {}
+            Some(Payload::DirectoryChanged(_) | Payload::MemberChanged(_) | Payload::VoucherChanged(_) | Payload::BudgetChanged(_))
+            | None => {}
         }
     }
 }

@@ -198,6 +198,7 @@ impl PurchaseColumns {
                 offer: String::new(),
                 occur_time: Some(timestamp(occur_time)),
                 redemptions: Vec::new(),
+                cashier: String::new(),
             },
         })
     }

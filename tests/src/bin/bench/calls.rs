@@ -24,6 +24,9 @@ pub(crate) const PROGRAM_OF_DAYS: &str = "programs/days";
 /// A program with the terms of the first and many promotions.
 pub(crate) const PROGRAM_OF_PROMOTIONS: &str = "programs/promoted";
 
+/// The same program, where one of the promotions that apply to every purchase has a budget that all members share.
+pub(crate) const PROGRAM_OF_BUDGETS: &str = "programs/budgeted";
+
 /// Members of a program that no other measurement uses.
 #[derive(Clone, Copy)]
 pub(crate) struct Members {
@@ -120,6 +123,7 @@ impl Call {
 
     pub(crate) fn redeem(member: String, points: i64) -> Call {
         Call::Redeem(RedeemRequest {
+            cashier: String::new(),
             member,
             points,
             mode: 0,
@@ -133,6 +137,7 @@ impl Call {
 
     pub(crate) fn reserve(member: String, points: i64) -> Call {
         Call::Reserve(ReserveRequest {
+            cashier: String::new(),
             member,
             points,
             wallet: String::new(),
@@ -147,7 +152,15 @@ impl Call {
 
     pub(crate) fn capture(reservation: String) -> Call {
         let (store, terminal) = (String::new(), String::new());
-        Call::Capture(CaptureRequest { name: reservation, points: None, store, terminal, request_id: id().to_string(), last: false })
+        Call::Capture(CaptureRequest {
+            cashier: String::new(),
+            name: reservation,
+            points: None,
+            store,
+            terminal,
+            request_id: id().to_string(),
+            last: false,
+        })
     }
 
     pub(crate) fn release(reservation: String) -> Call {
@@ -266,6 +279,7 @@ fn award(member: String, currency: &str, net: i64) -> AwardRequest {
     let parent = member.split_once("/members/").map_or(PROGRAM, |(program, _)| program).to_owned();
     AwardRequest {
         purchase: Some(PurchaseInput {
+            cashier: String::new(),
             purchase_id: id.to_string(),
             net: Some(Money { currency_code: currency.to_owned(), minor_units: net }),
             lines: Vec::new(),

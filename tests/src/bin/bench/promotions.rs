@@ -1,9 +1,9 @@
-//! Awards under many promotions beside the same awards under none.
+//! Awards under many promotions beside the same awards under none, and under the same of which one has a budget.
 
 use proto::points::promotion::{Birthday, Gives};
-use proto::points::{DayPart, LineFilter, Promotion, RecurringWindow};
+use proto::points::{DayPart, LineFilter, Promotion, PromotionBudget, RecurringWindow, member_limit::Period};
 
-use crate::calls::{Call, Members, PROGRAM, PROGRAM_OF_PROMOTIONS};
+use crate::calls::{Call, Members, PROGRAM, PROGRAM_OF_BUDGETS, PROGRAM_OF_PROMOTIONS};
 use crate::cpu::Meter;
 use crate::report::{Goal, Report};
 use crate::sample::Sample;
@@ -14,7 +14,7 @@ const CALLERS: usize = 256;
 const PROMOTIONS: u32 = 200;
 /// What they ask for.
 const KINDS: u32 = 14;
-/// The two are measured in turn, so many times: what the machine does meanwhile falls on both.
+/// The three are measured in turn, so many times: what the machine does meanwhile falls on both.
 const ROUNDS: usize = 2;
 
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
@@ -22,28 +22,41 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
     let suite = bench.suite().await?;
     let meter = Meter::of_both(suite.pid(), &bench.database).await?;
     let load = bench.load(&suite, CALLERS, &meter);
-    let (mut without, mut with): (Vec<Sample>, Vec<Sample>) = (Vec::new(), Vec::new());
+    let (mut without, mut with, mut shared): (Vec<Sample>, Vec<Sample>, Vec<Sample>) = Default::default();
     for _ in 0..ROUNDS {
-        for (program, samples) in [(PROGRAM, &mut without), (PROGRAM_OF_PROMOTIONS, &mut with)] {
+        for (program, samples) in [(PROGRAM, &mut without), (PROGRAM_OF_PROMOTIONS, &mut with), (PROGRAM_OF_BUDGETS, &mut shared)] {
             let members = Members::new(program, 0, MEMBERS);
             samples.push(load.run(move |call| Some(Call::award_of_lines(members.spread(call), program))).await?);
         }
     }
-    for (without, with) in without.iter().zip(&with) {
+    for ((without, with), shared) in without.iter().zip(&with).zip(&shared) {
         report.row("award without promotions", without, "");
         report.row(&format!("award under {PROMOTIONS}"), with, &format!("{:.2} of the rate before it", with.rate() / without.rate()));
+        let share = format!("{:.2} of the rate without", shared.rate() / without.rate());
+        report.row(&format!("award under {PROMOTIONS}, one with a budget"), shared, &share);
     }
     let rate = |samples: &[Sample]| samples.iter().map(Sample::rate).sum::<f64>();
     report.goal(format!("{PROMOTIONS} promotions: awards as a share of those without"), rate(&with) / rate(&without), Goal::AtLeast(0.7));
+    let text = format!("{PROMOTIONS} promotions, one with a budget: awards as a share of those without");
+    report.goal(text, rate(&shared) / rate(&without), Goal::AtLeast(0.7));
     Ok(())
 }
 
 /// Of every kind, for many categories, stores and times; a dozen applies to a purchase.
-pub(crate) fn promotions() -> Vec<Promotion> {
-    (0..PROMOTIONS).map(promotion).collect()
+pub(crate) fn promotions(program: &str) -> Vec<Promotion> {
+    (0..PROMOTIONS).map(|number| promotion(program, number)).collect()
 }
 
-fn promotion(number: u32) -> Promotion {
+/// The same, and every purchase counts in the budget of the one that goes first in its group: a row that all of them lock.
+pub(crate) fn budgeted(program: &str) -> Vec<Promotion> {
+    let mut promotions = promotions(program);
+    let first = promotions.iter_mut().find(|promotion| !promotion.stacking_group.is_empty());
+    let budget = PromotionBudget { times_max: 0, points_max: i64::MAX, period: Period::Month.into() };
+    first.into_iter().for_each(|promotion| promotion.budget = Some(budget));
+    promotions
+}
+
+fn promotion(program: &str, number: u32) -> Promotion {
     let nth = number / KINDS;
     let plain = Promotion {
         promotion_id: format!("promotion-{number}"),
@@ -54,7 +67,7 @@ fn promotion(number: u32) -> Promotion {
     match number % KINDS {
         0 => Promotion { lines: Some(LineFilter { categories: vec![format!("category-{nth}")], ..LineFilter::default() }), ..plain },
         1 => Promotion { lines: Some(LineFilter { skus: vec![format!("sku-{nth}")], ..LineFilter::default() }), ..plain },
-        2 => Promotion { stores: vec![format!("{PROGRAM_OF_PROMOTIONS}/stores/store-{nth}")], ..plain },
+        2 => Promotion { stores: vec![format!("{program}/stores/store-{nth}")], ..plain },
         3 => Promotion { channels: vec![format!("channel_{nth}")], ..plain },
         4 => Promotion { tiers: vec![format!("tier-{nth}")], ..plain },
         5 => Promotion { weekdays: vec![1 + i32::try_from(nth % 7).unwrap_or(0)], ..plain },

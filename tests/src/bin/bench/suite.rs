@@ -15,8 +15,8 @@ use rpc::Credential;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::calls::{Caller, PROGRAM, PROGRAM_OF_DAYS, PROGRAM_OF_PROMOTIONS};
-use crate::promotions::promotions;
+use crate::calls::{Caller, PROGRAM, PROGRAM_OF_BUDGETS, PROGRAM_OF_DAYS, PROGRAM_OF_PROMOTIONS};
+use crate::promotions::{budgeted, promotions};
 use crate::wire::Wire;
 
 /// A client of the points service.
@@ -88,7 +88,8 @@ impl Suite {
         let programs = [
             (PROGRAM, terms(1, ExpiryRounding::Month)),
             (PROGRAM_OF_DAYS, terms(3, ExpiryRounding::Day)),
-            (PROGRAM_OF_PROMOTIONS, Terms { promotions: promotions(), ..terms(1, ExpiryRounding::Month) }),
+            (PROGRAM_OF_PROMOTIONS, Terms { promotions: promotions(PROGRAM_OF_PROMOTIONS), ..terms(1, ExpiryRounding::Month) }),
+            (PROGRAM_OF_BUDGETS, Terms { promotions: budgeted(PROGRAM_OF_BUDGETS), ..terms(1, ExpiryRounding::Month) }),
         ];
         for (program, terms) in programs {
             directory
@@ -113,7 +114,7 @@ impl Suite {
             .create_api_key(CreateApiKeyRequest {
                 display_name: "bench".to_owned(),
                 role: Role::Platform.into(),
-                programs: [PROGRAM, PROGRAM_OF_DAYS, PROGRAM_OF_PROMOTIONS].map(str::to_owned).to_vec(),
+                programs: [PROGRAM, PROGRAM_OF_DAYS, PROGRAM_OF_PROMOTIONS, PROGRAM_OF_BUDGETS].map(str::to_owned).to_vec(),
                 terminal: String::new(),
                 request_id: "key".to_owned(),
             })

@@ -28,7 +28,7 @@ fn known() -> Facts {
 }
 
 fn regular(facts: &Facts) -> Buyer<'_> {
-    Buyer { facts, purchases: 7, last_purchase_at: Some(at("2026-04-12T12:00:00Z")), counts: &[] }
+    Buyer { facts, purchases: 7, last_purchase_at: Some(at("2026-04-12T12:00:00Z")), counts: &[], shared: &[] }
 }
 
 /// Breakfast for 14 on Tuesday, 12 May 2026, at half past nine in London, where it is half past ten.

@@ -5,6 +5,7 @@ mod calendar;
 mod challenges;
 mod conditions;
 mod due;
+mod limits;
 mod merges;
 mod model;
 mod pending;
@@ -41,6 +42,7 @@ pub(super) fn terms() -> Terms {
         activities: Vec::new(),
         promotions: Vec::new(),
         challenges: Vec::new(),
+        limits: Vec::new(),
         tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,
@@ -81,6 +83,11 @@ pub(super) struct Bench {
     pub(super) reward: Option<RewardState>,
     pub(super) redemptions: HashMap<Uuid, Redemption>,
     pub(super) closed: HashMap<Uuid, ClosedReservation>,
+    /// What members share of what is limited.
+    pub(super) shared: Vec<Count>,
+    /// Where and by whom things are sold.
+    pub(super) terminal: &'static str,
+    pub(super) cashier: &'static str,
     pub(super) operations: u128,
 }
 
@@ -99,6 +106,9 @@ impl Bench {
             reward: None,
             redemptions: HashMap::new(),
             closed: HashMap::new(),
+            shared: Vec::new(),
+            terminal: "",
+            cashier: "",
             operations: 0,
         }
     }
@@ -109,8 +119,9 @@ impl Bench {
             operation: Uuid::from_u128((self.member.0.as_u128() - 7) * 1_000_000 + self.operations),
             request_id: "r".into(),
             actor: "apiKeys/k".into(),
-            terminal: "".into(),
+            terminal: self.terminal.into(),
             store: "".into(),
+            cashier: self.cashier.into(),
             presented: self.presented,
             occurred_at: self.occurred_at.unwrap_or(self.now),
             now: self.now,
@@ -154,7 +165,8 @@ impl Bench {
             }
             _ => None,
         };
-        let known = Known { purchase, closed_reservation, reward: self.reward.clone(), redemptions, ..Known::default() };
+        let (reward, shared) = (self.reward.clone(), self.shared.clone());
+        let known = Known { purchase, closed_reservation, reward, redemptions, shared, ..Known::default() };
         let stamp = self.stamp();
         let before = self.account.clone();
         let done = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
@@ -162,6 +174,7 @@ impl Bench {
             Err(_) => assert_eq!(self.account, before, "a refusal changes nothing"),
             Ok((outcome, entries)) => {
                 self.entries.extend(entries.iter().cloned());
+                entries.iter().flat_map(Entry::counted_of_all).for_each(|change| self.count(change));
                 match outcome {
                     Outcome::Awarded { purchase, .. } => self.purchases.push((**purchase).clone()),
                     Outcome::Returned(returned) => {
@@ -187,6 +200,14 @@ impl Bench {
         }
         self.check();
         done.map(|(outcome, _)| outcome)
+    }
+
+    fn count(&mut self, change: &Count) {
+        match self.shared.iter_mut().find(|known| known.is_like(change)) {
+            Some(known) => (known.times, known.points) = (known.times + change.times, known.points + change.points),
+            None => self.shared.push(change.clone()),
+        }
+        assert!(self.shared.iter().all(|count| count.times >= 0 && count.points >= 0), "no more goes back than was counted");
     }
 
     fn keep_redemption(&mut self, operation: Uuid, entries: &[Entry]) {

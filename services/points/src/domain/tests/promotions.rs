@@ -16,7 +16,7 @@ pub(super) fn basket(net: i64, lines: &[Line]) -> Basket<'_> {
     Basket { net, whole_net: net, lines, channel: "store", offer: "", store: "programs/tea/stores/one", occurred_at: tuesday() }
 }
 
-fn points(id: &str, points: i64) -> Promotion {
+pub(super) fn points(id: &str, points: i64) -> Promotion {
     Promotion {
         id: id.into(),
         title: id.to_uppercase(),
@@ -28,10 +28,11 @@ fn points(id: &str, points: i64) -> Promotion {
         group: None,
         priority: 0,
         limit: None,
+        budget: None,
     }
 }
 
-fn times(id: &str, multiplier: &str) -> Promotion {
+pub(super) fn times(id: &str, multiplier: &str) -> Promotion {
     Promotion { gives: Gives::Multiplier(multiplier.parse().unwrap()), ..points(id, 0) }
 }
 
@@ -70,7 +71,7 @@ pub(super) const NOBODY: Facts =
     Facts { version: 0, status: MemberStatus::Active, tiers: Vec::new(), birthday: None, tags: Vec::new(), segments: Vec::new() };
 
 pub(super) fn newcomer(facts: &Facts) -> Buyer<'_> {
-    Buyer { facts, purchases: 0, last_purchase_at: None, counts: &[] }
+    Buyer { facts, purchases: 0, last_purchase_at: None, counts: &[], shared: &[] }
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn a_promotion_asks_for_time_place_and_person() {
     };
     let facts =
         Facts { tiers: vec![gold], birthday: Birthday::new(5, 14), tags: texts(&["vegan"]), segments: texts(&["regular"]), ..NOBODY };
-    let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")), counts: &[] };
+    let buyer = Buyer { facts: &facts, purchases: 1, last_purchase_at: Some(at("2026-04-12T23:59:00Z")), counts: &[], shared: &[] };
     let ask = |asks: Asks| Promotion { asks, ..points("p", 1) };
     let on = |weekdays: &[i8], start, end| Asks { weekly: Some(weekly(weekdays, start, end)), ..Asks::default() };
     let day_part = |start, end| on(&[1, 2, 3, 4, 5, 6, 7], start, end);

@@ -65,7 +65,15 @@ proptest! {
         let ids = promotions.iter().map(|promotion| Applied { id: promotion.id.clone(), at_most: None }).collect();
         let versions = versions(Terms { points_per_unit: "1.5".parse().unwrap(), rounding: PointRounding::HalfUp, promotions, ..terms() });
         let multiplier = Decimal::new(multiplier, 3);
-        let facts = FrozenFacts { version: 1, tier: "t".to_owned(), multiplier, first_purchase: false, promotions: ids, tallied: Vec::new() };
+        let facts = FrozenFacts {
+            version: 1,
+            tier: "t".to_owned(),
+            multiplier,
+            first_purchase: false,
+            promotions: ids,
+            tallied: Vec::new(),
+            bound: None,
+        };
         let basket = promotions::basket(net, &[]);
         let explanation = versions.at(Timestamp::MAX).points_for(&basket, &facts).unwrap();
         prop_assert_eq!(explanation.points(), explanation.components.iter().map(|part| part.points).sum::<i64>());

@@ -124,18 +124,25 @@ impl Town {
         let mut redemptions = HashMap::new();
         let mut purchases = Vec::new();
         let reward = self.benches.iter_mut().find_map(|bench| bench.reward.take());
+        let mut shared = Vec::new();
         for bench in &mut self.benches {
             redemptions.extend(bench.redemptions.drain());
             purchases.append(&mut bench.purchases);
+            shared.append(&mut bench.shared);
         }
         let bench = &mut self.benches[home];
-        (bench.redemptions, bench.purchases, bench.reward) = (redemptions, purchases, reward);
+        (bench.redemptions, bench.purchases, bench.reward, bench.shared) = (redemptions, purchases, reward, shared);
         work(bench)
     }
 
     /// All purchases.
     pub(super) fn purchases(&self) -> impl Iterator<Item = &Purchase> {
         self.benches.iter().flat_map(|bench| &bench.purchases)
+    }
+
+    /// What members share of what is limited.
+    pub(super) fn shared(&self) -> Vec<Count> {
+        self.benches.iter().flat_map(|bench| bench.shared.clone()).collect()
     }
 
     /// The reward that was ensured, as it stands.

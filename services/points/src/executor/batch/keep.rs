@@ -10,7 +10,7 @@ use prost::Message;
 use proto::events::voucher_changed::Change;
 
 use super::Batch;
-use crate::domain::{AccountId, ClosedReservation, Entry, EntryKind, Outcome, Redemption, Restored, Source, Stamp};
+use crate::domain::{AccountId, ClosedReservation, Count, Entry, EntryKind, Outcome, Redemption, Restored, Source, Stamp};
 use crate::event;
 use crate::executor::job::{Done, Job, Reply, Target};
 use crate::gifts;
@@ -38,6 +38,9 @@ impl Batch<'_> {
         let Executed { key, target, request, outcome, due, entries, others } = done;
         self.unseen |= job.account.is_some() && entries.is_empty();
         self.keep_outcome(job, stamp, target, request, &outcome, &entries);
+        for change in entries.iter().chain(&others).flat_map(Entry::counted_of_all) {
+            self.keep_count(job, stamp, change)?;
+        }
         let held = job.account.and_then(|(id, _)| self.accounts.get(&id)).map(|held| &held.account);
         let member = job.account.map(|(_, member)| member);
         let other = job.other.map(|(_, member)| member);
@@ -165,6 +168,15 @@ impl Batch<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Counts what members share, and tells when that uses a budget up or brings it back, by the terms of when it happened.
+    fn keep_count(&mut self, job: &Job, stamp: &Stamp, change: &Count) -> Result<(), Error> {
+        let (before, counter) = self.counters.take(&job.program.id, change)?;
+        let version = job.program.versions.as_ref().map(|versions| versions.at(stamp.occurred_at));
+        let event = version.and_then(|version| event::of_budget(&job.program.id, version, &before, counter, stamp, job.origin.historical));
+        event.into_iter().for_each(|event| self.push_event(event));
+        Ok(())
     }
 
     fn keep_redemption(&mut self, account: AccountId, stamp: &Stamp, entries: &[Entry], kind: EntryKind) {

@@ -1,4 +1,5 @@
 mod catalogue;
+mod counters;
 mod keep;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,6 +12,7 @@ use proto::points as pb;
 use rpc::config::ClockConfig;
 
 use self::catalogue::Catalogue;
+use self::counters::Counters;
 use self::keep::Executed;
 use super::job::{Done, Job, Reply, Side, Target, Work};
 use super::keys::Keys;
@@ -22,6 +24,8 @@ use crate::error::{self, StoredRefusal};
 use crate::event;
 use crate::message::{self, rewards::RememberedVoucher};
 use crate::store::{self, Additions, AnswerKind, Found, Held, NewActivity, NewAnswer, NewPurchase, NewRedemption, NewReturn, StoredAnswer};
+
+pub(super) use self::counters::shared_by;
 
 /// What a batch has read, and what it is going to write. Commands see what those before them in the batch have done.
 pub(super) struct Batch<'a> {
@@ -38,6 +42,7 @@ pub(super) struct Batch<'a> {
     rewards: HashMap<Uuid, (AccountId, RewardState)>,
     redemptions: HashMap<Uuid, Redemption>,
     catalogue: Catalogue,
+    counters: Counters,
     /// Operations that rewarded activities.
     activities: HashMap<Uuid, Uuid>,
     changed: HashSet<AccountId>,
@@ -102,6 +107,7 @@ impl<'a> Batch<'a> {
             batch.rewards = store::rewards(tx, &keys.rewards).await?;
         }
         batch.recall(tx).await?;
+        batch.counters = Counters::load(tx, jobs, &batch.purchases, now).await?;
         Ok(batch)
     }
 
@@ -136,6 +142,7 @@ impl<'a> Batch<'a> {
             rewards: HashMap::new(),
             redemptions: HashMap::new(),
             catalogue: Catalogue::default(),
+            counters: Counters::default(),
             activities: HashMap::new(),
             changed: HashSet::new(),
             entries: Vec::new(),
@@ -229,12 +236,14 @@ impl<'a> Batch<'a> {
             request_id: request_id.clone(),
             actor: job.origin.actor.clone(),
             terminal: job.origin.terminal.clone(),
+            cashier: job.origin.cashier.clone(),
             store: job.origin.store.clone(),
             presented: job.presented,
             occurred_at: job.origin.occurred_at(self.now),
             now: self.now,
         };
-        let known = self.known(job, command, target);
+        let mut known = self.known(job, command, target);
+        known.shared = self.counters.of(key.id());
         let done = match (job.account, job.other) {
             _ if elsewhere.is_some() => Ok(Err(domain::Refusal::RedemptionsApart)),
             // Merged into each other meanwhile.
@@ -377,6 +386,7 @@ impl<'a> Batch<'a> {
             tx.want_effect(gift, self.now).await?;
         }
         self.catalogue.write(tx).await?;
+        self.counters.write(tx).await?;
         self.new_activities.sort_unstable_by_key(|activity| activity.key);
         store::insert_activities(tx, &self.new_activities).await?;
         self.new_answers.sort_unstable_by_key(|answer| answer.operation);

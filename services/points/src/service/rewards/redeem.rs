@@ -20,13 +20,13 @@ impl Rpcs {
         call: &Call,
         message: pb::RedeemRewardRequest,
     ) -> Result<Answer<pb::RewardRedemption>, Status> {
-        let pb::RedeemRewardRequest { member, reward, store, terminal, request_id } = &message;
+        let pb::RedeemRewardRequest { member, reward, store, terminal, request_id, cashier } = &message;
         let (program, named) = parse_member("member", member)?;
         let (_, reward) = parse_reward("reward", reward)?;
         // The voucher has the id of the operation that issues it.
         let id = RequestKey::new(&self.keyring, &program, request_id, &message).id();
         let command = Command::RedeemReward(RedeemReward { reward, member: named, seal: self.seal(&program, id) });
-        let at = Circumstances { store, terminal, ..Circumstances::default() };
+        let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         let parsed = self.of_member(call, "member", member, command, Target::Catalogue(reward), &at).await?;
         let Answer { message: done, replayed } = self.submit(call, parsed, request_id, &message).await?;
         let (operation, voucher) = self.with_code(done, is_told_code(call.caller.role))?;
@@ -34,7 +34,7 @@ impl Rpcs {
     }
 
     pub(super) async fn refund_reward(&self, call: &Call, message: pb::RefundRewardRequest) -> Result<Answer<pb::RewardRefund>, Status> {
-        let pb::RefundRewardRequest { voucher, restock, store, terminal, request_id } = &message;
+        let pb::RefundRewardRequest { voucher, restock, store, terminal, request_id, cashier } = &message;
         let (program, member, id) = parse_voucher("voucher", voucher)?;
         let program_id = self.program(&program).await?.id.clone();
         // Whose it is and what paid for it never change, so they may be read ahead; how it stands is read under the locks.
@@ -48,7 +48,7 @@ impl Rpcs {
         drop(tx);
         let owner = owner.unwrap_or(member).name(&program_id);
         let command = Command::RefundReward(RefundReward { voucher: id, paid: known.reward.zip(known.redemption), restock: *restock });
-        let at = Circumstances { store, terminal, ..Circumstances::default() };
+        let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         let parsed: Parsed = self.of_member(call, "voucher", &owner, command, Target::Voucher(id), &at).await?;
         let Answer { message: done, replayed } = self.submit(call, parsed, request_id, &message).await?;
         let (operation, voucher) = self.with_code(done, reads_codes(call.caller.role))?;

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::tally::StoredTally;
 use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{Account, AccountId, Apart, Brought, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
+use crate::domain::{Account, AccountId, Apart, Brought, Counting, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -209,7 +209,7 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         merged_into,
         let_go_at: state.let_go_at.map(time),
         last_purchase_at: state.last_purchase_at.map(time),
-        counts: state.counts.iter().map(StoredCount::count).collect(),
+        counts: state.counts.iter().map(|count| count.count(Counting::Member)).collect(),
         tallies: state.tallies.iter().map(StoredTally::tally).collect::<Result<_, _>>()?,
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
@@ -325,7 +325,7 @@ impl StoredMerged {
             identities: self.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
             at: time(self.at),
             purchases: self.purchases,
-            counts: self.counts.iter().map(StoredCount::count).collect(),
+            counts: self.counts.iter().map(|count| count.count(Counting::Member)).collect(),
             tallies: self.tallies.iter().map(StoredTally::tally).collect::<Result<_, _>>()?,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),
             repaid: self

@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 use super::account::{StoredIdentity, StoredMergedIdentity, StoredReservation};
 use super::tally::{StoredChallenge, StoredTally};
 use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Count, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source, TallyChange};
+use crate::domain::{AccountId, Count, Counting, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source, TallyChange};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -40,6 +40,17 @@ pub(in crate::store) struct StoredEntry {
     counted: Vec<StoredCount>,
     #[prost(message, repeated, tag = "34")]
     tallied: Vec<StoredTally>,
+    #[prost(message, optional, tag = "33")]
+    shared: Option<StoredShared>,
+}
+
+/// What concerns others than the member.
+#[derive(Clone, PartialEq, Message)]
+struct StoredShared {
+    #[prost(message, repeated, tag = "1")]
+    counted: Vec<StoredCount>,
+    #[prost(string, tag = "2")]
+    cashier: String,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -272,6 +283,13 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
     })
 }
 
+impl StoredShared {
+    fn of(entry: &Entry) -> Option<StoredShared> {
+        let (counted, cashier): (Vec<_>, _) = (entry.counted_of_all().map(StoredCount::of).collect(), &*entry.stamp.cashier);
+        (!counted.is_empty() || !cashier.is_empty()).then(|| StoredShared { counted, cashier: cashier.to_owned() })
+    }
+}
+
 impl StoredEntry {
     pub(in crate::store) fn of(entry: &Entry) -> StoredEntry {
         StoredEntry {
@@ -288,7 +306,8 @@ impl StoredEntry {
             sliding_until: entry.sliding_until.map(Timestamp::as_micros),
             remind_at: entry.remind_at.map(Timestamp::as_micros),
             given_up: stored_given_up(&entry.given_up),
-            counted: entry.counted.iter().map(StoredCount::of).collect(),
+            counted: entry.counted.iter().filter(|count| count.by == Counting::Member).map(StoredCount::of).collect(),
+            shared: StoredShared::of(entry),
             tallied: entry.tallied.iter().map(StoredTally::of_change).collect(),
         }
     }
@@ -327,7 +346,16 @@ impl StoredEntry {
     }
 
     pub(in crate::store) fn counted(&self) -> Vec<Count> {
-        self.counted.iter().map(StoredCount::count).collect()
+        self.counted.iter().map(|count| count.count(Counting::Member)).chain(self.counted_of_all()).collect()
+    }
+
+    /// What it counts that members share.
+    pub(in crate::store) fn counted_of_all(&self) -> impl Iterator<Item = Count> {
+        self.shared.iter().flat_map(|shared| &shared.counted).map(|count| count.count(Counting::Shared))
+    }
+
+    pub(in crate::store) fn cashier(&self) -> &str {
+        self.shared.as_ref().map_or("", |shared| &shared.cashier)
     }
 
     pub(in crate::store) fn tallied(&self) -> Result<Vec<TallyChange>, Error> {

@@ -14,7 +14,7 @@ use persistence::Error;
 use prost::Message;
 use rust_decimal::Decimal;
 
-use crate::domain::{AccountId, Count, Expiry, Gate, GivenUp, LotKey, Opening};
+use crate::domain::{AccountId, Count, Counting, Expiry, Gate, GivenUp, LotKey, Opening};
 
 pub(super) use account::{decode_account, encode_state};
 pub(super) use answer::{pack, unpack};
@@ -58,14 +58,14 @@ struct StoredCount {
 
 impl StoredCount {
     fn of(count: &Count) -> StoredCount {
-        let Count { of, since, until, times, points } = count;
+        let Count { by: _, of, since, until, times, points } = count;
         let until = until.map(Timestamp::as_micros);
         StoredCount { of: of.to_string(), since: since.as_micros(), until, times: *times, points: *points }
     }
 
-    fn count(&self) -> Count {
+    fn count(&self, by: Counting) -> Count {
         let StoredCount { of, since, until, times, points } = self;
-        Count { of: of.as_str().into(), since: time(*since), until: until.map(time), times: *times, points: *points }
+        Count { by, of: of.as_str().into(), since: time(*since), until: until.map(time), times: *times, points: *points }
     }
 }
 

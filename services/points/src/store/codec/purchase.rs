@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::tally::StoredTallied;
 use super::{StoredKey, corrupt, decimal, decode, shared, time, uuid};
-use crate::domain::{Applied, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
+use crate::domain::{Applied, Bound, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredPurchase {
@@ -60,6 +60,19 @@ struct StoredPurchase {
     promotions: Vec<StoredApplied>,
     #[prost(message, repeated, tag = "27")]
     tallied: Vec<StoredTallied>,
+    #[prost(message, optional, tag = "26")]
+    limited: Option<StoredLimited>,
+}
+
+/// What limits of awards ask for, and what one has let through.
+#[derive(Clone, PartialEq, Message)]
+struct StoredLimited {
+    #[prost(string, tag = "1")]
+    cashier: String,
+    #[prost(string, tag = "2")]
+    limit: String,
+    #[prost(int64, optional, tag = "3")]
+    at_most: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -86,6 +99,17 @@ struct StoredLine {
     returned: i64,
 }
 
+impl StoredLimited {
+    fn of(cashier: &str, bound: Option<&Bound>) -> Option<StoredLimited> {
+        let stored = StoredLimited {
+            cashier: cashier.to_owned(),
+            limit: bound.map(|bound| bound.limit.to_string()).unwrap_or_default(),
+            at_most: bound.map(|bound| bound.points),
+        };
+        (!cashier.is_empty() || bound.is_some()).then_some(stored)
+    }
+}
+
 pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
     let Purchase {
         program,
@@ -101,6 +125,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         returns,
         store,
         terminal,
+        cashier,
         occurred_at,
         recorded_at,
         operation,
@@ -141,6 +166,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         given_back: *given_back,
         promotions: promotions.collect(),
         tallied: facts.tallied.iter().map(StoredTallied::of).collect(),
+        limited: StoredLimited::of(cashier, facts.bound.as_ref()),
     };
     stored.encode_to_vec()
 }
@@ -164,6 +190,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         redemptions: stored.redemptions.iter().map(|id| uuid(id, "redemption of a purchase")).collect::<Result<_, _>>()?,
     };
     let promotions = stored.promotions.into_iter().map(|applied| Applied { id: shared(applied.id), at_most: applied.at_most });
+    let limited = stored.limited.unwrap_or_default();
     let facts = FrozenFacts {
         version: stored.version,
         tier: stored.tier,
@@ -171,6 +198,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         first_purchase: stored.first_purchase,
         promotions: promotions.collect(),
         tallied: stored.tallied.iter().map(StoredTallied::tallied).collect(),
+        bound: limited.at_most.map(|points| Bound { limit: shared(limited.limit), points }),
     };
     Ok(Purchase {
         program: ProgramId::parse(&stored.program).map_err(|_| corrupt("program of a purchase"))?,
@@ -186,6 +214,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         returns: stored.returns,
         store: stored.store.into(),
         terminal: stored.terminal.into(),
+        cashier: limited.cashier.into(),
         occurred_at: time(stored.occurred_at),
         recorded_at: time(stored.recorded_at),
         operation: uuid(&stored.operation, "operation of a purchase")?,

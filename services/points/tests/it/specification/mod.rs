@@ -15,6 +15,7 @@ use testkit::TestEngine;
 use tonic::Code;
 
 use self::player::Player;
+use super::promotions::points;
 use super::requests::*;
 use super::suite::*;
 
@@ -25,11 +26,17 @@ const SPECIFICATION: &str = include_str!("answers.txt");
 async fn the_ledger_answers_as_specified(engine: TestEngine) {
     let once_a_day = pb::MemberLimit { times_max: 1, period: pb::member_limit::Period::Day.into(), ..pb::MemberLimit::default() };
     let check_in = pb::ActivityTerms { member_limit: Some(once_a_day), ..earns("check_in", 3) };
-    let terms = pb::Terms {
-        expire_after: days(30),
-        activities: vec![earns("review", 50), check_in, pb::ActivityTerms { proof_required: true, ..earns("share", 7) }],
-        ..terms()
+    let per_cashier = pb::AwardLimit {
+        limit_id: "per-cashier".to_owned(),
+        scope: pb::award_limit::Scope::Cashier.into(),
+        period: pb::member_limit::Period::Day.into(),
+        points_max: 60,
+        on_exceed: pb::award_limit::OnExceed::Reject.into(),
+        ..pb::AwardLimit::default()
     };
+    let share = pb::ActivityTerms { proof_required: true, ..earns("share", 7) };
+    let activities = vec![earns("review", 50), check_in, share];
+    let terms = pb::Terms { expire_after: days(30), activities, promotions: vec![kiosk()], limits: vec![per_cashier], ..terms() };
     let mut player = Player::start(Suite::with_feeds(engine, terms).await).await;
     let mut wrong = Vec::new();
     for line in lines(SPECIFICATION) {
@@ -41,6 +48,15 @@ async fn the_ledger_answers_as_specified(engine: TestEngine) {
     }
     assert!(wrong.is_empty(), "what is specified, and what was answered:\n{}", wrong.join("\n"));
     player.suite.verified().await;
+}
+
+/// Ten points more through the kiosk, as long as there is something left of its budget.
+fn kiosk() -> pb::Promotion {
+    pb::Promotion {
+        channels: vec!["kiosk".to_owned()],
+        budget: Some(pb::PromotionBudget { points_max: 25, period: pb::member_limit::Period::Month.into(), ..Default::default() }),
+        ..points("kiosk", 10)
+    }
 }
 
 /// A line of the specifications stands there only if it is what is answered: so a reason that has one occurs.

@@ -132,6 +132,15 @@ impl Player {
                 let request = pb::ListMemberChallengesRequest { parent: self.member(words, 0), ..Default::default() };
                 self.ask("ListMemberChallenges", platform, &request, told).await
             }
+            "budgets" => {
+                let told = |page: pb::ListBudgetsResponse| page.budgets.iter().map(told_budget).collect::<Vec<_>>().join(", ");
+                self.ask("ListBudgets", platform, &pb::ListBudgetsRequest { parent: words.program.clone(), ..Default::default() }, told)
+                    .await
+            }
+            "budget" => {
+                let request = pb::GetBudgetRequest { name: format!("{}/budgets/{}", words.program, words.word(0)) };
+                self.ask("GetBudget", platform, &request, |budget| told_budget(&budget)).await
+            }
             "terms" => self.terms(words).await,
             other => panic!("no such call: {other}"),
         }
@@ -369,6 +378,13 @@ fn purchase_of(words: &Words<'_>) -> String {
 }
 
 /// `2 shares 50`: a member of a pool by his number, whether he shares, and what is left of what he brought.
+fn told_budget(budget: &pb::Budget) -> String {
+    match budget.state() {
+        pb::budget::State::Paused => format!("{} spent, paused", budget.spent_points),
+        _ => format!("{} spent, {} left", budget.spent_points, budget.left_points()),
+    }
+}
+
 fn told_member(member: &pb::PoolMember) -> String {
     let number = member.member.rsplit('/').next().and_then(|id| Uuid::parse_str(id).ok()).unwrap().as_u128();
     let part = match (member.joined, member.shares) {

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use persistence::{Tx, on_engine};
+use rpc::wire::timestamp;
 use testkit::TestEngine;
 use tonic::{Code, Status};
 
+use super::super::promotions::promoting;
 use super::super::requests::*;
 use super::super::suite::*;
-use super::lines;
 use super::player::Player;
 use super::relay::Relay;
+use super::{kiosk, lines};
 
 testkit::on_each_engine!(changes_are_refused_while_the_queue_is_full, every_call_is_refused_while_the_server_is_full);
 
@@ -103,6 +105,8 @@ async fn calls_fail_while_the_database_is_gone() {
 /// What there is before it becomes difficult.
 async fn prepared(suite: Suite) -> Player {
     let mut player = Player::start(suite).await;
+    let kiosk = proto::points::Promotion { start_time: Some(timestamp(player.suite.now() + DAY)), ..kiosk() };
+    player.suite.new_terms(promoting(&[kiosk]), player.suite.now()).await;
     for member in FILLING {
         player.suite.award(member, &format!("for-{member}"), 1_000).await;
     }

@@ -11,9 +11,9 @@ use rpc::wire::timestamp;
 use super::super::requests::*;
 
 /// Words that another one follows, anywhere behind the verb.
-const OPTIONS: [&str; 18] = [
-    "as", "at", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "proof", "starts", "stock", "till", "tier",
-    "to", "valid",
+const OPTIONS: [&str; 20] = [
+    "as", "at", "by", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "proof", "starts", "stock", "through",
+    "till", "tier", "to", "valid",
 ];
 /// Words that stand alone, anywhere behind the verb.
 const FLAGS: [&str; 8] = ["EUR", "last", "never", "restock", "several", "sharing", "stars", "up-to"];
@@ -101,7 +101,8 @@ impl<'a> Words<'a> {
         let lines: Vec<_> = self.about[what..].iter().filter(|word| word.contains(':')).map(|word| bought(word)).collect();
         let net = if lines.is_empty() { fen(self.word(what)) } else { lines.iter().map(|line| line.net_minor_units).sum() };
         let (purchase_id, occur_time) = (purchase_id.to_owned(), self.time("at"));
-        pb::PurchaseInput { purchase_id, net: Some(self.money(net)), lines, occur_time, ..pb::PurchaseInput::default() }
+        let (cashier, channel) = (self.option("by").unwrap_or_default().to_owned(), self.option("through").unwrap_or_default().to_owned());
+        pb::PurchaseInput { purchase_id, net: Some(self.money(net)), lines, occur_time, cashier, channel, ..pb::PurchaseInput::default() }
     }
 
     /// What goes back: pieces of a line, or all but an amount.

@@ -323,6 +323,7 @@ impl Account {
             actor: stamp.actor.clone(),
             terminal: stamp.terminal.clone(),
             store: stamp.store.clone(),
+            cashier: String::new(),
             reason: about.reason.clone(),
             approver: about.approver.clone(),
             program_version: if about.terms == 0 { String::new() } else { format!("{}/versions/{}", super::TEA, about.terms) },

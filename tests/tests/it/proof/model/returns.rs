@@ -60,6 +60,7 @@ impl World {
             }
         }
         let told = pb::Purchase {
+            cashier: String::new(),
             name,
             member: member.unwrap_or_default().to_owned(),
             store: stamp.store.clone(),

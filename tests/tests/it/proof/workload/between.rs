@@ -113,6 +113,7 @@ impl Planner {
                     self.pay_and_return(&member, operation_name(&request_id));
                 }
                 Call::RedeemFromPool(pb::RedeemFromPoolRequest {
+                    cashier: String::new(),
                     pool,
                     member,
                     points: self.one_of(&[2, 5, 9, 400]),

@@ -35,6 +35,7 @@ impl Planner {
         };
         let (store, terminal) = if self.percent(20) { (STORE, TILL) } else { ("", "") };
         pb::PurchaseInput {
+            cashier: String::new(),
             purchase_id: format!("purchase-{id}"),
             net: Some(Money { currency_code, minor_units: fen }),
             lines,
@@ -105,6 +106,7 @@ impl Planner {
             }
         }
         Call::Redeem(pb::RedeemRequest {
+            cashier: String::new(),
             member: self.member(),
             points: self.dice.random_range(1..=points_max),
             mode: mode.into(),
@@ -128,6 +130,7 @@ impl Planner {
         }
         let seconds = self.one_of(&[0, 0, 1, 60, 86_400]);
         Call::Reserve(pb::ReserveRequest {
+            cashier: String::new(),
             member,
             points: self.dice.random_range(1..=15),
             wallet: self.wallet(),
@@ -157,7 +160,15 @@ impl Planner {
             _ => Some(500),
         };
         let (name, request_id, last) = (self.reservation(), self.id(), self.percent(15));
-        Call::Capture(pb::CaptureRequest { name, points, store: String::new(), terminal: String::new(), request_id, last })
+        Call::Capture(pb::CaptureRequest {
+            cashier: String::new(),
+            name,
+            points,
+            store: String::new(),
+            terminal: String::new(),
+            request_id,
+            last,
+        })
     }
 
     pub(super) fn release(&mut self) -> Call {
@@ -187,6 +198,7 @@ impl Planner {
         };
         let occur_time = self.told_time();
         Call::ReturnPurchase(pb::ReturnPurchaseRequest {
+            cashier: String::new(),
             purchase: format!("{TEA}/purchases/{}", bought.purchase_id),
             what: Some(what),
             store: if self.percent(20) { STORE } else { "" }.to_owned(),
@@ -237,6 +249,7 @@ impl Planner {
             return Call::AwardActivity(pb::AwardActivityRequest { request_id: self.id(), member, ..first });
         }
         Call::AwardActivity(pb::AwardActivityRequest {
+            cashier: String::new(),
             member: self.member(),
             activity: self.one_of(&["check_in", "check_in", "review"]).to_owned(),
             activity_id: format!("activity-{}", self.calls.len()),
@@ -304,6 +317,7 @@ impl Planner {
             _ => Some(self.dice.random_range(1..=20)),
         };
         Call::RefundRedemption(pb::RefundRedemptionRequest {
+            cashier: String::new(),
             redemption: spent.filter(|_| self.percent(95)).unwrap_or_else(|| operation_name("never")),
             points,
             store: String::new(),
