@@ -130,6 +130,8 @@ impl Suite {
             referral_code: referral_code.to_owned(),
             birth_month: 0,
             birth_day: 0,
+            tags: Vec::new(),
+            segments: Vec::new(),
         };
         self.tell(&self.members, member, at, Payload::MemberEnrolled(enrolled)).await;
     }

@@ -15,7 +15,7 @@ use super::faults::Fault;
 use super::{Target, request_id};
 use crate::client::{is_replayed, persistently, timed};
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 14] = [
     "external_id",
     "phone",
     "email",
@@ -28,6 +28,8 @@ const COLUMNS: [&str; 12] = [
     "referral_code",
     "enrolled_at",
     "region",
+    "tags",
+    "segments",
 ];
 const ATTRIBUTE_PREFIX: &str = "attr.";
 
@@ -54,6 +56,8 @@ struct MemberColumns {
     referral_code: Option<Column>,
     enrolled_at: Option<Column>,
     region: Option<Column>,
+    tags: Option<Column>,
+    segments: Option<Column>,
     attributes: Vec<(String, usize)>,
 }
 
@@ -115,6 +119,8 @@ impl MemberColumns {
             referral_code: header.find("referral_code"),
             enrolled_at: header.find("enrolled_at"),
             region: header.find("region"),
+            tags: header.find("tags"),
+            segments: header.find("segments"),
             attributes: header.with_prefix(ATTRIBUTE_PREFIX).map(|(key, place)| (key.to_owned(), place)).collect(),
         };
         let identities = [columns.external_id, columns.phone, columns.email, columns.card];
@@ -159,6 +165,8 @@ impl MemberColumns {
             historical: target.historical,
             if_exists: IfExists::Refuse.into(),
             request_id: String::new(),
+            tags: words(row.get_if(self.tags)?),
+            segments: words(row.get_if(self.segments)?),
         })
     }
 
@@ -192,6 +200,11 @@ impl MemberColumns {
         }
         Ok(attributes)
     }
+}
+
+/// The words of a field, with spaces between them.
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// `1990-05-17`, or `05-17` when the year is not known.
@@ -229,14 +242,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_row_becomes_an_enrolment() {
-        let header = "external_id,phone,email,name,birth_date,region,store,enrolled_at,attr.favourite_drink";
-        let request = read(header, "u-1,13812345678,,Mei,05-17,CN,s1,2025-03-01,oat milk").unwrap();
+        let header = "external_id,phone,email,name,birth_date,region,store,enrolled_at,tags,attr.favourite_drink";
+        let request = read(header, "u-1,13812345678,,Mei,05-17,CN,s1,2025-03-01,vegan staff,oat milk").unwrap();
         let values: Vec<_> =
             request.identities.iter().map(|identity| (identity.value.clone().unwrap(), identity.region_code.as_str())).collect();
         assert_eq!(values, [(Value::ExternalId("u-1".to_owned()), ""), (Value::Phone("13812345678".to_owned()), "CN")]);
         assert_eq!(request.birth_date, Some(BirthDate { year: 0, month: 5, day: 17 }));
         assert_eq!((request.store.as_str(), request.channel.as_str()), ("programs/tea/stores/s1", "import"));
         assert_eq!(request.enrol_time.unwrap().seconds, 1_740_801_600);
+        assert_eq!((request.tags, request.segments), (vec!["vegan".to_owned(), "staff".to_owned()], vec![]));
         assert_eq!(request.attributes[0].key, "favourite_drink");
         assert!(request.historical);
     }

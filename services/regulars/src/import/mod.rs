@@ -34,8 +34,8 @@ pub(crate) enum Command {
     ///
     /// Columns, in any order, by the names in the first line: at least one of external_id, phone, email, card; optional
     /// name, birth_date (YYYY-MM-DD, or MM-DD without the year), language, store, channel, referral_code,
-    /// enrolled_at (a day or RFC 3339), region (of phones in national form, for example CN), and attribute columns named
-    /// attr.KEY, whose values are kept as text. The errors file never holds a value of the file.
+    /// enrolled_at (a day or RFC 3339), region (of phones in national form, for example CN), tags and segments (words with
+    /// spaces between them), and attribute columns named attr.KEY, whose values are kept as text. The errors file never holds a value of the file.
     Members(Options),
     /// Record the purchases of a file; customers who are not members yet are enrolled by their external id on the way.
     ///
