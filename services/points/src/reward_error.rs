@@ -88,10 +88,21 @@ impl From<RewardError> for Status {
             RewardError::OfflineCodeTooLong => (Code::FailedPrecondition, "OFFLINE_CODE_TOO_LONG", None),
             RewardError::NotApplicable(obstacles) => {
                 let names: Vec<_> = obstacles.iter().map(obstacle_name).collect();
-                (Code::FailedPrecondition, "VOUCHER_NOT_APPLICABLE", Some(("obstacles", names.join(","))))
+                let missing = obstacles.iter().filter_map(missing);
+                let metadata = std::iter::once(("obstacles", names.join(","))).chain(missing);
+                return with_reason(Code::FailedPrecondition, "VOUCHER_NOT_APPLICABLE", text, metadata);
             }
         };
         with_reason(code, reason, text, metadata)
+    }
+}
+
+/// How much more it takes.
+fn missing(obstacle: &Obstacle) -> Option<(&'static str, String)> {
+    match obstacle {
+        Obstacle::MinimumSpend { missing } => Some(("missing_minor_units", missing.to_string())),
+        Obstacle::Pieces { missing } => Some(("missing_pieces", missing.to_string())),
+        _ => None,
     }
 }
 

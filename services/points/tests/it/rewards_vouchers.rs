@@ -142,6 +142,12 @@ async fn a_till_gets_priced_lines_or_reasons(engine: TestEngine) {
     let priced = platform.check_voucher(check(&code, good)).await.unwrap().into_inner();
     assert_eq!(priced.lines, [pb::LineDiscount { line_id: "1".to_owned(), discount_minor_units: 1_666 }]);
     assert_eq!((priced.applies, priced.discount), (true, yuan(1_666)));
+    // A use that is refused says what is missing, too.
+    let refused = platform.use_voucher(use_for("o1", &code, basket("cake", 1_800))).await;
+    assert_eq!(
+        (metadata(&refused, "missing_minor_units"), metadata(&refused, "obstacles")),
+        ("3200".to_owned(), "MINIMUM_SPEND,STORE,CHANNEL,ITEMS".to_owned())
+    );
     // Each effect over the wire.
     let pieces = |quantity| with(basket("latte", 3_000 * quantity), |basket| basket.lines[0].quantity = quantity);
     let delivered = with(pieces(1), |basket| basket.delivery_minor_units = 600);

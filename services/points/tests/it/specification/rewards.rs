@@ -55,8 +55,14 @@ impl Player {
                 self.rewards("RefundReward", platform, &request, told).await
             }
             "grant" => {
-                let terms =
-                    pb::VoucherTerms { valid: words.time("valid").map(pb::voucher_terms::Valid::ValidUntil), ..off(fen(words.word(2))) };
+                let skus = words.option("articles").map_or(0, |count| count.parse().unwrap());
+                let skus = (0..skus).map(|number| format!("article-{number}")).collect();
+                let terms = pb::VoucherTerms {
+                    valid: words.time("valid").map(pb::voucher_terms::Valid::ValidUntil),
+                    offline_limit: words.option("risk").map(|limit| words.money(fen(limit))),
+                    conditions: Some(pb::VoucherConditions { skus, ..Default::default() }),
+                    ..off(fen(words.word(2)))
+                };
                 let request = pb::GrantVoucherRequest { parent: self.member(words, 0), request_id, ..grant(0, words.word(1), terms) };
                 let mut issued = None;
                 let told = |voucher: pb::Voucher| {
@@ -90,6 +96,43 @@ impl Player {
             "use" => {
                 let request = pb::UseVoucherRequest { request_id, ..use_for(words.word(1), &self.code(words), words_basket(words, 2)) };
                 self.rewards("UseVoucher", platform, &request, |used: pb::VoucherUse| told_discount(&used.discount.unwrap())).await
+            }
+            "sign" => {
+                let request = pb::IssueOfflineCodeRequest { name: self.voucher_name(words), ttl: None };
+                let mut code = None;
+                let told = |issued: pb::OfflineCode| {
+                    code = Some(issued.code);
+                    "signed".to_owned()
+                };
+                let answer = self.rewards("IssueOfflineCode", platform, &request, told).await;
+                if let (Some(code), Some(voucher)) = (code, self.vouchers.get_mut(words.word(0))) {
+                    voucher.code = code;
+                }
+                answer
+            }
+            "keys" => {
+                let request = pb::ListVoucherKeysRequest { parent: words.program.clone() };
+                let told = |answer: pb::ListVoucherKeysResponse| format!("{} keys", answer.keys.len());
+                self.rewards("ListVoucherKeys", platform, &request, told).await
+            }
+            "tell" => {
+                let (order, at) = (words.word(1), words.time("at").unwrap());
+                let told = told_later(order, &self.code(words), words_basket(words, 2), words.points(3), words.now);
+                let offline = told.offline.map(|offline| pb::OfflineUse { occur_time: Some(at), ..offline });
+                let request = pb::UseVoucherRequest { request_id, offline, ..told };
+                let told = |used: pb::VoucherUse| {
+                    let result = used.result().as_str_name().trim_start_matches("OFFLINE_RESULT_").to_lowercase();
+                    format!("{} {result}", told_discount(&used.discount.unwrap()))
+                };
+                self.rewards("UseVoucher", platform, &request, told).await
+            }
+            "lost" => {
+                let request = pb::ListOfflineUsesRequest { parent: words.program.clone(), losses_only: true, ..Default::default() };
+                let told = |answer: pb::ListOfflineUsesResponse| {
+                    let loss = answer.loss.unwrap().minor_units;
+                    format!("{} in {}.{:02}", answer.loss_count, loss / 100, loss % 100)
+                };
+                self.rewards("ListOfflineUses", platform, &request, told).await
             }
             "void" => {
                 let request = pb::VoidVoucherUseRequest { request_id, ..void(&self.voucher_name(words), words.word(1)) };

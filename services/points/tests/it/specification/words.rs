@@ -11,9 +11,9 @@ use rpc::wire::timestamp;
 use super::super::requests::*;
 
 /// Words that another one follows, anywhere behind the verb.
-const OPTIONS: [&str; 20] = [
-    "as", "at", "by", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "proof", "starts", "stock", "through",
-    "till", "tier", "to", "valid",
+const OPTIONS: [&str; 22] = [
+    "articles", "as", "at", "by", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "proof", "risk", "starts",
+    "stock", "through", "till", "tier", "to", "valid",
 ];
 /// Words that stand alone, anywhere behind the verb.
 const FLAGS: [&str; 8] = ["EUR", "last", "never", "restock", "several", "sharing", "stars", "up-to"];
@@ -24,7 +24,7 @@ pub(super) struct Words<'a> {
     about: Vec<&'a str>,
     options: BTreeMap<&'a str, &'a str>,
     flags: Vec<&'a str>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     pub(super) program: String,
     pub(super) request_id: String,
 }

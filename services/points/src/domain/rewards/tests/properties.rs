@@ -123,6 +123,21 @@ proptest! {
         prop_assert_eq!(off, expected);
     }
 
+    /// Vouchers of one order, each on what those before it have left: together they take off no more than there was.
+    #[test]
+    fn vouchers_on_one_basket_take_off_what_is_there(effects in proptest::collection::vec(effects(), 1..5), basket in baskets()) {
+        let situation = situation("2026-03-02T00:00:00Z");
+        let (mut left, mut taken) = (basket.clone(), 0);
+        for effect in effects {
+            let Ok(priced) = price(&voucher(effect), &left, &situation) else { continue };
+            taken += priced.total();
+            left.delivery -= priced.delivery;
+            left.lines.iter_mut().zip(&priced.lines).for_each(|(line, off)| line.net -= off);
+        }
+        prop_assert!(left.delivery >= 0 && left.lines.iter().all(|line| line.net >= 0));
+        prop_assert_eq!(left.total() + left.delivery + taken, basket.total() + basket.delivery);
+    }
+
     /// Each line gets the same wherever it stands.
     #[test]
     fn the_order_of_lines_does_not_matter(effect in effects(), conditions in conditions(), basket in baskets(), seed: u64) {

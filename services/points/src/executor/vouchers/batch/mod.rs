@@ -1,3 +1,5 @@
+mod uses;
+
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,18 +8,12 @@ use kernel::{Context, ProgramId, Timestamp, Uuid};
 use persistence::{Error, NewEvent, RequestKey, Tx};
 use prost::Message;
 use proto::events::voucher_changed::Change as ToldChange;
-use proto::points as pb;
 use rpc::config::ClockConfig;
-use rpc::wire::timestamp;
 
-use super::super::job::ToldTime;
 use super::{Ensure, Grant, ShownCode, Told, UseVoucher, VoucherChange, VoucherJob};
-use crate::domain::rewards::{
-    Basket, Buyer, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardRefusal, Use, Voucher, VoucherState, Wish, Wished, price,
-};
+use crate::domain::rewards::{Reward, RewardRefusal, Voucher, VoucherState, Wish, Wished};
 use crate::domain::{AccountId, MemberStatus, Refusal};
 use crate::event;
-use crate::message;
 use crate::message::rewards::{self as told, RememberedVoucher, RememberedWish};
 use crate::program::Program;
 use crate::reward_error::RewardError;
@@ -200,11 +196,11 @@ impl<'a> Batch<'a> {
                     self.count(reward, -1);
                 }
                 let change = if was_taken_back { ToldChange::Revoked } else { ToldChange::Voided };
-                first(&self.keep(&job.program, voucher, change)?)
+                self.keep(&job.program, voucher, change)?
             }
             VoucherChange::Revoke { voucher, member, reason } => {
                 let voucher = self.named(&job.program, *voucher, *member)?.revoked(reason)?;
-                first(&self.keep(&job.program, voucher, ToldChange::Revoked)?)
+                self.keep(&job.program, voucher, ToldChange::Revoked)?
             }
         };
         self.remember(&job.key, &told.answer);
@@ -241,7 +237,7 @@ impl<'a> Batch<'a> {
         };
         self.grants.insert(*key, job.key.id());
         self.issued.push((job.program.id.clone(), voucher.clone(), Some((*key, job.key.id()))));
-        Ok(first(&self.keep(&job.program, voucher, ToldChange::Issued)?))
+        Ok(self.keep(&job.program, voucher, ToldChange::Issued)?)
     }
 
     fn ensure(&mut self, program: &Program, ensure: &Ensure) -> Result<RememberedWish, RewardError> {
@@ -264,7 +260,7 @@ impl<'a> Batch<'a> {
                 Wished::Changed { voucher, restocks } => {
                     if restocks {
                         self.count(wish.reward, -1);
-                        self.keep(program, *voucher, ToldChange::Revoked)?;
+                        self.tell(program, *voucher, ToldChange::Revoked)?;
                     } else {
                         // Nobody sees any of it but the wish that comes next.
                         self.put(*voucher);
@@ -303,111 +299,8 @@ impl<'a> Batch<'a> {
         };
         self.count(ensure.reward, 1);
         self.issued.push((program.id.clone(), voucher.clone(), None));
-        self.keep(program, voucher, ToldChange::Issued)?;
+        self.tell(program, voucher, ToldChange::Issued)?;
         Ok(fresh.id)
-    }
-
-    fn use_for(&mut self, job: &VoucherJob, shown: &UseVoucher) -> Result<Told, RewardError> {
-        let UseVoucher { code, basket, order, offline } = shown;
-        if let Some(offline) = offline {
-            return self.use_offline(job, (code, basket, order), offline);
-        }
-        let program = &*job.program;
-        let voucher = self.shown(&program.id, code).ok_or(RewardRefusal::VoucherNotFound)?;
-        if let Some(used) = voucher.use_for(order) {
-            let stored = self.told_by(used.operation)?;
-            return match job.key.check(&stored.fingerprint) {
-                Err(Error::RequestIdReused { .. }) => Err(RewardRefusal::VoucherUsed.into()),
-                checked => Ok(checked.map(|()| replay(stored))?),
-            };
-        }
-        code.check_at(self.now)?;
-        let priced = voucher.price(&told::issued_terms(voucher)?, basket, &self.buyer(program, voucher, self.now));
-        let discount = match &priced {
-            Ok(priced) => priced.total(),
-            Err(obstacles) => return Err(RewardError::of(obstacles)),
-        };
-        let answer = answer(program, voucher, (basket, &priced), order, self.now);
-        let used = voucher.used(Use { order: order.clone(), operation: job.key.id(), at: self.now, discount });
-        self.keep(program, used, ToldChange::Used)?;
-        Ok(first(&answer))
-    }
-
-    /// Records what a till has done without a connection. What could be known there is judged as the till should have; that the voucher
-    /// was not good any more is no reason to refuse what has happened.
-    fn use_offline(
-        &mut self,
-        job: &VoucherJob,
-        (code, basket, order): (&ShownCode, &Basket, &str),
-        offline: &OfflineUse,
-    ) -> Result<Told, RewardError> {
-        if let Some(operation) = self.offline.get(&offline.key) {
-            let stored = self.told_by(*operation)?;
-            return match job.key.check(&stored.fingerprint) {
-                Err(Error::RequestIdReused { field }) => Err(RewardError::OfflineUseExists { field }),
-                checked => Ok(checked.map(|()| replay(stored))?),
-            };
-        }
-        let program = &*job.program;
-        let at = offline.occurred_at;
-        let told = ToldTime { at, field: "offline.occur_time" };
-        told.check(false, self.clock, self.now).map_err(|untimely| RewardError::Untimely(Box::new(untimely)))?;
-        code.check_at(at)?;
-        let voucher = self.shown(&program.id, code).ok_or(RewardRefusal::VoucherNotFound)?.clone();
-        let terms = told::issued_terms(&voucher)?;
-        let priced = price(&terms, basket, &self.buyer(program, &voucher, at).situation);
-        let discount = match &priced {
-            Ok(priced) => priced.total(),
-            Err(obstacles) => return Err(RewardError::of(obstacles)),
-        };
-        if discount > terms.offline_limit {
-            return Err(RewardError::OfflineLimitExceeded { limit: terms.offline_limit });
-        }
-        let result = voucher.used_offline(order);
-        let lost = if result == OfflineResult::Bound { 0 } else { discount };
-        let answer = pb::VoucherUse {
-            result: told::offline_result(result).into(),
-            loss: Some(message::money(program, lost)),
-            ..answer(program, &voucher, (basket, &priced), order, at)
-        };
-        let operation = job.key.id();
-        match (result, voucher.use_for(order)) {
-            (OfflineResult::Bound, None) => {
-                let used = voucher.used(Use { order: order.to_owned(), operation, at, discount });
-                let event = event::of_voucher(program, &used, ToldChange::Used, at, self.now)?;
-                self.events.push(event::new(self.context, self.now, event));
-                self.put(used);
-            }
-            // Its order has it already: the till had not heard so.
-            (OfflineResult::Bound, Some(_)) => {}
-            (OfflineResult::Duplicate | OfflineResult::NotGood, _) => {
-                let after = voucher.changed(voucher.state.clone());
-                let event = event::of_loss(program, &after, (order, lost), at, self.now)?;
-                self.events.push(event::new(self.context, self.now, event));
-                self.put(after);
-            }
-        }
-        self.offline.insert(offline.key, operation);
-        let (program, order) = (program.id.clone(), order.to_owned());
-        let (voucher, member) = (voucher.id, voucher.member);
-        self.used_offline.push(NewOfflineUse {
-            program,
-            voucher,
-            member,
-            told: offline.clone(),
-            order,
-            recorded_at: self.now,
-            result,
-            discount,
-            operation,
-        });
-        Ok(first(&answer))
-    }
-
-    /// What is known of who shows a voucher.
-    fn buyer(&self, program: &Program, voucher: &Voucher, at: Timestamp) -> Buyer {
-        let held = self.survivor(&program.id, voucher.account);
-        Buyer::of(&held.account, &held.facts, at, &program.zone)
     }
 
     /// The voucher that is shown.
@@ -445,13 +338,19 @@ impl<'a> Batch<'a> {
         stored.map(|stored| &**stored).ok_or_else(|| Error::Corrupt("a change of a voucher without its operation".to_owned()))
     }
 
+    /// A voucher as it is from now on, with the event of it, for an answer.
+    fn keep(&mut self, program: &Program, voucher: Voucher, change: ToldChange) -> Result<Told, Error> {
+        let told = first(&remembered(program, &voucher)?);
+        self.tell(program, voucher, change)?;
+        Ok(told)
+    }
+
     /// A voucher as it is from now on, and the event of it.
-    fn keep(&mut self, program: &Program, voucher: Voucher, change: ToldChange) -> Result<RememberedVoucher, Error> {
+    fn tell(&mut self, program: &Program, voucher: Voucher, change: ToldChange) -> Result<(), Error> {
         let event = event::of_voucher(program, &voucher, change, self.now, self.now)?;
         self.events.push(event::new(self.context, self.now, event));
-        let remembered = remembered(program, &voucher)?;
         self.put(voucher);
-        Ok(remembered)
+        Ok(())
     }
 
     fn put(&mut self, voucher: Voucher) {
@@ -511,30 +410,4 @@ fn replay(stored: &StoredAnswer) -> Told {
 
 fn remembered(program: &Program, voucher: &Voucher) -> Result<RememberedVoucher, Error> {
     Ok(RememberedVoucher { voucher: Some(told::voucher(program, voucher)?), key_version: voucher.seal.key_version })
-}
-
-fn answer(
-    program: &Program,
-    voucher: &Voucher,
-    (basket, priced): (&Basket, &Result<Priced, Vec<Obstacle>>),
-    order: &str,
-    at: Timestamp,
-) -> pb::VoucherUse {
-    let name = told::voucher_name(&program.id, voucher.member, voucher.id);
-    pb::VoucherUse {
-        discount: Some(told::basket_discount(program, name, basket, priced)),
-        order_reference: order.to_owned(),
-        use_time: Some(timestamp(at)),
-        ..pb::VoucherUse::default()
-    }
-}
-
-impl ShownCode {
-    /// Refuses an offline code whose time is over.
-    fn check_at(&self, moment: Timestamp) -> Result<(), RewardError> {
-        match self {
-            ShownCode::Claim(claim) if !claim.holds_at(moment) => Err(RewardError::OfflineCodeExpired),
-            ShownCode::Claim(_) | ShownCode::Hashes(_) => Ok(()),
-        }
-    }
 }
