@@ -1,7 +1,9 @@
 //! What members share: budgets of promotions, and limits of tills, cashiers, stores and the program.
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use persistence::on_engine;
+use persistence::{Connection, on_engine};
 use proto::common::Role;
 use proto::events::event::Payload;
 use proto::events::{BudgetChanged, budget_changed};
@@ -25,6 +27,7 @@ testkit::on_each_engine!(
     returns_and_awards_at_once_never_exceed_a_budget,
     all_kinds_of_work_at_once_keep_the_books,
     a_request_that_comes_again_counts_once,
+    two_servers_do_not_wait_for_each_other_over_a_new_member,
     tills_and_cashiers_have_their_limits,
     what_a_limit_refuses_leaves_no_trace,
     activities_are_limited_too,
@@ -268,6 +271,31 @@ async fn a_request_that_comes_again_counts_once(engine: TestEngine) {
     assert_eq!(answers.iter().filter(|(_, other)| !replayed(other)).count(), 1);
     assert_eq!(figures_of(&standing(&suite, "ten").await.unwrap()), (State::Running, 20, 2, Some(80)));
     suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
+}
+
+/// There is no account to lock yet when both begin; whoever finds it opened begins anew.
+async fn two_servers_do_not_wait_for_each_other_over_a_new_member(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, promoting(&[budget(0, 10_000, Period::Ever, points("ten", 10))])).await;
+    let replica = suite.replica().await;
+    for buyer in 1..=25_u128 {
+        let calls = (0..12_usize).map(|number| {
+            let mut server = if number.is_multiple_of(2) { suite.platform() } else { replica.platform.clone() };
+            async move { server.award(award(buyer, &format!("p{buyer}-{number}"), 100)).await.unwrap() }
+        });
+        join_all(calls).await;
+    }
+    assert_eq!(figures_of(&standing(&suite, "ten").await.unwrap()), (State::Running, 3_000, 300, Some(7_000)));
+    suite.verified().await;
+    let mut tx = suite.points().await.read().await.unwrap();
+    if let Connection::Postgres(conn) = tx.connection() {
+        // What a connection has seen is told when it is idle.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        let circles: i64 = sqlx::query_scalar(circles).fetch_one(conn).await.unwrap();
+        assert_eq!(circles, 0);
+    }
     replica.stop().await;
     suite.stop().await;
 }
