@@ -158,6 +158,7 @@ pub(crate) async fn purchases(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid
 /// A table of keys that guard against doing something twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Guard {
+    Account,
     Operation,
     Reservation,
     Activity,
@@ -166,6 +167,7 @@ pub(crate) enum Guard {
 /// Which of these keys there are.
 pub(crate) async fn existing_keys(tx: &mut Tx, guard: Guard, keys: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
     let rows: Vec<(Uuid,)> = match guard {
+        Guard::Account => by_keys!(tx, keys, "SELECT account_id FROM accounts WHERE account_id", ""),
         Guard::Operation => by_keys!(tx, keys, "SELECT operation_id FROM operations WHERE operation_id", ""),
         Guard::Reservation => by_keys!(tx, keys, "SELECT reservation_id FROM reservations WHERE reservation_id", ""),
         Guard::Activity => by_keys!(tx, keys, "SELECT activity_key FROM activities WHERE activity_key", ""),

@@ -33,7 +33,8 @@ pub struct Report {
 /// Something that does not agree with the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `programs/{program}/members/{member}`, `accounts/{key}` where no row tells whose it is, or `seals` for all of them together.
+    /// `programs/{program}/members/{member}`, or what else it is about: `accounts/{key}` where no row tells whose it is, a reward or counter of a
+    /// program, or `seals` for all of them together.
     pub member: String,
     /// What is wrong.
     pub what: String,

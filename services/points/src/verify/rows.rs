@@ -167,6 +167,7 @@ pub(super) async fn check_page(
         let keys: Vec<Uuid> = wanted.iter().map(|(_, key)| *key).collect();
         let there = store::existing_keys(tx, guard, &keys).await?;
         let what = match guard {
+            Guard::Account => "its account is not there",
             Guard::Operation => "the answer to its request is not there",
             Guard::Reservation => "its reservation is not there",
             Guard::Activity => "its activity is not there",

@@ -1,7 +1,9 @@
 //! What members share: budgets of promotions, and limits of tills, cashiers, stores and the program.
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use persistence::on_engine;
+use persistence::{Connection, on_engine};
 use proto::common::Role;
 use proto::events::event::Payload;
 use proto::events::{BudgetChanged, budget_changed};
@@ -23,7 +25,9 @@ testkit::on_each_engine!(
     budgets_come_in_pages,
     many_at_two_servers_use_a_budget_up_exactly,
     returns_and_awards_at_once_never_exceed_a_budget,
+    all_kinds_of_work_at_once_keep_the_books,
     a_request_that_comes_again_counts_once,
+    two_servers_do_not_wait_for_each_other_over_a_new_member,
     tills_and_cashiers_have_their_limits,
     what_a_limit_refuses_leaves_no_trace,
     activities_are_limited_too,
@@ -166,7 +170,7 @@ async fn many_at_two_servers_use_a_budget_up_exactly(engine: TestEngine) {
 async fn returns_and_awards_at_once_never_exceed_a_budget(engine: TestEngine) {
     let suite = Suite::with_terms(engine, promoting(&[budget(0, 95, Period::Ever, points("ten", 10))])).await;
     let replica = suite.replica().await;
-    let server = |number: u128| if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+    let server = |number: u128| if number.is_multiple_of(2) { suite.platform() } else { replica.platform.clone() };
     for number in 0..10 {
         server(number).award(award(number + 1, &format!("first{number}"), 100)).await.unwrap();
     }
@@ -193,6 +197,61 @@ async fn returns_and_awards_at_once_never_exceed_a_budget(engine: TestEngine) {
     suite.stop().await;
 }
 
+/// What locks accounts, rewards and counters in one order waits for nobody in a circle, whatever each batch holds.
+async fn all_kinds_of_work_at_once_keep_the_books(engine: TestEngine) {
+    let day = |id: &str, scope, points_max| award_limit(id, scope, Period::Day, points_max, OnExceed::Trim);
+    let limits = [
+        day("till", Scope::Terminal, 200),
+        day("cashier", Scope::Cashier, 150),
+        day("store", Scope::Store, 300),
+        award_limit("program", Scope::Program, Period::Day, 900, OnExceed::Reject),
+    ];
+    let promotions = vec![budget(0, 170, Period::Day, times("double", "2")), budget(12, 0, Period::Ever, points("five", 5))];
+    let terms = pb::Terms { promotions, activities: vec![earns("review", 7)], ..limiting(&limits) };
+    let suite = Suite::with_terms(engine, terms).await;
+    let replica = suite.replica().await;
+    let service = [suite.client(Role::Service).await, replica.client(Role::Service).await];
+    for buyer in 1..=6 {
+        suite.award(buyer, &format!("first{buyer}"), 500).await;
+    }
+    let calls = (0..120_u128).map(|number| {
+        let (mut server, buyer) = (service[usize::from(!number.is_multiple_of(2))].clone(), 1 + number % 6);
+        async move {
+            let bought = |request: &mut pb::AwardRequest| {
+                let store = format!("{TEA}/stores/s{}", number % 3);
+                input(request).terminal = format!("{store}/terminals/t{}", number % 5);
+                (input(request).store, input(request).cashier) = (store, (number % 4).to_string());
+            };
+            let done = match number % 6 {
+                0..=2 => server.award(with(award(buyer, &format!("p{number}"), 1_000), bought)).await,
+                3 => {
+                    server
+                        .award_activity(pb::AwardActivityRequest {
+                            cashier: "1".to_owned(),
+                            ..activity(buyer, "review", &number.to_string())
+                        })
+                        .await
+                }
+                4 => server.transfer(transfer(buyer, 1 + buyer % 6, 1)).await,
+                _ => server.return_purchase(down_to(&format!("first{buyer}"), 500 - i64::try_from(number).unwrap())).await,
+            };
+            // Going back further than it has already is refused, and so is what the program does not give, or a member does not have.
+            done.map(drop).or_else(|status| match code_and_reason(&status).1.as_str() {
+                "AWARD_LIMIT_REACHED" | "EXCEEDS_PURCHASE" | "NOTHING_TO_RETURN" | "INSUFFICIENT_POINTS" => Ok(()),
+                other => Err(other.to_owned()),
+            })
+        }
+    });
+    assert_eq!(join_all(calls).await.into_iter().collect::<Result<Vec<()>, String>>().map(|done| done.len()), Ok(120));
+    for (promotion, points_max, times_max) in [("double", 170, i64::MAX), ("five", 60, 12)] {
+        let spent = standing(&suite, promotion).await.unwrap();
+        assert!(spent.spent_points <= points_max && spent.times <= times_max, "{spent:?}");
+    }
+    assert!(suite.verified().await.points["tea"] <= 900);
+    replica.stop().await;
+    suite.stop().await;
+}
+
 /// Whether the first answer was lost, the process was, or both servers get it at once.
 async fn a_request_that_comes_again_counts_once(engine: TestEngine) {
     let suite = Suite::with_terms(engine, promoting(&[budget(0, 100, Period::Ever, points("ten", 10))])).await;
@@ -212,6 +271,31 @@ async fn a_request_that_comes_again_counts_once(engine: TestEngine) {
     assert_eq!(answers.iter().filter(|(_, other)| !replayed(other)).count(), 1);
     assert_eq!(figures_of(&standing(&suite, "ten").await.unwrap()), (State::Running, 20, 2, Some(80)));
     suite.verified().await;
+    replica.stop().await;
+    suite.stop().await;
+}
+
+/// There is no account to lock yet when both begin; whoever finds it opened begins anew.
+async fn two_servers_do_not_wait_for_each_other_over_a_new_member(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, promoting(&[budget(0, 10_000, Period::Ever, points("ten", 10))])).await;
+    let replica = suite.replica().await;
+    for buyer in 1..=25_u128 {
+        let calls = (0..12_usize).map(|number| {
+            let mut server = if number.is_multiple_of(2) { suite.platform() } else { replica.platform.clone() };
+            async move { server.award(award(buyer, &format!("p{buyer}-{number}"), 100)).await.unwrap() }
+        });
+        join_all(calls).await;
+    }
+    assert_eq!(figures_of(&standing(&suite, "ten").await.unwrap()), (State::Running, 3_000, 300, Some(7_000)));
+    suite.verified().await;
+    let mut tx = suite.points().await.read().await.unwrap();
+    if let Connection::Postgres(conn) = tx.connection() {
+        // What a connection has seen is told when it is idle.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        let circles: i64 = sqlx::query_scalar(circles).fetch_one(conn).await.unwrap();
+        assert_eq!(circles, 0);
+    }
     replica.stop().await;
     suite.stop().await;
 }

@@ -73,6 +73,11 @@ impl Counters {
         Ok(Counters { known, of_requests, changed: false })
     }
 
+    /// Whether there is nothing that the jobs may count in.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// What has been counted of what a request may count.
     pub(super) fn of(&self, request: Uuid) -> Vec<Count> {
         let keys = self.of_requests.get(&request);

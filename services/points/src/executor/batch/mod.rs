@@ -23,7 +23,9 @@ use crate::domain::{
 use crate::error::{self, StoredRefusal};
 use crate::event;
 use crate::message::{self, rewards::RememberedVoucher};
-use crate::store::{self, Additions, AnswerKind, Found, Held, NewActivity, NewAnswer, NewPurchase, NewRedemption, NewReturn, StoredAnswer};
+use crate::store::{
+    self, Additions, AnswerKind, Found, Guard, Held, NewActivity, NewAnswer, NewPurchase, NewRedemption, NewReturn, StoredAnswer,
+};
 
 pub(super) use self::counters::shared_by;
 
@@ -108,7 +110,19 @@ impl<'a> Batch<'a> {
         }
         batch.recall(tx).await?;
         batch.counters = Counters::load(tx, jobs, &batch.purchases, now).await?;
+        if !batch.counters.is_empty() {
+            batch.check_new_accounts(tx).await?;
+        }
         Ok(batch)
+    }
+
+    /// There was nothing to lock of an account that is new. When another process has opened it while this one waited for a counter,
+    /// whoever holds it now may wait for that counter in turn: the batch is run again, rather than waiting for each other.
+    async fn check_new_accounts(&self, tx: &mut Tx) -> Result<(), Error> {
+        let new = self.accounts.iter().filter(|(_, held)| held.account.version == 0).map(|(id, _)| id.0);
+        let new: Vec<Uuid> = new.collect();
+        let opened = !new.is_empty() && !store::existing_keys(tx, Guard::Account, &new).await?.is_empty();
+        if opened { Err(Error::Conflict) } else { Ok(()) }
     }
 
     /// Reads everything as it was at one moment, and locks nothing: for jobs that each rest on one account.
