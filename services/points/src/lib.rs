@@ -15,6 +15,7 @@ pub mod domain;
 mod error;
 mod event;
 mod executor;
+mod history;
 mod job;
 mod message;
 mod program;
@@ -32,7 +33,8 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0003_seals.sql",
     "0004_seal_count.sql",
     "0005_due_in_order.sql",
-    "0006_rewards.sql"
+    "0006_rewards.sql",
+    "0008_program_versions.sql"
 ];
 
 /// The points service.

@@ -43,4 +43,5 @@ mod it {
     mod spending;
     mod statements;
     mod transfers;
+    mod versions;
 }

@@ -20,6 +20,7 @@ mod pool;
 mod promotion;
 mod purchase;
 mod refusal;
+mod remarks;
 mod returns;
 pub mod rewards;
 mod settle;
@@ -45,6 +46,7 @@ pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, Red
 pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, DayPart, Gives, LineFilter, Promotion, Rejection, Selection};
 pub use purchase::{Applied, Basket, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput};
 pub use refusal::Refusal;
+pub use remarks::Remark;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
 pub use simulation::Simulation;

@@ -279,23 +279,32 @@ pub(super) fn earn_month(moment: Timestamp, zone: &Zone) -> i32 {
     i32::from(day.year()) * 12 + i32::from(day.month()) - 1
 }
 
-/// All versions of a program's terms; never empty.
+/// The versions of a program's terms that hold, each at its time; never empty.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Versions(Vec<Version>);
+pub struct Versions {
+    holding: Vec<Version>,
+    given_up: Vec<Version>,
+}
 
 impl Versions {
     /// From the versions in ascending order; `None` when there are none.
-    pub fn new(versions: Vec<Version>) -> Option<Versions> {
-        (!versions.is_empty()).then_some(Versions(versions))
+    pub fn new(holding: Vec<Version>) -> Option<Versions> {
+        (!holding.is_empty()).then_some(Versions { holding, given_up: Vec::new() })
+    }
+
+    /// With those that were to hold and were given up: what was made under one by a clock that was ahead is still worked out by it.
+    #[must_use]
+    pub fn with_given_up(self, given_up: Vec<Version>) -> Versions {
+        Versions { given_up, ..self }
     }
 
     /// The version for what happens at a moment: the newest that has started, or the first for what lies before it.
     pub fn at(&self, moment: Timestamp) -> &Version {
-        self.0.iter().rev().find(|version| version.start_at <= moment).unwrap_or(&self.0[0])
+        self.holding.iter().rev().find(|version| version.start_at <= moment).unwrap_or(&self.holding[0])
     }
 
     /// A version by its number, for purchases that were made under it.
     pub fn number(&self, number: i64) -> Option<&Version> {
-        self.0.iter().find(|version| version.number == number)
+        self.holding.iter().chain(&self.given_up).find(|version| version.number == number)
     }
 }

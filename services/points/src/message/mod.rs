@@ -13,10 +13,10 @@ use crate::domain::{
     Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Rejection, Reservation,
     Restored, Returned, RewardState, Source, Stamp, Wallet,
 };
-use crate::program::{Program, VersionRecord};
+use crate::program::Program;
 use crate::store::Sums;
 
-pub(crate) use terms::{period, terms};
+pub(crate) use terms::{period, terms, wrong_terms};
 
 /// What the answer of a command is made of.
 #[derive(Clone, Copy)]
@@ -492,17 +492,6 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
         operation: operation_name(&program.id, purchase.operation),
         redeemed_points: purchase.redeemed,
         given_back_points: purchase.given_back,
-    }
-}
-
-/// A version of a program's terms.
-pub(crate) fn version(program: &ProgramId, record: VersionRecord) -> pb::ProgramVersion {
-    pb::ProgramVersion {
-        name: version_name(program, record.number),
-        terms: Some(record.terms),
-        start_time: Some(timestamp(record.start_at)),
-        create_time: Some(timestamp(record.created_at)),
-        author: record.author,
     }
 }
 

@@ -8,16 +8,20 @@ use crate::domain::{Asks, BirthdayWindow, DayPart, Gives, Limit, LimitPeriod, Li
 
 /// Reads the promotions of terms; the error is the field that is wrong and what it must be.
 pub(super) fn promotions(messages: &[pb::Promotion]) -> Result<Vec<Promotion>, (String, &'static str)> {
+    each(messages).collect()
+}
+
+/// What is wrong with promotions, one thing about each.
+pub(super) fn wrong_promotions(messages: &[pb::Promotion]) -> Vec<(String, &'static str)> {
+    each(messages).filter_map(Result::err).collect()
+}
+
+fn each(messages: &[pb::Promotion]) -> impl Iterator<Item = Result<Promotion, (String, &'static str)>> {
     let mut ids = HashSet::new();
-    let mut all = Vec::with_capacity(messages.len());
-    for (index, message) in messages.iter().enumerate() {
-        let wrong = |(field, what)| (format!("promotions[{index}].{field}"), what);
-        if !ids.insert(&message.promotion_id) {
-            return Err(wrong(("promotion_id", "each promotion may be named once")));
-        }
-        all.push(promotion(message).map_err(wrong)?);
-    }
-    Ok(all)
+    messages.iter().enumerate().map(move |(index, message)| {
+        let once = if ids.insert(&message.promotion_id) { Ok(()) } else { Err(("promotion_id", "each promotion may be named once")) };
+        once.and_then(|()| promotion(message)).map_err(|(field, what)| (format!("promotions[{index}].{field}"), what))
+    })
 }
 
 fn promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'static str)> {

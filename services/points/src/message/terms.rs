@@ -6,13 +6,27 @@ use proto::common::calendar_period::Unit;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use super::promotions::{limit, promotions};
+use super::promotions::{limit, promotions, wrong_promotions};
 use crate::domain::{Activation, ActivityTerms, Life, PointRounding, ReturnPolicy, Terms};
 
 /// Reads terms; the error is the field that is wrong and what it must be.
 pub(crate) fn terms(message: &pb::Terms) -> Result<Terms, (String, &'static str)> {
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what))?;
     Ok(Terms { promotions: promotions(&message.promotions)?, ..plain })
+}
+
+/// Everything that is wrong with terms: at most one thing about each promotion and each part of the rest.
+pub(crate) fn wrong_terms(message: &pb::Terms) -> Vec<(String, &'static str)> {
+    // Each part alone, so that none hides what is wrong with the others.
+    let plain = pb::Terms { promotions: Vec::new(), ..message.clone() };
+    let calm = pb::Terms { activate_after: None, activate_time: None, activate_on: None, ..plain.clone() };
+    let lasting = pb::Terms { expire_after: None, expire_time: None, expire_after_inactivity: None, ..calm.clone() };
+    let mut wrong: Vec<(String, &'static str)> = Vec::new();
+    for part in [plain, calm, lasting] {
+        wrong.extend(terms(&part).err().filter(|found| !wrong.contains(found)));
+    }
+    wrong.extend(wrong_promotions(&message.promotions));
+    wrong
 }
 
 /// All but the promotions.

@@ -331,6 +331,34 @@ async fn terms_must_not_contradict_themselves(engine: TestEngine) {
         "terms.tier_deficit_caps[0].tier": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("", 1)]);
         "terms.tier_deficit_caps[0].points": |r| of(r, &|terms| terms.tier_deficit_caps = vec![cap("gold", 0)]);
     );
+    refuses!(suite.administrator(), create_program_version, new_draft(terms()),
+        "start_time": |r| r.start_time = moment();
+        "terms.points_per_unit": |r| of(r, &|terms| terms.points_per_unit = "1000000.1".to_owned());
+    );
+    let version = format!("{TEA}/versions/1");
+    refuses!(suite.administrator(), schedule_program_version, schedule(&version, None),
+        "name": |r| r.name.clear();
+        "name": |r| r.name = TEA.to_owned();
+        "start_time": |r| r.start_time = beyond();
+        "request_id": |r| r.request_id = "a b".to_owned();
+    );
+    refuses!(suite.administrator(), retire_program_version, give_up(&version),
+        "name": |r| r.name.clear();
+        "request_id": |r| r.request_id.clear();
+    );
+    refuses!(suite.administrator(), roll_back_program, roll_back(&version),
+        "version": |r| r.version.clear();
+        "request_id": |r| r.request_id.clear();
+    );
+    use pb::validate_terms_request::What;
+    let validate = || pb::ValidateTermsRequest { parent: TEA.to_owned(), what: Some(What::Version(version.clone())), start_time: moment() };
+    refuses!(suite.administrator(), validate_terms, validate(),
+        "parent": |r| r.parent.clear();
+        "what": |r| r.what = None;
+        "version": |r| r.what = Some(What::Version("programs/coffee/versions/1".to_owned()));
+        "terms.rounding": |r| r.what = Some(What::Terms(pb::Terms { rounding: 0, ..terms() }));
+        "start_time": |r| r.start_time = beyond();
+    );
     // All of them are kept as they were told.
     let whole = pb::Terms {
         activate_on: waits_for("delivered", days(3)),

@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 36] = [
+const ADMITTED: [(&str, &str); 40] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -58,6 +58,10 @@ const ADMITTED: [(&str, &str); 36] = [
     ("GetPurchase", "tpsuao"),
     ("GetOperation", "tpsuo"),
     ("CreateProgramVersion", "a"),
+    ("ValidateTerms", "ya"),
+    ("ScheduleProgramVersion", "a"),
+    ("RetireProgramVersion", "a"),
+    ("RollBackProgram", "a"),
     ("SimulateTerms", "ya"),
     ("GetProgramVersion", "tpsuyao"),
     ("ListProgramVersions", "tpsuyao"),
@@ -122,7 +126,11 @@ async fn points_need_terms(engine: TestEngine) {
         let answer = raw(&wire, rpc, message).await.map(|_| ()).map_err(|status| code_and_reason(&status));
         let expected = match rpc {
             "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" => Ok(()),
-            "CreateProgramVersion" | "SimulateTerms" => Ok(()),
+            "CreateProgramVersion" | "ValidateTerms" | "SimulateTerms" => Ok(()),
+            // By then the first version holds.
+            "ScheduleProgramVersion" => Err((Code::FailedPrecondition, "VERSION_NOT_DRAFT".to_owned())),
+            "RetireProgramVersion" => Err((Code::FailedPrecondition, "VERSION_STARTED".to_owned())),
+            "RollBackProgram" => Err((Code::FailedPrecondition, "VERSION_NOT_SUPERSEDED".to_owned())),
             "GetPool" => Err((Code::NotFound, "POOL_NOT_FOUND".to_owned())),
             "GetPurchase" => Err((Code::NotFound, "PURCHASE_NOT_FOUND".to_owned())),
             "GetOperation" => Err((Code::NotFound, "OPERATION_NOT_FOUND".to_owned())),
