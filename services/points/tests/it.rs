@@ -25,6 +25,7 @@ mod it {
     mod programs;
     mod promotions;
     mod races;
+    mod rates;
     mod reads;
     mod refunds;
     mod reminders;

@@ -7,6 +7,7 @@ mod account;
 mod between;
 mod command;
 mod correction;
+mod earning;
 mod entry;
 mod given_up;
 mod known;
@@ -34,6 +35,7 @@ pub use command::{
     Activity, Adjust, Award, Capture, Command, Ensure, Forgive, Merge, NewExpiry, Redeem, Refund, Release, Reserve, Resolve, SetExpiry,
     Transfer,
 };
+pub use earning::{Basis, EarnRate};
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};

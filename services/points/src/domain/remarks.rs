@@ -1,6 +1,6 @@
 //! What is accepted in terms, and would not do what somebody may expect of it. Only what is certain is said.
 
-use super::{Asks, Gives, Life, Limit, LineFilter, Promotion, Version};
+use super::{Asks, EarnRate, Gives, Life, Limit, LineFilter, Promotion, Version};
 
 /// Something about terms.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,13 @@ impl Version {
                 say(format!("activities[{index}].member_limit.period"), ANEW.to_owned());
             }
         }
+        let rates = &self.terms.earn_rates;
+        for (index, rate) in rates.iter().enumerate() {
+            if let Some(first) = rates[..index].iter().find(|first| first.covers(rate)) {
+                say(format!("earn_rates[{index}].lines"), format!("it is never reached: all that it is for earns by {}", first.id));
+            }
+        }
+        let earns = !self.terms.points_per_unit.is_zero() || rates.iter().any(|rate| !rate.points_per_unit.is_zero());
         let promotions = &self.terms.promotions;
         for (index, promotion) in promotions.iter().enumerate() {
             let mut say = |field: &str, text: String| say(format!("promotions[{index}].{field}"), text);
@@ -43,6 +50,9 @@ impl Version {
             }
             if counts_anew(before.and_then(|before| before.limit), promotion.limit) {
                 say("member_limit.period", ANEW.to_owned());
+            }
+            if matches!(promotion.gives, Gives::Multiplier(_)) && !earns {
+                say("multiplier", "it gives nothing: there are no base points to multiply".to_owned());
             }
             if promotion.group.is_none() && promotion.priority != 0 {
                 say("priority", "it decides nothing without a stacking_group".to_owned());
@@ -108,12 +118,22 @@ impl Promotion {
     }
 }
 
+impl EarnRate {
+    /// Whether it is for all that the other is for.
+    fn covers(&self, other: &EarnRate) -> bool {
+        let EarnRate { id: _, points_per_unit: _, lines, stores, channels } = self;
+        (*lines == LineFilter::default() || *lines == other.lines) && wider(stores, &other.stores) && wider(channels, &other.channels)
+    }
+}
+
+/// Whether a list, of which an empty one asks for nothing, lets through all that another does.
+fn wider<T: PartialEq>(own: &[T], others: &[T]) -> bool {
+    own.is_empty() || (!others.is_empty() && others.iter().all(|one| own.contains(one)))
+}
+
 impl Asks {
     /// Whether it holds whenever the other does.
     fn hold_whenever(&self, other: &Asks) -> bool {
-        fn wider<T: PartialEq>(own: &[T], others: &[T]) -> bool {
-            own.is_empty() || (!others.is_empty() && others.iter().all(|one| own.contains(one)))
-        }
         let Asks { start_at, end_at, weekdays, day_part, stores, channels, tiers, purchase_number, dormant_days, birthday } = self;
         start_at.is_none_or(|own| other.start_at.is_some_and(|others| own <= others))
             && end_at.is_none_or(|own| other.end_at.is_some_and(|others| others <= own))

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Applied, Basket, Count, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Promotion, Refusal, Rejection};
+use super::earning::Earning;
+use super::{
+    Applied, Basis, Basket, Count, EarnRate, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Promotion, Refusal, Rejection,
+};
 
 /// How fractions of a point are rounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,8 +77,12 @@ pub struct ActivityTerms {
 /// The rules of one version of a program.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Terms {
-    /// Points per major unit of money.
+    /// Points per major unit of money, where no other rate names what it is spent on.
     pub points_per_unit: Decimal,
+    /// Other rates: of those that name a line, or a purchase without lines, the first counts.
+    pub earn_rates: Vec<EarnRate>,
+    /// What counts beside the net.
+    pub basis: Basis,
     /// How each component is rounded.
     pub rounding: PointRounding,
     /// When points become spendable.
@@ -118,7 +125,7 @@ pub struct Version {
 /// A part of an award.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Component {
-    /// "base", "tier:gold", or "promotion:double-tuesday".
+    /// "base", "base:coffee", "tier:gold", or "promotion:double-tuesday".
     pub source: String,
     /// The earn rate or multiplier; `None` for points that do not depend on money.
     pub factor: Option<Decimal>,
@@ -152,19 +159,25 @@ impl Explanation {
 
 impl Version {
     /// The points that a purchase, or what is left of it, earns under these terms and the facts of its day. The same for an award, its
-    /// preview and a return: base = round(net ÷ minor units per unit × rate); the tier adds round(base × (multiplier − 1)), a
-    /// promotion the same of the base of the lines that count, or its points; one rounding step each, and none multiplies another.
+    /// preview and a return: base = round(what counts ÷ minor units per unit × rate) for each rate; the tier adds
+    /// round(base × (multiplier − 1)), a promotion the same of the base of the lines that count, or its points; one rounding step each, and
+    /// none multiplies another.
     pub fn points_for(&self, basket: &Basket<'_>, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
-        let base = self.base_points(basket.net)?;
+        let earning = Earning::of(self, basket);
         let plain =
             |source: String, factor, points| Component { source, factor: Some(factor), points, desired: points, title: String::new() };
-        let mut components = vec![plain("base".to_owned(), self.terms.points_per_unit, base)];
+        let of_rate = |(rate, points): (Option<&EarnRate>, i64)| match rate {
+            Some(rate) => plain(format!("base:{}", rate.id), rate.points_per_unit, points),
+            None => plain("base".to_owned(), self.terms.points_per_unit, points),
+        };
+        let mut components = earning.parts().map(|part| part.map(of_rate)).collect::<Result<Vec<_>, _>>()?;
+        let base = sum(&components)?;
         if facts.multiplier != Decimal::ONE {
             components.push(plain(format!("tier:{}", facts.tier), facts.multiplier, self.multiplied(base, facts.multiplier)?));
         }
         for (promotion, applied) in self.applied(facts) {
             // What it asks for may have gone back.
-            let Ok(bonus) = promotion.bonus(self, basket, applied.at_most)? else { continue };
+            let Ok(bonus) = promotion.bonus(&earning, applied.at_most)? else { continue };
             components.push(Component {
                 source: format!("promotion:{}", promotion.id),
                 factor: if let Gives::Multiplier(multiplier) = promotion.gives { Some(multiplier) } else { None },
@@ -173,7 +186,7 @@ impl Version {
                 title: promotion.title.clone(),
             });
         }
-        let points = components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)?;
+        let points = sum(&components)?;
         Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new() })
     }
 
@@ -196,10 +209,11 @@ impl Version {
         self.terms.promotions.iter().filter_map(move |promotion| Some((promotion, applied.next_if(|next| next.id == promotion.id)?)))
     }
 
-    /// The points of a net amount before everything that adds to them.
-    pub(super) fn base_points(&self, net_minor: i64) -> Result<i64, Refusal> {
-        let units = Decimal::from(net_minor).checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
-        self.round(units.checked_mul(self.terms.points_per_unit).ok_or(Refusal::Overflow)?)
+    /// The points of an amount of minor units at a rate, before everything that adds to them.
+    pub(super) fn base_points(&self, minor: i128, rate: Decimal) -> Result<i64, Refusal> {
+        let minor = Decimal::try_from_i128_with_scale(minor, 0).map_err(|_| Refusal::Overflow)?;
+        let units = minor.checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
+        self.round(units.checked_mul(rate).ok_or(Refusal::Overflow)?)
     }
 
     /// What a multiplier adds.
@@ -271,6 +285,10 @@ impl Version {
         };
         i64::try_from(points.round_dp_with_strategy(0, strategy)).map_err(|_| Refusal::Overflow)
     }
+}
+
+fn sum(components: &[Component]) -> Result<i64, Refusal> {
+    components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)
 }
 
 /// Year times 12 plus month 0 to 11.

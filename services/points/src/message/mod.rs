@@ -481,6 +481,8 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
                 category: line.category.clone(),
                 quantity: line.quantity,
                 net_minor_units: line.net,
+                tax_minor_units: line.tax,
+                discount_minor_units: line.discount,
             })
             .collect(),
         returned_quantities: input.lines.iter().map(|line| line.returned).collect(),
@@ -492,6 +494,8 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
         operation: operation_name(&program.id, purchase.operation),
         redeemed_points: purchase.redeemed,
         given_back_points: purchase.given_back,
+        tax_minor_units: input.tax,
+        discount_minor_units: input.discount,
     }
 }
 

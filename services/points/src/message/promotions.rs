@@ -103,7 +103,7 @@ fn day_part(message: &pb::DayPart) -> Result<DayPart, (&'static str, &'static st
     Ok(DayPart { start_minute, end_minute })
 }
 
-fn line_filter(message: &pb::LineFilter) -> LineFilter {
+pub(super) fn line_filter(message: &pb::LineFilter) -> LineFilter {
     let pb::LineFilter { skus, categories, excluded_categories, quantity_min } = message.clone();
     LineFilter { skus, categories, excluded_categories, quantity_min }
 }

@@ -300,6 +300,21 @@ async fn terms_are_told_everything_about(engine: TestEngine) {
             warned("promotions"),
         ]
     );
+    let rate = |id: &str, category: &str| pb::EarnRate {
+        rate_id: id.to_owned(),
+        points_per_unit: "0".to_owned(),
+        lines: Some(pb::LineFilter { categories: vec![category.to_owned()], ..pb::LineFilter::default() }),
+        ..pb::EarnRate::default()
+    };
+    let double = pb::Promotion { gives: Some(Gives::Multiplier("2".to_owned())), ..points("dropped") };
+    let barren = pb::Terms {
+        points_per_unit: "0".to_owned(),
+        earn_rates: vec![rate("a", "tea"), rate("b", "tea"), rate("c", "cake")],
+        promotions: vec![changed.promotions[0].clone(), double],
+        ..changed.clone()
+    };
+    let said = [warned("earn_rates[1].lines"), warned("promotions[0].member_limit.period"), warned("promotions[1].multiplier")];
+    assert_eq!(told(What::Terms(barren)).await, said);
     // It is accepted all the same.
     let draft = suite.administrator().create_program_version(new_draft(changed.clone())).await.unwrap().into_inner();
     assert_eq!(told(What::Version(draft.name)).await.len(), 6);
