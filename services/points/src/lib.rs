@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod executor;
 mod gifts;
+mod history;
 mod job;
 mod message;
 mod program;
@@ -36,6 +37,7 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0005_due_in_order.sql",
     "0006_rewards.sql",
     "0007_counters.sql",
+    "0008_program_versions.sql",
     "0009_vouchers.sql"
 ];
 

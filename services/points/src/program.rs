@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use kernel::{ProgramId, Timestamp, Zone};
 use persistence::{Database, Error};
-use prost::Message;
 use proto::points as pb;
 use rpc::Directory;
 use tokio::sync::Mutex;
 
 use crate::domain::{Terms, Version, Versions};
+use crate::history::{History, VersionRecord};
 use crate::message;
 use crate::store;
 
 /// How old a cached program may be: terms made by another process are seen within twice this time.
-const AGE_MAX: Duration = Duration::from_secs(1);
+pub(crate) const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// A program as the ledger sees it.
 #[derive(Debug)]
@@ -26,15 +26,6 @@ pub(crate) struct Program {
     pub(crate) zone: kernel::Zone,
     /// `None` until terms have been made.
     pub(crate) versions: Option<Versions>,
-}
-
-/// A version of terms with what only readers of the list want.
-pub(crate) struct VersionRecord {
-    pub(crate) number: i64,
-    pub(crate) start_at: Timestamp,
-    pub(crate) created_at: Timestamp,
-    pub(crate) author: String,
-    pub(crate) terms: pb::Terms,
 }
 
 /// The programs, cached.
@@ -87,29 +78,29 @@ impl Programs {
 
     async fn fetch(&self, id: &ProgramId) -> Result<Option<Arc<Program>>, Error> {
         let Some(found) = self.directory.program(id).await? else { return Ok(None) };
-        let rows = store::program_versions(&mut self.database.read().await?, id).await?;
-        let version = |(number, start_at, _, _, bytes): store::VersionRow| {
-            let terms = match self.known_terms(id, number) {
+        let history = self.history(id).await?;
+        let version = |record: &VersionRecord| {
+            let start_at = record.scheduled.as_ref().map_or(Timestamp::MAX, |scheduled| scheduled.start_at);
+            let terms = match self.known_terms(id, record.number) {
                 Some(known) => known,
-                None => Arc::new(terms(&decoded(&bytes)?, &found.zone)?),
+                None => Arc::new(terms(&record.terms, &found.zone)?),
             };
-            Ok(Version { number, terms, start_at: start_at.into(), zone: found.zone.clone(), currency: found.currency })
+            Ok(Version { number: record.number, terms, start_at, zone: found.zone.clone(), currency: found.currency })
         };
-        let versions = rows.into_iter().map(version).collect::<Result<Vec<_>, Error>>()?;
-        let program =
-            Arc::new(Program { id: id.clone(), currency: found.currency, zone: found.zone.clone(), versions: Versions::new(versions) });
+        let holding = history.holding().into_iter().map(|(record, _)| version(record)).collect::<Result<Vec<_>, Error>>()?;
+        // A draft is never among them, so that nothing is ever awarded under it.
+        let given_up = history.records().iter().filter(|record| record.retired.is_some() && record.scheduled.is_some());
+        let given_up = given_up.map(version).collect::<Result<Vec<_>, Error>>()?;
+        let versions = Versions::new(holding).map(|versions| versions.with_given_up(given_up));
+        let program = Arc::new(Program { id: id.clone(), currency: found.currency, zone: found.zone.clone(), versions });
         self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), (Some(Instant::now()), program.clone()));
         Ok(Some(program))
     }
 
-    /// All versions of a program's terms, oldest first.
-    pub(crate) async fn versions(&self, id: &ProgramId) -> Result<Vec<VersionRecord>, Error> {
+    /// All versions of a program's terms.
+    pub(crate) async fn history(&self, id: &ProgramId) -> Result<History, Error> {
         let mut tx = self.database.read().await?;
-        let rows = store::program_versions(&mut tx, id).await?;
-        let record = |(number, start_at, created_at, author, bytes): store::VersionRow| {
-            Ok(VersionRecord { number, start_at: start_at.into(), created_at: created_at.into(), author, terms: decoded(&bytes)? })
-        };
-        rows.into_iter().map(record).collect()
+        History::read(store::program_versions(&mut tx, id).await?)
     }
 
     /// Has a program fetched anew, so that the caller who changed it sees the change.
@@ -118,10 +109,6 @@ impl Programs {
             *at = None;
         }
     }
-}
-
-fn decoded(bytes: &[u8]) -> Result<pb::Terms, Error> {
-    pb::Terms::decode(bytes).map_err(|_| Error::Corrupt("terms of a program".to_owned()))
 }
 
 fn terms(stored: &pb::Terms, zone: &Zone) -> Result<Terms, Error> {

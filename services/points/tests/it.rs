@@ -28,6 +28,7 @@ mod it {
     mod programs;
     mod promotions;
     mod races;
+    mod rates;
     mod reads;
     mod refunds;
     mod reminders;
@@ -48,4 +49,5 @@ mod it {
     mod spending;
     mod statements;
     mod transfers;
+    mod versions;
 }

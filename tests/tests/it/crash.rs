@@ -187,7 +187,8 @@ async fn prepare(process: &Process) -> String {
         return_policy: terms::ReturnPolicy::Unlimited.into(),
         ..Terms::default()
     };
-    let version = CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, request_id: id() };
+    let version =
+        CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, draft: false, request_id: id() };
     PointsServiceClient::new(administrator.clone()).create_program_version(version).await.unwrap();
     let lifetime = QualifyingPeriod { kind: Some(qualifying_period::Kind::Lifetime(Lifetime {})) };
     let scheme = Scheme {

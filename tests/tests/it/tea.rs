@@ -51,8 +51,14 @@ impl Suite {
             return_policy: terms::ReturnPolicy::Unlimited.into(),
             ..Terms::default()
         };
-        let request =
-            CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, request_id: self.request_id() };
+        let request = CreateProgramVersionRequest {
+            parent: TEA.to_owned(),
+            terms: Some(terms),
+            start_time: None,
+            draft: false,
+            draft: false,
+            request_id: self.request_id(),
+        };
         let administrator = self.points(Role::Administrator);
         diary.does(administrator, request, |mut points, request| async move { points.create_program_version(request).await }).await;
     }

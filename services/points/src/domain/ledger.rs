@@ -105,8 +105,9 @@ impl<'a> Ledger<'a> {
             return Err(Refusal::RedemptionNotFound);
         }
         let store = self.stamp.store.clone();
-        let PurchaseInput { net, lines, channel, offer, .. } = input;
-        let basket = Basket { net: *net, whole_net: *net, lines, channel, offer, store: &store, occurred_at: self.stamp.occurred_at };
+        let PurchaseInput { net, tax, discount, ref lines, ref channel, ref offer, .. } = *input;
+        let occurred_at = self.stamp.occurred_at;
+        let basket = Basket { net, whole_net: net, tax, discount, amount_left: None, lines, channel, offer, store: &store, occurred_at };
         let (mut facts, rejected) = match award.member {
             Some(_) => self.frozen_facts(version, &basket, &known.shared)?,
             None => (FrozenFacts::of_stranger(version.number), Vec::new()),
@@ -138,6 +139,7 @@ impl<'a> Ledger<'a> {
             member: award.member,
             input: input.clone(),
             remaining_net: input.net,
+            amount_left: None,
             base: explanation.base,
             due: if award.member.is_some() { explanation.points() } else { 0 },
             redeemed: known.redemptions.iter().map(|redemption| redemption.left()).sum(),

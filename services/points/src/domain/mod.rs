@@ -10,6 +10,7 @@ mod challenge;
 mod command;
 mod condition;
 mod correction;
+mod earning;
 mod entry;
 mod given_up;
 mod known;
@@ -24,6 +25,7 @@ mod promotion;
 mod purchase;
 mod recurrence;
 mod refusal;
+mod remarks;
 mod returns;
 pub mod rewards;
 mod settle;
@@ -42,6 +44,7 @@ pub use command::{
     Transfer,
 };
 pub use condition::{Condition, ConditionError, ConditionFault};
+pub use earning::{Basis, EarnRate};
 pub use entry::{Entry, EntryKind, LotChange, Source, Stamp};
 pub use given_up::GivenUp;
 pub use known::{ClosedReservation, Facts, Known, MemberStatus, Redemption, Restored, RewardState, TierInterval};
@@ -55,6 +58,7 @@ pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, Gives, LineFil
 pub use purchase::{Applied, Basket, Bound, FrozenFacts, Line, Place, Purchase, PurchaseId, PurchaseInput};
 pub use recurrence::{RecurrenceError, Windows, windows};
 pub use refusal::Refusal;
+pub use remarks::Remark;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
 pub use simulation::Simulation;

@@ -8,7 +8,8 @@ use jiff::civil::DateTime;
 use kernel::{Timestamp, Zone};
 use rust_decimal::Decimal;
 
-use super::{Applied, Basket, Condition, Count, Facts, Limit, Refusal, Version, WeeklyWindow, Windows};
+use super::earning::Earning;
+use super::{Applied, Basket, Condition, Count, Facts, Limit, Line, Refusal, Version, WeeklyWindow, Windows};
 
 /// Extra points for purchases of which everything holds that it asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -194,10 +195,11 @@ impl Version {
     /// Which promotions apply to a purchase.
     pub fn select(&self, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Result<Selection, Refusal> {
         let occasion = Occasion::new(basket, buyer, &self.zone);
+        let earning = Earning::of(self, basket);
         let mut selection = Selection::default();
         let mut candidates = Vec::new();
         for promotion in self.terms.promotions.iter().filter(|promotion| promotion.asks.is_running(basket.occurred_at)) {
-            match promotion.judge(self, &occasion)? {
+            match promotion.judge(&earning, &occasion)? {
                 Ok((bonus, at_most)) => candidates.push((promotion, bonus.granted, at_most)),
                 Err(reason) => selection.rejected.push((promotion.id.clone(), reason)),
             }
@@ -251,8 +253,9 @@ impl Promotion {
     }
 
     /// What it gives for a purchase, and what it may give, or why it gives nothing.
-    fn judge(&self, version: &Version, occasion: &Occasion<'_>) -> Result<Result<(Bonus, Option<i64>), Rejection>, Refusal> {
-        let Occasion { basket, buyer, .. } = occasion;
+    fn judge(&self, earning: &Earning<'_>, occasion: &Occasion<'_>) -> Result<Result<(Bonus, Option<i64>), Rejection>, Refusal> {
+        let Earning { version, basket, .. } = earning;
+        let Occasion { buyer, .. } = occasion;
         if let Some(reason) = self.asks.judge(occasion) {
             return Ok(Err(reason));
         }
@@ -262,12 +265,13 @@ impl Promotion {
             let Some(room) = limit.room(&self.counted_as(), counts, basket.occurred_at, &version.zone) else { return Ok(Err(*reason)) };
             at_most = Some(at_most.map_or(room, |most: i64| most.min(room)));
         }
-        Ok(self.bonus(version, basket, at_most)?.map(|bonus| (bonus, at_most)))
+        Ok(self.bonus(earning, at_most)?.map(|bonus| (bonus, at_most)))
     }
 
     /// What it gives for what is left of a purchase that it applies to. Never more for less: fewer lines, fewer pieces or less net
     /// each give at most as many points.
-    pub fn bonus(&self, version: &Version, basket: &Basket<'_>, at_most: Option<i64>) -> Result<Result<Bonus, Rejection>, Refusal> {
+    pub(super) fn bonus(&self, earning: &Earning<'_>, at_most: Option<i64>) -> Result<Result<Bonus, Rejection>, Refusal> {
+        let Earning { version, basket, .. } = earning;
         let counted = match self.lines.counted(basket) {
             Some(counted) => counted,
             None => return Ok(Err(Rejection::Lines)),
@@ -277,7 +281,7 @@ impl Promotion {
         }
         let desired = match self.gives {
             Gives::Points(points) => points,
-            Gives::Multiplier(multiplier) => version.multiplied(version.base_points(counted)?, multiplier)?,
+            Gives::Multiplier(multiplier) => version.multiplied(earning.base(&self.lines)?, multiplier)?,
         };
         let granted = self.points_max.into_iter().chain(at_most).fold(desired, i64::min);
         Ok(if granted > 0 { Ok(Bonus { desired, granted }) } else { Err(Rejection::Nothing) })
@@ -348,22 +352,29 @@ impl Birthday {
 }
 
 impl LineFilter {
+    /// Whether it is for a line.
+    pub(super) fn names(&self, line: &Line) -> bool {
+        let LineFilter { skus, categories, excluded_categories, quantity_min: _ } = self;
+        let is_named = (skus.is_empty() && categories.is_empty()) || skus.contains(&line.sku) || categories.contains(&line.category);
+        is_named && !excluded_categories.contains(&line.category)
+    }
+
+    /// Whether it is for a line of which something is left.
+    pub(super) fn counts(&self, line: &Line) -> bool {
+        line.left() > 0 && self.names(line)
+    }
+
     /// The net of what counts in a purchase; `None` when no line does, or too few pieces.
     pub(super) fn counted(&self, basket: &Basket<'_>) -> Option<i64> {
-        let LineFilter { skus, categories, excluded_categories, quantity_min } = self;
-        if skus.is_empty() && categories.is_empty() && excluded_categories.is_empty() && *quantity_min == 0 {
+        if *self == LineFilter::default() {
             return Some(basket.net);
         }
-        let is_named = |line: &super::Line| {
-            (skus.is_empty() && categories.is_empty()) || skus.contains(&line.sku) || categories.contains(&line.category)
-        };
-        let counts = |line: &&super::Line| line.left() > 0 && is_named(line) && !excluded_categories.contains(&line.category);
         let (pieces, net) = basket
             .lines
             .iter()
-            .filter(counts)
+            .filter(|line| self.counts(line))
             .fold((0_i64, 0_i64), |(pieces, net), line| (pieces.saturating_add(line.left()), net.saturating_add(line.kept_net())));
         // Goods may have gone back by amount: then nobody knows which.
-        (pieces > 0 && pieces >= *quantity_min).then_some(net.min(basket.net))
+        (pieces > 0 && pieces >= self.quantity_min).then_some(net.min(basket.net))
     }
 }

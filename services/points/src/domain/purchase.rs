@@ -22,6 +22,10 @@ pub struct Line {
     pub quantity: i64,
     /// Net of the whole line, minor units.
     pub net: i64,
+    /// Tax on it.
+    pub tax: i64,
+    /// What was taken off before it.
+    pub discount: i64,
     /// Pieces that have gone back.
     pub returned: i64,
 }
@@ -32,10 +36,9 @@ impl Line {
         self.quantity - self.returned
     }
 
-    /// The net of those pieces. It depends on them alone, rounded down to the minor unit, so that slicing gains nothing.
+    /// The net of those pieces.
     pub fn kept_net(&self) -> i64 {
-        let kept = i128::from(self.net) * i128::from(self.left()) / i128::from(self.quantity);
-        i64::try_from(kept).expect("a part of an i64")
+        i64::try_from(self.kept(self.net.into())).expect("a part of an i64")
     }
 }
 
@@ -44,8 +47,12 @@ impl Line {
 pub struct PurchaseInput {
     /// Its id.
     pub id: PurchaseId,
-    /// What counts, minor units of the program's currency.
+    /// The money that was paid, after discounts and without tax, minor units of the program's currency.
     pub net: i64,
+    /// Tax on it, where there are no lines to tell.
+    pub tax: i64,
+    /// What was taken off before it, where there are no lines to tell.
+    pub discount: i64,
     /// The lines.
     pub lines: Vec<Line>,
     /// How it was bought.
@@ -122,10 +129,16 @@ pub struct Place<'a> {
 /// What points are worked out from: a purchase, or what is left of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Basket<'a> {
-    /// What counts, minor units.
+    /// The money that is left of it, minor units.
     pub net: i64,
     /// The same of the whole purchase.
     pub whole_net: i64,
+    /// Tax on the whole, where there are no lines.
+    pub tax: i64,
+    /// What was taken off the whole, where there are no lines.
+    pub discount: i64,
+    /// What was left of the net after the last return by amount; `None` when there was none.
+    pub amount_left: Option<i64>,
     /// The lines, with what has gone back.
     pub lines: &'a [Line],
     /// How it was bought.
@@ -156,6 +169,8 @@ pub struct Purchase {
     pub input: PurchaseInput,
     /// What is left of the net.
     pub remaining_net: i64,
+    /// What was left of it after the last return by amount; `None` when there was none.
+    pub amount_left: Option<i64>,
     /// Points before multipliers that it deserves now.
     pub base: i64,
     /// Points that it deserves now.
@@ -195,6 +210,9 @@ impl Purchase {
         Basket {
             net: self.remaining_net,
             whole_net: self.input.net,
+            tax: self.input.tax,
+            discount: self.input.discount,
+            amount_left: self.amount_left,
             lines: &self.input.lines,
             channel: &self.input.channel,
             offer: &self.input.offer,

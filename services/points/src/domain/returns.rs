@@ -265,5 +265,6 @@ fn take_amount(purchase: &mut Purchase, net: i64) -> Result<(), Refusal> {
         return Err(Refusal::NothingToReturn);
     }
     purchase.remaining_net = net;
+    purchase.amount_left = Some(net);
     Ok(())
 }

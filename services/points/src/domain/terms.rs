@@ -5,9 +5,10 @@ use std::sync::Arc;
 use kernel::{Currency, Period, Rounding, Timestamp, Uuid, Zone};
 use rust_decimal::{Decimal, RoundingStrategy};
 
+use super::earning::Earning;
 use super::{
-    Applied, AwardLimit, Basket, Challenge, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress, Promotion, Refusal,
-    Rejection,
+    Applied, AwardLimit, Basis, Basket, Challenge, EarnRate, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress,
+    Promotion, Refusal, Rejection,
 };
 
 /// How fractions of a point are rounded.
@@ -88,8 +89,12 @@ pub struct Approval {
 /// The rules of one version of a program.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Terms {
-    /// Points per major unit of money.
+    /// Points per major unit of money, where no other rate names what it is spent on.
     pub points_per_unit: Decimal,
+    /// Other rates: of those that name a line, or a purchase without lines, the first counts.
+    pub earn_rates: Vec<EarnRate>,
+    /// What counts beside the net.
+    pub basis: Basis,
     /// How each component is rounded.
     pub rounding: PointRounding,
     /// When points become spendable.
@@ -136,7 +141,7 @@ pub struct Version {
 /// A part of an award.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Component {
-    /// "base", "tier:gold", "promotion:double-tuesday", or "limit:per-day" for what a limit cuts off.
+    /// "base", "base:coffee", "tier:gold", "promotion:double-tuesday", or "limit:per-day" for what a limit cuts off.
     pub source: String,
     /// The earn rate or multiplier; `None` for points that do not depend on money.
     pub factor: Option<Decimal>,
@@ -172,20 +177,25 @@ impl Explanation {
 
 impl Version {
     /// The points that a purchase, or what is left of it, earns under these terms and the facts of its day. The same for an award, its
-    /// preview and a return: base = round(net ÷ minor units per unit × rate); the tier adds round(base × (multiplier − 1)), a
-    /// promotion the same of the base of the lines that count, or its points; one rounding step each, and none multiplies another. What
-    /// is beyond a limit is cut off in the end.
+    /// preview and a return: base = round(what counts ÷ minor units per unit × rate) for each rate; the tier adds
+    /// round(base × (multiplier − 1)), a promotion the same of the base of the lines that count, or its points; one rounding step each, and
+    /// none multiplies another. What is beyond a limit is cut off in the end.
     pub fn points_for(&self, basket: &Basket<'_>, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
-        let base = self.base_points(basket.net)?;
+        let earning = Earning::of(self, basket);
         let plain =
             |source: String, factor, points| Component { source, factor: Some(factor), points, desired: points, title: String::new() };
-        let mut components = vec![plain("base".to_owned(), self.terms.points_per_unit, base)];
+        let of_rate = |(rate, points): (Option<&EarnRate>, i64)| match rate {
+            Some(rate) => plain(format!("base:{}", rate.id), rate.points_per_unit, points),
+            None => plain("base".to_owned(), self.terms.points_per_unit, points),
+        };
+        let mut components = earning.parts().map(|part| part.map(of_rate)).collect::<Result<Vec<_>, _>>()?;
+        let base = sum(&components)?;
         if facts.multiplier != Decimal::ONE {
             components.push(plain(format!("tier:{}", facts.tier), facts.multiplier, self.multiplied(base, facts.multiplier)?));
         }
         for (promotion, applied) in self.applied(facts) {
             // What it asks for may have gone back.
-            let Ok(bonus) = promotion.bonus(self, basket, applied.at_most)? else { continue };
+            let Ok(bonus) = promotion.bonus(&earning, applied.at_most)? else { continue };
             components.push(Component {
                 source: format!("promotion:{}", promotion.id),
                 factor: if let Gives::Multiplier(multiplier) = promotion.gives { Some(multiplier) } else { None },
@@ -194,7 +204,7 @@ impl Version {
                 title: promotion.title.clone(),
             });
         }
-        let points = components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)?;
+        let points = sum(&components)?;
         Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new(), challenges: Vec::new() }.cut(facts.bound.as_ref()))
     }
 
@@ -204,10 +214,11 @@ impl Version {
         self.terms.promotions.iter().filter_map(move |promotion| Some((promotion, applied.next_if(|next| next.id == promotion.id)?)))
     }
 
-    /// The points of a net amount before everything that adds to them.
-    pub(super) fn base_points(&self, net_minor: i64) -> Result<i64, Refusal> {
-        let units = Decimal::from(net_minor).checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
-        self.round(units.checked_mul(self.terms.points_per_unit).ok_or(Refusal::Overflow)?)
+    /// The points of an amount of minor units at a rate, before everything that adds to them.
+    pub(super) fn base_points(&self, minor: i128, rate: Decimal) -> Result<i64, Refusal> {
+        let minor = Decimal::try_from_i128_with_scale(minor, 0).map_err(|_| Refusal::Overflow)?;
+        let units = minor.checked_div(Decimal::from(self.currency.minor_per_unit())).ok_or(Refusal::Overflow)?;
+        self.round(units.checked_mul(rate).ok_or(Refusal::Overflow)?)
     }
 
     /// What a multiplier adds.
@@ -288,29 +299,42 @@ impl Version {
     }
 }
 
+fn sum(components: &[Component]) -> Result<i64, Refusal> {
+    components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)
+}
+
 /// Year times 12 plus month 0 to 11.
 pub(super) fn earn_month(moment: Timestamp, zone: &Zone) -> i32 {
     let day = moment.date_in(zone);
     i32::from(day.year()) * 12 + i32::from(day.month()) - 1
 }
 
-/// All versions of a program's terms; never empty.
+/// The versions of a program's terms that hold, each at its time; never empty.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Versions(Vec<Version>);
+pub struct Versions {
+    holding: Vec<Version>,
+    given_up: Vec<Version>,
+}
 
 impl Versions {
     /// From the versions in ascending order; `None` when there are none.
-    pub fn new(versions: Vec<Version>) -> Option<Versions> {
-        (!versions.is_empty()).then_some(Versions(versions))
+    pub fn new(holding: Vec<Version>) -> Option<Versions> {
+        (!holding.is_empty()).then_some(Versions { holding, given_up: Vec::new() })
+    }
+
+    /// With those that were to hold and were given up: what was made under one by a clock that was ahead is still worked out by it.
+    #[must_use]
+    pub fn with_given_up(self, given_up: Vec<Version>) -> Versions {
+        Versions { given_up, ..self }
     }
 
     /// The version for what happens at a moment: the newest that has started, or the first for what lies before it.
     pub fn at(&self, moment: Timestamp) -> &Version {
-        self.0.iter().rev().find(|version| version.start_at <= moment).unwrap_or(&self.0[0])
+        self.holding.iter().rev().find(|version| version.start_at <= moment).unwrap_or(&self.holding[0])
     }
 
     /// A version by its number, for purchases that were made under it.
     pub fn number(&self, number: i64) -> Option<&Version> {
-        self.0.iter().find(|version| version.number == number)
+        self.holding.iter().chain(&self.given_up).find(|version| version.number == number)
     }
 }

@@ -15,10 +15,10 @@ use crate::domain::{
     Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Rejection, Reservation,
     Restored, Returned, RewardState, Source, Stamp, Wallet,
 };
-use crate::program::{Program, VersionRecord};
+use crate::program::Program;
 use crate::store::Sums;
 
-pub(crate) use terms::{period, terms};
+pub(crate) use terms::{period, terms, wrong_terms};
 
 /// What the answer of a command is made of.
 #[derive(Clone, Copy)]
@@ -490,6 +490,8 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
                 category: line.category.clone(),
                 quantity: line.quantity,
                 net_minor_units: line.net,
+                tax_minor_units: line.tax,
+                discount_minor_units: line.discount,
             })
             .collect(),
         returned_quantities: input.lines.iter().map(|line| line.returned).collect(),
@@ -501,17 +503,8 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
         operation: operation_name(&program.id, purchase.operation),
         redeemed_points: purchase.redeemed,
         given_back_points: purchase.given_back,
-    }
-}
-
-/// A version of a program's terms.
-pub(crate) fn version(program: &ProgramId, record: VersionRecord) -> pb::ProgramVersion {
-    pb::ProgramVersion {
-        name: version_name(program, record.number),
-        terms: Some(record.terms),
-        start_time: Some(timestamp(record.start_at)),
-        create_time: Some(timestamp(record.created_at)),
-        author: record.author,
+        tax_minor_units: input.tax,
+        discount_minor_units: input.discount,
     }
 }
 

@@ -15,16 +15,21 @@ type Wrong = (Cow<'static, str>, Cow<'static, str>);
 
 /// Reads the promotions of terms; the error is the field that is wrong and what it must be.
 pub(super) fn promotions(messages: &[pb::Promotion], zone: &Zone) -> Result<Vec<Promotion>, WrongTerms> {
+    each(messages, zone).collect()
+}
+
+/// What is wrong with promotions, one thing about each.
+pub(super) fn wrong_promotions(messages: &[pb::Promotion], zone: &Zone) -> Vec<WrongTerms> {
+    each(messages, zone).filter_map(Result::err).collect()
+}
+
+fn each(messages: &[pb::Promotion], zone: &Zone) -> impl Iterator<Item = Result<Promotion, WrongTerms>> {
     let mut ids = HashSet::new();
-    let mut all = Vec::with_capacity(messages.len());
-    for (index, message) in messages.iter().enumerate() {
-        let wrong = |(field, what): Wrong| (format!("promotions[{index}].{field}"), what);
-        if !ids.insert(&message.promotion_id) {
-            return Err(wrong(plain(("promotion_id", "each promotion may be named once"))));
-        }
-        all.push(promotion(message, zone).map_err(wrong)?);
-    }
-    Ok(all)
+    messages.iter().enumerate().map(move |(index, message)| {
+        let once =
+            if ids.insert(&message.promotion_id) { Ok(()) } else { Err(plain(("promotion_id", "each promotion may be named once"))) };
+        once.and_then(|()| promotion(message, zone)).map_err(|(field, what)| (format!("promotions[{index}].{field}"), what))
+    })
 }
 
 fn plain((field, what): (&'static str, &'static str)) -> Wrong {

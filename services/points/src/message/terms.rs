@@ -9,8 +9,8 @@ use rust_decimal::Decimal;
 
 use super::challenges::challenges;
 use super::limits::{award_limits, limit};
-use super::promotions::promotions;
-use crate::domain::{Activation, ActivityTerms, Approval, Life, PointRounding, ReturnPolicy, Terms};
+use super::promotions::{line_filter, promotions, wrong_promotions};
+use crate::domain::{Activation, ActivityTerms, Approval, Basis, EarnRate, Life, LineFilter, PointRounding, ReturnPolicy, Terms};
 
 /// A field of terms, and what is wrong with it.
 pub(crate) type WrongTerms = (String, Cow<'static, str>);
@@ -18,8 +18,27 @@ pub(crate) type WrongTerms = (String, Cow<'static, str>);
 /// Reads terms of a program in this zone; the error is the field that is wrong and what it must be.
 pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerms> {
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what.into()))?;
+    let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
-    Ok(Terms { promotions: promotions(&message.promotions, zone)?, challenges: challenges(&message.challenges)?, limits, ..plain })
+    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges)?);
+    Ok(Terms { earn_rates, promotions, challenges, limits, ..plain })
+}
+
+/// Everything that is wrong with terms: at most one thing about each promotion and each part of the rest.
+pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
+    // Each part alone, so that none hides what is wrong with the others.
+    let plain = pb::Terms { promotions: Vec::new(), earn_rates: Vec::new(), challenges: Vec::new(), limits: Vec::new(), ..message.clone() };
+    let calm = pb::Terms { activate_after: None, activate_time: None, activate_on: None, ..plain.clone() };
+    let lasting = pb::Terms { expire_after: None, expire_time: None, expire_after_inactivity: None, ..calm.clone() };
+    let challenging = pb::Terms { challenges: message.challenges.clone(), ..lasting.clone() };
+    let limited = pb::Terms { limits: message.limits.clone(), ..lasting.clone() };
+    let mut wrong: Vec<WrongTerms> = Vec::new();
+    for part in [plain, calm, lasting, challenging, limited] {
+        wrong.extend(terms(&part, zone).err().filter(|found| !wrong.contains(found)));
+    }
+    wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
+    wrong.extend(wrong_promotions(&message.promotions, zone));
+    wrong
 }
 
 /// All but promotions, challenges and the limits of awards.
@@ -30,10 +49,7 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         let read = |given: &prost_types::Timestamp| Timestamp::from_parts(given.seconds, given.nanos).ok_or((field, "must be a time"));
         given.map(read).transpose()
     };
-    let points_per_unit: Decimal = message.points_per_unit.parse().map_err(|_| ("points_per_unit", "must be a decimal"))?;
-    if points_per_unit > Decimal::from(1_000_000) {
-        return Err(("points_per_unit", "must be at most 1000000"));
-    }
+    let points_per_unit = rate(&message.points_per_unit)?;
     let ttl = message.reservation_ttl.as_ref();
     let ttl =
         ttl.map_or(Ok(std::time::Duration::from_secs(900)), |ttl| (*ttl).try_into().map_err(|_| ("reservation_ttl", "must be positive")))?;
@@ -53,8 +69,16 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     };
     let activities = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;
     let caps = message.tier_deficit_caps.iter().map(|cap| (cap.tier.clone(), cap.points));
+    let basis = match message.basis() {
+        pb::terms::Basis::Unspecified => Basis::default(),
+        pb::terms::Basis::WithTax => Basis { tax: true, discounts: false },
+        pb::terms::Basis::BeforeDiscounts => Basis { tax: false, discounts: true },
+        pb::terms::Basis::BeforeDiscountsWithTax => Basis { tax: true, discounts: true },
+    };
     Ok(Terms {
         points_per_unit,
+        earn_rates: Vec::new(),
+        basis,
         rounding: match message.rounding() {
             pb::terms::PointRounding::Down => PointRounding::Down,
             pb::terms::PointRounding::HalfUp => PointRounding::HalfUp,
@@ -124,6 +148,33 @@ fn life(
         (None, None, Some(period)) => Ok(Life::WhileActive(period, rounding)),
         _ => Err(("expire_time", "at most one of expire_after, expire_time and expire_after_inactivity may be set")),
     }
+}
+
+/// Points per major unit of money.
+fn rate(text: &str) -> Result<Decimal, Wrong> {
+    let rate: Decimal = text.parse().map_err(|_| ("points_per_unit", "must be a decimal"))?;
+    if rate > Decimal::from(1_000_000) { Err(("points_per_unit", "must be at most 1000000")) } else { Ok(rate) }
+}
+
+fn earn_rates(messages: &[pb::EarnRate]) -> impl Iterator<Item = Result<EarnRate, WrongTerms>> {
+    let mut ids = HashSet::new();
+    messages.iter().enumerate().map(move |(index, message)| {
+        let once = if ids.insert(&message.rate_id) { Ok(()) } else { Err(("rate_id", "each rate may be named once")) };
+        once.and_then(|()| earn_rate(message)).map_err(|(field, what)| (format!("earn_rates[{index}].{field}"), what.into()))
+    })
+}
+
+fn earn_rate(message: &pb::EarnRate) -> Result<EarnRate, Wrong> {
+    let pb::EarnRate { rate_id, points_per_unit, lines, stores, channels } = message;
+    let lines = lines.as_ref().map(line_filter).unwrap_or_default();
+    if lines.quantity_min > 0 {
+        return Err(("lines.quantity_min", "must be 0: a rate is for each line alone"));
+    }
+    if lines == LineFilter::default() && stores.is_empty() && channels.is_empty() {
+        return Err(("lines", "must name lines, unless stores or channels are named"));
+    }
+    let points_per_unit = rate(points_per_unit)?;
+    Ok(EarnRate { id: rate_id.as_str().into(), points_per_unit, lines, stores: stores.clone(), channels: channels.clone() })
 }
 
 fn each_once<'a>(field: &'static str, text: &'static str, mut names: impl Iterator<Item = &'a str>) -> Result<(), Wrong> {

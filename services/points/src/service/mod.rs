@@ -10,6 +10,7 @@ mod programs;
 mod reads;
 mod rewards;
 mod simulate;
+mod validate;
 
 pub(crate) use self::challenges::Vouchers;
 
@@ -372,6 +373,31 @@ impl PointsService for Rpcs {
     ) -> Result<Response<pb::ProgramVersion>, Status> {
         let call = Call::of(&request);
         self.create_version(&call, request.into_inner()).await.map(Answer::into_response)
+    }
+
+    async fn validate_terms(&self, request: Request<pb::ValidateTermsRequest>) -> Result<Response<pb::ValidateTermsResponse>, Status> {
+        self.validate(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn schedule_program_version(
+        &self,
+        request: Request<pb::ScheduleProgramVersionRequest>,
+    ) -> Result<Response<pb::ProgramVersion>, Status> {
+        let call = Call::of(&request);
+        self.schedule_version(&call, request.into_inner()).await.map(Answer::into_response)
+    }
+
+    async fn retire_program_version(
+        &self,
+        request: Request<pb::RetireProgramVersionRequest>,
+    ) -> Result<Response<pb::ProgramVersion>, Status> {
+        let call = Call::of(&request);
+        self.retire_version(&call, request.into_inner()).await.map(Answer::into_response)
+    }
+
+    async fn roll_back_program(&self, request: Request<pb::RollBackProgramRequest>) -> Result<Response<pb::ProgramVersion>, Status> {
+        let call = Call::of(&request);
+        self.roll_back(&call, request.into_inner()).await.map(Answer::into_response)
     }
 
     async fn get_program_version(&self, request: Request<pb::GetProgramVersionRequest>) -> Result<Response<pb::ProgramVersion>, Status> {

@@ -106,17 +106,35 @@ impl Rpcs {
         input: &pb::PurchaseInput,
         historical: bool,
     ) -> Result<Parsed, Status> {
-        let pb::PurchaseInput { purchase_id, net, lines, store, terminal, channel, offer, occur_time, redemptions, cashier } = input;
+        let pb::PurchaseInput {
+            purchase_id,
+            net,
+            lines,
+            store,
+            terminal,
+            channel,
+            offer,
+            occur_time,
+            redemptions,
+            tax_minor_units,
+            discount_minor_units,
+            cashier,
+        } = input;
         let program = self.program(&parse_program("parent", parent)?).await?;
         let member = if member.is_empty() { None } else { Some(parse_member("member", member)?.1) };
         let net = money(&program, "purchase.net", net.as_ref())?;
+        let (tax, discount) = (*tax_minor_units, *discount_minor_units);
+        let told_twice = [("tax", tax), ("discount", discount)].into_iter().find(|(_, amount)| *amount > 0 && !lines.is_empty());
+        if let Some((what, _)) = told_twice {
+            return Err(status::bad_request([(format!("purchase.{what}_minor_units"), "must be told line by line where there are lines")]));
+        }
         let lines = parse_lines(lines, net)?;
         let occurred_at = told_time("purchase.occur_time", occur_time.as_ref())?;
         let origin = origin(call, "purchase.", &Circumstances { store, terminal, cashier, occurred_at, historical })?;
         let target = Target::purchase(&program.id, purchase_id);
         let redemptions = parse_redemptions(redemptions, member)?;
         let id = PurchaseId(purchase_id.as_str().into());
-        let purchase = PurchaseInput { id, net, lines, channel: channel.clone(), offer: offer.clone(), redemptions };
+        let purchase = PurchaseInput { id, net, tax, discount, lines, channel: channel.clone(), offer: offer.clone(), redemptions };
         let command = Command::Award(Award { program: program.id.clone(), member, purchase });
         Ok(Parsed { program, member, other: None, command, target, origin })
     }
@@ -266,8 +284,17 @@ fn parse_lines(lines: &[pb::PurchaseLine], net: i64) -> Result<Vec<Line>, Status
         return Err(status::bad_request([("purchase.lines", format!("their nets add up to {sum}, not to the purchase's {net}"))]));
     }
     let line = |line: &pb::PurchaseLine| {
-        let pb::PurchaseLine { line_id, sku, category, quantity, net_minor_units } = line.clone();
-        Line { id: line_id, sku, category, quantity, net: net_minor_units, returned: 0 }
+        let pb::PurchaseLine { line_id, sku, category, quantity, net_minor_units, tax_minor_units, discount_minor_units } = line.clone();
+        Line {
+            id: line_id,
+            sku,
+            category,
+            quantity,
+            net: net_minor_units,
+            tax: tax_minor_units,
+            discount: discount_minor_units,
+            returned: 0,
+        }
     };
     Ok(lines.iter().map(line).collect())
 }

@@ -16,6 +16,7 @@ use tonic::Status;
 
 use super::Rpcs;
 use super::parse::parse_program;
+use super::programs::checked_terms;
 use crate::domain::{Explanation, Promotion, Simulation, Version, Versions};
 use crate::executor::Target;
 use crate::message;
@@ -50,9 +51,8 @@ impl Rpcs {
     ) -> Result<BoxStream<'static, Result<pb::SimulateTermsResponse, Status>>, Status> {
         let pb::SimulateTermsRequest { parent, terms, start_time, end_time } = message;
         let program = self.program(&parse_program("parent", &parent)?).await?;
-        let terms = terms.ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
-        let terms =
-            message::terms(&terms, &program.zone).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
+        let terms = message::terms(checked_terms(terms.as_ref(), &program.zone)?, &program.zone)
+            .map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
         let start = start_time.ok_or_else(|| status::bad_request([("start_time", "must be set")]))?;
         let start_at = moment("start_time", &start)?;
         let end_at = end_time.as_ref().map(|end| moment("end_time", end)).transpose()?.unwrap_or_else(|| self.now());

@@ -150,10 +150,27 @@ pub(crate) fn answer_to(request_id: &str) -> pb::GetOperationRequest {
 }
 
 pub(crate) fn new_version(terms: pb::Terms) -> pb::CreateProgramVersionRequest {
-    pb::CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, request_id: request_id() }
+    pb::CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, draft: false, request_id: request_id() }
 }
 
 /// Spendable, pending, reserved and owed points of the main wallet.
+/// The same as a draft.
+pub(crate) fn new_draft(terms: pb::Terms) -> pb::CreateProgramVersionRequest {
+    pb::CreateProgramVersionRequest { draft: true, ..new_version(terms) }
+}
+
+pub(crate) fn schedule(version: &str, start: Option<kernel::Timestamp>) -> pb::ScheduleProgramVersionRequest {
+    pb::ScheduleProgramVersionRequest { name: version.to_owned(), start_time: start.map(rpc::wire::timestamp), request_id: request_id() }
+}
+
+pub(crate) fn give_up(version: &str) -> pb::RetireProgramVersionRequest {
+    pb::RetireProgramVersionRequest { name: version.to_owned(), request_id: request_id() }
+}
+
+pub(crate) fn roll_back(version: &str) -> pb::RollBackProgramRequest {
+    pb::RollBackProgramRequest { version: version.to_owned(), request_id: request_id() }
+}
+
 pub(crate) fn figures(balance: &pb::Balance) -> (i64, i64, i64, i64) {
     let main = &balance.wallets[0];
     assert_eq!(main.wallet, "points");
@@ -408,6 +425,18 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("GetBudget", pb::GetBudgetRequest { name: format!("{program}/budgets/double") }.encode_to_vec()),
         ("ListBudgets", pb::ListBudgetsRequest { parent: parent.clone(), ..Default::default() }.encode_to_vec()),
         ("CreateProgramVersion", pb::CreateProgramVersionRequest { parent: parent.clone(), ..new_version(terms()) }.encode_to_vec()),
+        (
+            "ValidateTerms",
+            pb::ValidateTermsRequest {
+                parent: parent.clone(),
+                what: Some(pb::validate_terms_request::What::Terms(terms())),
+                start_time: None,
+            }
+            .encode_to_vec(),
+        ),
+        ("ScheduleProgramVersion", schedule(&format!("{program}/versions/1"), None).encode_to_vec()),
+        ("RetireProgramVersion", give_up(&format!("{program}/versions/1")).encode_to_vec()),
+        ("RollBackProgram", roll_back(&format!("{program}/versions/1")).encode_to_vec()),
         (
             "SimulateTerms",
             pb::SimulateTermsRequest {

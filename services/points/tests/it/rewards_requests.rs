@@ -96,8 +96,14 @@ pub(crate) fn wish(owner: u128, reward: &str, key: &str, wanted: bool, version: 
 
 /// One piece of an article for so many fen, by the app.
 pub(crate) fn basket(sku: &str, fen: i64) -> pb::Basket {
-    let line =
-        pb::PurchaseLine { line_id: "1".to_owned(), sku: sku.to_owned(), category: "drink".to_owned(), quantity: 1, net_minor_units: fen };
+    let line = pb::PurchaseLine {
+        line_id: "1".to_owned(),
+        sku: sku.to_owned(),
+        category: "drink".to_owned(),
+        quantity: 1,
+        net_minor_units: fen,
+        ..Default::default()
+    };
     pb::Basket { currency_code: "CNY".to_owned(), lines: vec![line], channel: "app".to_owned(), ..pb::Basket::default() }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 39] = [
+const ADMITTED: [(&str, &str); 43] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -61,6 +61,10 @@ const ADMITTED: [(&str, &str); 39] = [
     ("GetBudget", "psuyao"),
     ("ListBudgets", "psuyao"),
     ("CreateProgramVersion", "a"),
+    ("ValidateTerms", "ya"),
+    ("ScheduleProgramVersion", "a"),
+    ("RetireProgramVersion", "a"),
+    ("RollBackProgram", "a"),
     ("SimulateTerms", "ya"),
     ("GetProgramVersion", "tpsuyao"),
     ("ListProgramVersions", "tpsuyao"),
@@ -126,7 +130,11 @@ async fn points_need_terms(engine: TestEngine) {
         let expected = match rpc {
             "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "ListBudgets" | "SettleDue" => Ok(()),
             "GetBudget" => Err((Code::NotFound, "BUDGET_NOT_FOUND".to_owned())),
-            "CreateProgramVersion" | "SimulateTerms" => Ok(()),
+            "CreateProgramVersion" | "ValidateTerms" | "SimulateTerms" => Ok(()),
+            // By then the first version holds.
+            "ScheduleProgramVersion" => Err((Code::FailedPrecondition, "VERSION_NOT_DRAFT".to_owned())),
+            "RetireProgramVersion" => Err((Code::FailedPrecondition, "VERSION_STARTED".to_owned())),
+            "RollBackProgram" => Err((Code::FailedPrecondition, "VERSION_NOT_SUPERSEDED".to_owned())),
             "GetPool" => Err((Code::NotFound, "POOL_NOT_FOUND".to_owned())),
             "GetPurchase" => Err((Code::NotFound, "PURCHASE_NOT_FOUND".to_owned())),
             "GetOperation" => Err((Code::NotFound, "OPERATION_NOT_FOUND".to_owned())),

@@ -228,6 +228,10 @@ refused! {
     get_budget: GetBudgetRequest -> Budget,
     list_budgets: ListBudgetsRequest -> ListBudgetsResponse,
     create_program_version: CreateProgramVersionRequest -> ProgramVersion,
+    validate_terms: ValidateTermsRequest -> ValidateTermsResponse,
+    schedule_program_version: ScheduleProgramVersionRequest -> ProgramVersion,
+    retire_program_version: RetireProgramVersionRequest -> ProgramVersion,
+    roll_back_program: RollBackProgramRequest -> ProgramVersion,
     get_program_version: GetProgramVersionRequest -> ProgramVersion,
     list_program_versions: ListProgramVersionsRequest -> ListProgramVersionsResponse,
 }

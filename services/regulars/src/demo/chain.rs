@@ -120,7 +120,13 @@ impl Administrator<'_> {
             return_policy: ReturnPolicy::Unlimited.into(),
             ..Terms::default()
         };
-        let request = CreateProgramVersionRequest { parent: program.to_owned(), terms: Some(terms), start_time: None, request_id: fresh() };
+        let request = CreateProgramVersionRequest {
+            parent: program.to_owned(),
+            terms: Some(terms),
+            start_time: None,
+            draft: false,
+            request_id: fresh(),
+        };
         let points = PointsServiceClient::new(self.peer.clone());
         call!(self.calls, points.create_program_version(request)).await?;
         Ok(())

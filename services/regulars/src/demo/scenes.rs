@@ -201,6 +201,7 @@ impl Stage {
             category: product.category.to_owned(),
             quantity: *pieces,
             net_minor_units: product.price * pieces,
+            ..PurchaseLine::default()
         });
         let lines: Vec<PurchaseLine> = lines.collect();
         let net: i64 = lines.iter().map(|line| line.net_minor_units).sum();

@@ -195,10 +195,8 @@ impl PurchaseColumns {
                 store,
                 terminal,
                 channel: row.get_if(self.channel)?.to_owned(),
-                offer: String::new(),
                 occur_time: Some(timestamp(occur_time)),
-                redemptions: Vec::new(),
-                cashier: String::new(),
+                ..PurchaseInput::default()
             },
         })
     }
@@ -226,7 +224,7 @@ fn quantity(text: &str) -> Result<i64, Fault> {
 }
 
 fn line(quantity: i64, net: Money) -> PurchaseLine {
-    PurchaseLine { line_id: "1".to_owned(), sku: String::new(), category: String::new(), quantity, net_minor_units: net.minor }
+    PurchaseLine { line_id: "1".to_owned(), quantity, net_minor_units: net.minor, ..PurchaseLine::default() }
 }
 
 /// An id or a full name; empty stays empty.

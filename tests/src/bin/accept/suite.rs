@@ -79,7 +79,13 @@ impl Suite {
             return_policy: ReturnPolicy::Unlimited.into(),
             ..Terms::default()
         };
-        let version = CreateProgramVersionRequest { parent: program.clone(), terms: Some(terms), start_time: None, request_id: fresh() };
+        let version = CreateProgramVersionRequest {
+            parent: program.clone(),
+            terms: Some(terms),
+            start_time: None,
+            draft: false,
+            request_id: fresh(),
+        };
         PointsServiceClient::new(administrator).create_program_version(version).await?;
         let key = CreateApiKeyRequest {
             display_name: "importer".to_owned(),

@@ -99,6 +99,7 @@ impl Call {
             category: format!("category-{number}"),
             quantity: 1,
             net_minor_units,
+            ..PurchaseLine::default()
         };
         let whole = award(member, "CNY", 2933);
         let purchase = whole.purchase.map(|purchase| PurchaseInput {
@@ -282,13 +283,9 @@ fn award(member: String, currency: &str, net: i64) -> AwardRequest {
             cashier: String::new(),
             purchase_id: id.to_string(),
             net: Some(Money { currency_code: currency.to_owned(), minor_units: net }),
-            lines: Vec::new(),
             store: format!("{parent}/stores/s1"),
-            terminal: String::new(),
             channel: "store".to_owned(),
-            offer: String::new(),
-            occur_time: None,
-            redemptions: Vec::new(),
+            ..PurchaseInput::default()
         }),
         parent,
         member,

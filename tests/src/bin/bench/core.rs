@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use kernel::{CalendarUnit, Clock, Currency, MemberId, Period, ProgramId, Rounding, SystemClock, Uuid, Zone};
 use points::domain::{
-    Account, AccountId, Activation, Award, Command, Facts, Known, Ledger, Life, PointRounding, PurchaseId, PurchaseInput, ReturnPolicy,
-    Stamp, Terms, Version, Versions,
+    Account, AccountId, Activation, Award, Basis, Command, Facts, Known, Ledger, Life, PointRounding, PurchaseId, PurchaseInput,
+    ReturnPolicy, Stamp, Terms, Version, Versions,
 };
 use rust_decimal::Decimal;
 
@@ -42,6 +42,8 @@ pub(crate) fn micros_per_award() -> anyhow::Result<f64> {
         let purchase = PurchaseInput {
             id: PurchaseId(text.into()),
             net: 2933,
+            tax: 0,
+            discount: 0,
             lines: Vec::new(),
             channel: "store".to_owned(),
             offer: String::new(),
@@ -65,6 +67,8 @@ fn version() -> anyhow::Result<Version> {
         number: 1,
         terms: std::sync::Arc::new(Terms {
             points_per_unit: Decimal::ONE,
+            earn_rates: Vec::new(),
+            basis: Basis::default(),
             rounding: PointRounding::Down,
             activation: Activation::Immediate,
             life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),

@@ -106,6 +106,7 @@ impl Suite {
                     parent: program.to_owned(),
                     terms: Some(terms),
                     start_time: None,
+                    draft: false,
                     request_id: format!("{program}/versions/1"),
                 })
                 .await?;

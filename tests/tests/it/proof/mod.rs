@@ -41,6 +41,7 @@ async fn make_program(administrator: Wire, rules: &[Rules]) {
             parent: TEA.to_owned(),
             terms: Some(version.terms()),
             start_time: Some(time(version.start)),
+            draft: false,
             request_id: format!("version-{}", version.number),
         };
         points.create_program_version(request).await.unwrap();

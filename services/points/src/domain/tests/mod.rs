@@ -5,6 +5,7 @@ mod calendar;
 mod challenges;
 mod conditions;
 mod due;
+mod earning;
 mod limits;
 mod merges;
 mod model;
@@ -35,6 +36,8 @@ pub(super) fn at(text: &str) -> Timestamp {
 pub(super) fn terms() -> Terms {
     Terms {
         points_per_unit: Decimal::ONE,
+        earn_rates: Vec::new(),
+        basis: Basis::default(),
         rounding: PointRounding::Down,
         activation: Activation::Immediate,
         life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
@@ -285,8 +288,16 @@ pub(super) fn award(id: &str, net: i64) -> Command {
 }
 
 pub(super) fn award_lines(id: &str, net: i64, lines: Vec<Line>) -> Command {
-    let purchase =
-        PurchaseInput { id: PurchaseId(id.into()), net, lines, channel: "store".to_owned(), offer: String::new(), redemptions: Vec::new() };
+    let purchase = PurchaseInput {
+        id: PurchaseId(id.into()),
+        net,
+        tax: 0,
+        discount: 0,
+        lines,
+        channel: "store".to_owned(),
+        offer: String::new(),
+        redemptions: Vec::new(),
+    };
     Command::Award(Award { program: program(), member: Some(member()), purchase })
 }
 
@@ -299,7 +310,7 @@ pub(super) fn by(member: MemberId, command: Command) -> Command {
 }
 
 pub(super) fn line(id: &str, quantity: i64, net: i64) -> Line {
-    Line { id: id.to_owned(), sku: String::new(), category: String::new(), quantity, net, returned: 0 }
+    Line { id: id.to_owned(), sku: String::new(), category: String::new(), quantity, net, tax: 0, discount: 0, returned: 0 }
 }
 
 pub(super) fn redeem(points: i64) -> Command {

@@ -13,7 +13,18 @@ fn tuesday() -> Timestamp {
 }
 
 pub(super) fn basket(net: i64, lines: &[Line]) -> Basket<'_> {
-    Basket { net, whole_net: net, lines, channel: "store", offer: "", store: "programs/tea/stores/one", occurred_at: tuesday() }
+    Basket {
+        net,
+        whole_net: net,
+        tax: 0,
+        discount: 0,
+        amount_left: None,
+        lines,
+        channel: "store",
+        offer: "",
+        store: "programs/tea/stores/one",
+        occurred_at: tuesday(),
+    }
 }
 
 pub(super) fn points(id: &str, points: i64) -> Promotion {

@@ -56,7 +56,8 @@ impl Rpcs {
             return Err(status::bad_request([(format!("basket.lines[{twice}].line_id"), "must be unique in the basket")]));
         }
         let line = |line: &pb::PurchaseLine| {
-            let pb::PurchaseLine { line_id, sku, category, quantity, net_minor_units } = line.clone();
+            let pb::PurchaseLine { line_id, sku, category, quantity, net_minor_units, tax_minor_units: _, discount_minor_units: _ } =
+                line.clone();
             BasketLine { id: line_id, sku, category, quantity, net: net_minor_units }
         };
         let store = origin(call, "basket.", &Circumstances { store, ..Circumstances::default() })?.store.to_string();

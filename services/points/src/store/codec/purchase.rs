@@ -62,6 +62,12 @@ struct StoredPurchase {
     tallied: Vec<StoredTallied>,
     #[prost(message, optional, tag = "26")]
     limited: Option<StoredLimited>,
+    #[prost(int64, optional, tag = "30")]
+    amount_left: Option<i64>,
+    #[prost(int64, tag = "31")]
+    tax: i64,
+    #[prost(int64, tag = "32")]
+    discount: i64,
 }
 
 /// What limits of awards ask for, and what one has let through.
@@ -97,6 +103,10 @@ struct StoredLine {
     net: i64,
     #[prost(int64, tag = "6")]
     returned: i64,
+    #[prost(int64, tag = "7")]
+    tax: i64,
+    #[prost(int64, tag = "8")]
+    discount: i64,
 }
 
 impl StoredLimited {
@@ -116,6 +126,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         member,
         input,
         remaining_net,
+        amount_left,
         base,
         due,
         redeemed,
@@ -137,6 +148,8 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         quantity: line.quantity,
         net: line.net,
         returned: line.returned,
+        tax: line.tax,
+        discount: line.discount,
     });
     let promotions = facts.promotions.iter().map(|applied| StoredApplied { id: applied.id.to_string(), at_most: applied.at_most });
     let stored = StoredPurchase {
@@ -167,6 +180,9 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         promotions: promotions.collect(),
         tallied: facts.tallied.iter().map(StoredTallied::of).collect(),
         limited: StoredLimited::of(cashier, facts.bound.as_ref()),
+        amount_left: *amount_left,
+        tax: input.tax,
+        discount: input.discount,
     };
     stored.encode_to_vec()
 }
@@ -180,10 +196,14 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         quantity: line.quantity,
         net: line.net,
         returned: line.returned,
+        tax: line.tax,
+        discount: line.discount,
     });
     let input = PurchaseInput {
         id: PurchaseId(stored.id.into()),
         net: stored.net,
+        tax: stored.tax,
+        discount: stored.discount,
         lines: lines.collect(),
         channel: stored.channel,
         offer: stored.offer,
@@ -200,11 +220,15 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         tallied: stored.tallied.iter().map(StoredTallied::tallied).collect(),
         bound: limited.at_most.map(|points| Bound { limit: shared(limited.limit), points }),
     };
+    // Before it was kept, a return by amount showed in that less money is left than goods.
+    let kept = || input.lines.iter().map(Line::kept_net).sum::<i64>();
+    let amount_left = stored.amount_left.or_else(|| (stored.remaining_net < kept()).then_some(stored.remaining_net));
     Ok(Purchase {
         program: ProgramId::parse(&stored.program).map_err(|_| corrupt("program of a purchase"))?,
         member: if stored.member.is_empty() { None } else { Some(MemberId(uuid(&stored.member, "member of a purchase")?)) },
         input,
         remaining_net: stored.remaining_net,
+        amount_left,
         base: stored.base,
         due: stored.due,
         redeemed: stored.redeemed,

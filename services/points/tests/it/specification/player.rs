@@ -8,6 +8,7 @@ use proto::common::Role;
 use proto::events::event::Payload;
 use proto::events::{MemberChanged, MemberState};
 use proto::points as pb;
+use proto::points::validate_terms_request::What;
 use rpc::Programs;
 use tonic::Status;
 use tonic_types::StatusExt;
@@ -142,6 +143,25 @@ impl Player {
                 self.ask("GetBudget", platform, &request, |budget| told_budget(&budget)).await
             }
             "terms" => self.terms(words).await,
+            "draft" | "schedule" | "withdraw" | "rollback" => self.change_terms(words).await,
+            "validate" => {
+                let told = |answer: pb::ValidateTermsResponse| {
+                    let finding = |one: &pb::validate_terms_response::Finding| {
+                        format!("{} {}", one.severity().as_str_name().trim_start_matches("SEVERITY_").to_lowercase(), one.field)
+                    };
+                    if answer.findings.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        answer.findings.iter().map(finding).collect::<Vec<_>>().join(", ")
+                    }
+                };
+                let what = match words.maybe(1) {
+                    Some(number) => What::Version(format!("{}/versions/{number}", words.program)),
+                    None => What::Terms(pb::Terms { points_per_unit: words.word(0).to_owned(), ..terms() }),
+                };
+                let request = pb::ValidateTermsRequest { parent: words.program.clone(), what: Some(what), start_time: None };
+                self.ask("ValidateTerms", Role::Administrator, &request, told).await
+            }
             other => panic!("no such call: {other}"),
         }
     }
@@ -294,6 +314,30 @@ impl Player {
                 self.ask("CreateProgramVersion", Role::Administrator, &request, number).await
             }
         }
+    }
+
+    /// `draft 5` makes a draft of that rate, the others change the version of a number.
+    async fn change_terms(&self, words: &Words<'_>) -> String {
+        let told = |version: pb::ProgramVersion| {
+            let state = version.state().as_str_name().trim_start_matches("STATE_").to_owned();
+            format!("{} {state}", version.name.rsplit('/').next().unwrap())
+        };
+        let name = format!("{}/versions/{}", words.program, words.word(0));
+        let request_id = request_id();
+        let (rpc, request) = match words.verb {
+            "draft" => {
+                let terms = pb::Terms { points_per_unit: words.word(0).to_owned(), ..terms() };
+                let request = pb::CreateProgramVersionRequest { parent: words.program.clone(), draft: true, ..new_version(terms) };
+                return self.ask("CreateProgramVersion", Role::Administrator, &request, told).await;
+            }
+            "schedule" => {
+                let request = pb::ScheduleProgramVersionRequest { name, start_time: words.time("at"), request_id };
+                ("ScheduleProgramVersion", request.encode_to_vec())
+            }
+            "withdraw" => ("RetireProgramVersion", pb::RetireProgramVersionRequest { name, request_id }.encode_to_vec()),
+            _ => ("RollBackProgram", pb::RollBackProgramRequest { version: name, request_id }.encode_to_vec()),
+        };
+        self.send(rpc, Role::Administrator, request, told).await
     }
 
     /// A purchase, and the redemptions that paid for it.

@@ -42,9 +42,8 @@ impl Planner {
             store: store.to_owned(),
             terminal: terminal.to_owned(),
             channel: if self.percent(20) { "app" } else { "" }.to_owned(),
-            offer: String::new(),
             occur_time,
-            redemptions: Vec::new(),
+            ..pb::PurchaseInput::default()
         }
     }
 
