@@ -182,7 +182,7 @@ pub(crate) fn of_budget(
     let Counter { count, version: changes, .. } = after;
     let id = counted_promotion(&count.of)?;
     let promotion = version.terms.promotions.iter().find(|promotion| *promotion.id == *id)?;
-    let budget = promotion.budget?;
+    let budget = promotion.budget.filter(|budget| budget.is_period_of(count, &version.zone))?;
     let state = budget_state(&budget, count);
     if state == budget_state(&budget, before) {
         return None;

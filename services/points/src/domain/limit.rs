@@ -86,6 +86,14 @@ impl Limit {
         Count { by, of, since, until, times, points }
     }
 
+    /// Whether a count is of one of its periods: the terms may have had another.
+    pub fn is_period_of(&self, count: &Count, zone: &Zone) -> bool {
+        match count.until {
+            None => self.period == LimitPeriod::Ever,
+            Some(_) => self.period.around(count.since, zone) == (count.since, count.until),
+        }
+    }
+
     /// How many points may still be got at a moment; `None` for none at all.
     pub fn room(&self, of: &str, counts: &[Count], at: Timestamp, zone: &Zone) -> Option<i64> {
         let (since, _) = self.period.around(at, zone);

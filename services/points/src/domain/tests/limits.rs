@@ -219,6 +219,18 @@ fn a_merge_moves_no_shared_count() {
     assert_eq!(town.shared()[0].times, 1, "what was spent was had");
 }
 
+#[test]
+fn a_count_is_of_a_period() {
+    let zone = Zone::parse("Asia/Shanghai").unwrap();
+    let periods = [LimitPeriod::Ever, LimitPeriod::Day, LimitPeriod::Week, LimitPeriod::Month, LimitPeriod::Year];
+    // A Monday that is the first of a month, so that three of them begin together.
+    let counts = periods.map(|period| limit(1, 0, period).count(Counting::Shared, "p".into(), (1, 1), at("2026-06-01T12:00:00Z"), &zone));
+    for (period, own) in periods.iter().zip(&counts) {
+        let of: Vec<bool> = counts.iter().map(|count| limit(1, 0, *period).is_period_of(count, &zone)).collect();
+        assert_eq!(of, counts.iter().map(|count| count == own).collect::<Vec<_>>(), "{period:?}");
+    }
+}
+
 fn any_limits() -> impl Strategy<Value = Vec<AwardLimit>> {
     let scope = prop_oneof![
         Just(LimitScope::Purchase),

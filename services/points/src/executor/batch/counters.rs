@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kernel::{ProgramId, Timestamp, Uuid};
 use persistence::{Error, Tx};
+use rpc::config::ClockConfig;
 
 use super::super::job::{Job, Target, Work};
 use crate::domain::{Command, Count, Purchase};
@@ -49,11 +50,13 @@ impl Counters {
         tx: &mut Tx,
         jobs: &[Job],
         purchases: &HashMap<Uuid, Arc<Purchase>>,
+        clock: &ClockConfig,
         now: Timestamp,
     ) -> Result<Counters, Error> {
         let mut known = BTreeMap::new();
         let mut of_requests: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        for job in jobs {
+        // One whose time is not believed is refused, and leaves no row of such a time.
+        for job in jobs.iter().filter(|job| job.origin.check_time(clock, now).is_ok()) {
             for count in shared_by(job, purchases, now) {
                 let key = key(&job.program.id, &count);
                 known.entry(key).or_insert_with(|| Counter { key, program: job.program.id.clone(), count, version: 0 });

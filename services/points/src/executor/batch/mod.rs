@@ -109,7 +109,7 @@ impl<'a> Batch<'a> {
             batch.rewards = store::rewards(tx, &keys.rewards).await?;
         }
         batch.recall(tx).await?;
-        batch.counters = Counters::load(tx, jobs, &batch.purchases, now).await?;
+        batch.counters = Counters::load(tx, jobs, &batch.purchases, clock, now).await?;
         if !batch.counters.is_empty() {
             batch.check_new_accounts(tx).await?;
         }
