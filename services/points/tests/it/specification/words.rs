@@ -11,8 +11,9 @@ use rpc::wire::timestamp;
 use super::super::requests::*;
 
 /// Words that another one follows, anywhere behind the verb.
-const OPTIONS: [&str; 17] = [
-    "as", "at", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "starts", "stock", "till", "tier", "to", "valid",
+const OPTIONS: [&str; 18] = [
+    "as", "at", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "starts", "stock", "tag", "till", "tier", "to",
+    "valid",
 ];
 /// Words that stand alone, anywhere behind the verb.
 const FLAGS: [&str; 8] = ["EUR", "last", "never", "restock", "several", "sharing", "stars", "up-to"];
