@@ -89,6 +89,7 @@ pub(crate) fn reward_reason(refusal: RewardRefusal) -> &'static str {
         RewardRefusal::NotStarted => "REWARD_NOT_STARTED",
         RewardRefusal::Over => "REWARD_OVER",
         RewardRefusal::Tier => "TIER_NOT_ADMITTED",
+        RewardRefusal::Audience => "AUDIENCE_NOT_ADMITTED",
         RewardRefusal::Limit => "MEMBER_LIMIT_REACHED",
         RewardRefusal::OutOfStock => "REWARD_OUT_OF_STOCK",
         RewardRefusal::VoucherNotFound => "VOUCHER_NOT_FOUND",

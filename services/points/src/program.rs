@@ -28,12 +28,14 @@ pub(crate) struct Program {
     pub(crate) versions: Option<Versions>,
 }
 
+/// A program, and when it was fetched; `None` when it is to be fetched anew.
+type Fetched = (Option<Instant>, Arc<Program>);
+
 /// The programs, cached.
 pub(crate) struct Programs {
     database: Database,
     directory: Directory,
-    /// With when each was fetched; `None` when it is to be fetched anew.
-    cache: RwLock<HashMap<ProgramId, (Option<Instant>, Arc<Program>)>>,
+    cache: RwLock<HashMap<ProgramId, Fetched>>,
     /// Held by whoever fetches a program; a caller that hangs up lets go of it.
     fetching: Mutex<()>,
 }

@@ -151,6 +151,8 @@ pub(crate) fn reward(program: &ProgramId, row: RewardRow) -> Result<Reward, Erro
     let audience = match terms.audience.as_ref().and_then(|audience| audience.who.as_ref()) {
         Some(pb::reward_audience::Who::Everyone(_)) => Audience::Everyone,
         Some(pb::reward_audience::Who::Tiers(tiers)) => Audience::Tiers(tiers.tiers.clone()),
+        Some(pb::reward_audience::Who::Tags(tags)) => Audience::Tags(tags.labels.clone()),
+        Some(pb::reward_audience::Who::Segments(segments)) => Audience::Segments(segments.labels.clone()),
         None => return Err(corrupt("audience of a reward")),
     };
     let voucher = terms.voucher.as_ref().ok_or_else(|| corrupt("voucher of a reward"))?;
@@ -196,6 +198,7 @@ pub(crate) fn reward_obstacles(obstacles: &[RewardObstacle]) -> (Vec<i32>, i64) 
         RewardObstacle::NotStarted => Told::NotStarted.into(),
         RewardObstacle::Over => Told::Over.into(),
         RewardObstacle::Tier => Told::Tier.into(),
+        RewardObstacle::Audience => Told::Audience.into(),
         RewardObstacle::Limit => Told::Limit.into(),
         RewardObstacle::Stock => Told::Stock.into(),
         RewardObstacle::Points { .. } => Told::Points.into(),

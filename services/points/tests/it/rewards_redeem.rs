@@ -1,8 +1,8 @@
 //! Points spent on rewards, and given back.
 
 use proto::common::Role;
-use proto::events::TierChanged;
 use proto::events::event::Payload;
+use proto::events::{MemberChanged, MemberState, TierChanged};
 use proto::points as pb;
 use rpc::wire::timestamp;
 use testkit::TestEngine;
@@ -16,6 +16,7 @@ testkit::on_each_engine!(
     redeeming_spends_points_and_issues_a_voucher,
     the_first_obstacle_is_told,
     a_tier_opens_its_rewards,
+    tags_and_segments_open_their_rewards,
     points_come_back_once,
     what_a_reward_cost_pays_for_nothing_else,
     merged_members_have_one_limit,
@@ -119,6 +120,26 @@ async fn a_tier_opens_its_rewards(engine: TestEngine) {
     platform.redeem_reward(have(1, "lounge")).await.unwrap();
     suite.clock.advance(DAY);
     assert_eq!(precondition(platform.redeem_reward(have(1, "lounge")).await), "TIER_NOT_ADMITTED");
+    suite.stop().await;
+}
+
+async fn tags_and_segments_open_their_rewards(engine: TestEngine) {
+    let suite = Suite::with_feeds(engine, terms()).await;
+    let (mut admin, mut platform) = (rewards(&suite, Role::Administrator).await, rewards(&suite, Role::Platform).await);
+    admin.create_reward(create_with("staff-meal", 10, |terms| terms.audience = with_tag("staff"))).await.unwrap();
+    admin.create_reward(create_with("come-back", 10, |terms| terms.audience = in_segment("lapsing"))).await.unwrap();
+    let bad = admin.create_reward(create_with("bad", 10, |terms| terms.audience = with_tag("No Tag"))).await;
+    assert_eq!(wrong_fields(bad), ["terms.audience.tags.labels[0]"]);
+    suite.award(1, "p1", 10_000).await;
+    for reward in ["staff-meal", "come-back"] {
+        assert_eq!(precondition(platform.redeem_reward(have(1, reward)).await), "AUDIENCE_NOT_ADMITTED");
+    }
+    let (tags, segments) = (vec!["staff".to_owned()], vec!["lapsing".to_owned()]);
+    let told = MemberChanged { state: MemberState::Active.into(), tags, segments, ..MemberChanged::default() };
+    suite.members_tell(1, Payload::MemberChanged(told), 1).await;
+    for reward in ["staff-meal", "come-back"] {
+        platform.redeem_reward(have(1, reward)).await.unwrap();
+    }
     suite.stop().await;
 }
 

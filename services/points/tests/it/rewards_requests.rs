@@ -31,6 +31,16 @@ pub(crate) fn everyone() -> Option<pb::RewardAudience> {
     Some(pb::RewardAudience { who: Some(who) })
 }
 
+pub(crate) fn with_tag(tag: &str) -> Option<pb::RewardAudience> {
+    let labels = vec![tag.to_owned()];
+    Some(pb::RewardAudience { who: Some(pb::reward_audience::Who::Tags(pb::reward_audience::Labels { labels })) })
+}
+
+pub(crate) fn in_segment(segment: &str) -> Option<pb::RewardAudience> {
+    let labels = vec![segment.to_owned()];
+    Some(pb::RewardAudience { who: Some(pb::reward_audience::Who::Segments(pb::reward_audience::Labels { labels })) })
+}
+
 pub(crate) fn tiers(ids: &[&str]) -> Option<pb::RewardAudience> {
     let tiers = ids.iter().map(|id| (*id).to_owned()).collect();
     Some(pb::RewardAudience { who: Some(pb::reward_audience::Who::Tiers(pb::reward_audience::Tiers { tiers })) })

@@ -6,7 +6,7 @@ use std::fmt;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 use cel::{Env, ParseErrors};
 
-use super::tree::{Comprehension, List, Node, Value};
+use super::tree::{Comprehension, List, Node, OfLine, Value};
 use super::{ConditionError, DEPTH_MAX, NESTED_MAX};
 
 /// What an expression, or each of a list, comes to.
@@ -322,7 +322,7 @@ fn field(root: &str, name: &str) -> Option<Typed> {
     }
 }
 
-fn line_field(name: &str) -> Option<(Kind, for<'a> fn(&'a crate::domain::Line) -> Value<'a>)> {
+fn line_field(name: &str) -> Option<(Kind, OfLine)> {
     match name {
         "sku" => Some((Kind::Text, |line| Value::Text(&line.sku))),
         "category" => Some((Kind::Text, |line| Value::Text(&line.category))),

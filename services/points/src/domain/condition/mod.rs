@@ -23,7 +23,7 @@ const STACK_BYTES: usize = 16 << 20;
 const DEPTH_MAX: usize = 48;
 /// How many comprehensions may stand in each other.
 const NESTED_MAX: usize = 2;
-/// Parts of an expression that may be worked out for a purchase: a tenth of a millisecond, or all pairs of some eighty lines.
+/// Parts of an expression that may be worked out for a purchase: a tenth of a millisecond, or all pairs of some fifty lines.
 const STEPS_MAX: usize = 20_000;
 
 /// An expression that is true or false of a purchase.

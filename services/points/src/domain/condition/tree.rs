@@ -14,6 +14,9 @@ pub(super) enum Value<'a> {
     Line(&'a Line),
 }
 
+/// Something of a line.
+pub(super) type OfLine = for<'a> fn(&'a Line) -> Value<'a>;
+
 /// An expression for one value.
 pub(super) enum Node {
     Bool(bool),
@@ -24,7 +27,7 @@ pub(super) enum Node {
     /// What a comprehension has come to, by how many it stands in.
     Variable(usize),
     /// Something of a line.
-    LineField(Box<Node>, for<'a> fn(&'a Line) -> Value<'a>),
+    LineField(Box<Node>, OfLine),
     Not(Box<Node>),
     Negate(Box<Node>),
     /// Whether one of two is of this value: `true` for or, `false` for and.

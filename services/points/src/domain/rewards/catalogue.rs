@@ -46,6 +46,10 @@ pub enum Audience {
     Everyone,
     /// Members who have one of these tiers.
     Tiers(Vec<String>),
+    /// Members who have one of these tags.
+    Tags(Vec<String>),
+    /// Members who are in one of these segments.
+    Segments(Vec<String>),
 }
 
 /// What a reward needs to know of who asks for it.
@@ -74,6 +78,8 @@ pub enum RewardObstacle {
     Over,
     /// It is for other tiers.
     Tier,
+    /// It is for other tags or segments.
+    Audience,
     /// He has had as many as he may.
     Limit,
     /// There is none left.
@@ -103,9 +109,12 @@ impl Reward {
 
     /// All that keeps a member from it now. The first is what a refusal tells.
     pub fn obstacles(&self, asker: Asker<'_>, now: Timestamp) -> Vec<RewardObstacle> {
-        let admitted = match &self.audience {
-            Audience::Everyone => true,
-            Audience::Tiers(tiers) => asker.facts.tiers_at(now).any(|held| tiers.contains(&held.tier)),
+        let has = |labels: &[String], wanted: &[String]| wanted.iter().any(|label| labels.contains(label));
+        let (admitted, not_admitted) = match &self.audience {
+            Audience::Everyone => (true, RewardObstacle::Audience),
+            Audience::Tiers(tiers) => (asker.facts.tiers_at(now).any(|held| tiers.contains(&held.tier)), RewardObstacle::Tier),
+            Audience::Tags(tags) => (has(&asker.facts.tags, tags), RewardObstacle::Audience),
+            Audience::Segments(segments) => (has(&asker.facts.segments, segments), RewardObstacle::Audience),
         };
         let missing = self.cost - asker.active;
         // A voucher that would be worth nothing is not sold.
@@ -116,7 +125,7 @@ impl Reward {
             (self.retired_at.is_some(), RewardObstacle::Retired),
             (self.start_at.is_some_and(|start| now < start), RewardObstacle::NotStarted),
             (ends.is_some_and(|end| now >= end), RewardObstacle::Over),
-            (!admitted, RewardObstacle::Tier),
+            (!admitted, not_admitted),
             (self.member_limit.is_some_and(|limit| asker.taken >= limit), RewardObstacle::Limit),
             (self.left() == Some(0), RewardObstacle::Stock),
             (missing > 0, RewardObstacle::Points { missing }),

@@ -22,6 +22,9 @@ pub enum RewardRefusal {
     /// It is for other tiers.
     #[error("the reward is for other tiers")]
     Tier,
+    /// It is for other tags or segments.
+    #[error("the reward is for other tags or segments")]
+    Audience,
     /// The member has had as many as he may.
     #[error("the member has had as many of the reward as he may")]
     Limit,
@@ -120,6 +123,7 @@ fn refusal(obstacle: RewardObstacle) -> Refusal {
         RewardObstacle::NotStarted => RewardRefusal::NotStarted,
         RewardObstacle::Over => RewardRefusal::Over,
         RewardObstacle::Tier => RewardRefusal::Tier,
+        RewardObstacle::Audience => RewardRefusal::Audience,
         RewardObstacle::Limit => RewardRefusal::Limit,
         RewardObstacle::Stock => RewardRefusal::OutOfStock,
     })

@@ -160,6 +160,9 @@ impl Player {
             if let Some(tier) = words.option("tier") {
                 terms.audience = tiers(&[tier]);
             }
+            if let Some(tag) = words.option("tag") {
+                terms.audience = with_tag(tag);
+            }
             let amount = Some(words.money(1_000));
             let effect = pb::voucher_terms::Effect::AmountOff(pb::voucher_terms::AmountOff { amount });
             terms.voucher.as_mut().unwrap().effect = Some(effect);

@@ -11,9 +11,9 @@ use rpc::wire::timestamp;
 use super::super::requests::*;
 
 /// Words that another one follows, anywhere behind the verb.
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 23] = [
     "articles", "as", "at", "by", "ends", "for", "giving", "in", "known", "later", "limit", "of", "paid-by", "proof", "risk", "starts",
-    "stock", "through", "till", "tier", "to", "valid",
+    "stock", "tag", "through", "till", "tier", "to", "valid",
 ];
 /// Words that stand alone, anywhere behind the verb.
 const FLAGS: [&str; 8] = ["EUR", "last", "never", "restock", "several", "sharing", "stars", "up-to"];

@@ -40,14 +40,22 @@ fn a_reward_is_had_by_whom_it_is_for() {
     };
     let blocked = Facts { status: MemberStatus::Blocked, ..Facts::default() };
     let anybody = Facts::default();
+    let vegan = Facts { tags: vec!["vegan".to_owned()], segments: vec!["regular".to_owned()], ..Facts::default() };
+    let for_tags = |tag: &str| Reward { audience: Audience::Tags(vec!["staff".to_owned(), tag.to_owned()]), ..reward() };
+    let for_segment = |segment: &str| Reward { audience: Audience::Segments(vec![segment.to_owned()]), ..reward() };
     let for_gold = Audience::Tiers(vec!["gold".to_owned(), "black".to_owned()]);
-    use RewardObstacle::*;
+    use RewardObstacle::{Blocked, Limit, NotStarted, Over, Points, Retired, Stock, Tier};
     let table = [
         (reward(), &anybody, 100, 0, vec![]),
         (reward(), &anybody, 70, 0, vec![Points { missing: 30 }]),
         (reward(), &blocked, 100, 0, vec![Blocked]),
         (Reward { audience: for_gold.clone(), ..reward() }, &gold, 100, 0, vec![]),
         (Reward { audience: for_gold.clone(), ..reward() }, &anybody, 100, 0, vec![Tier]),
+        (for_tags("vegan"), &vegan, 100, 0, vec![]),
+        (for_tags("regular"), &vegan, 100, 0, vec![RewardObstacle::Audience]),
+        (for_tags("vegan"), &anybody, 100, 0, vec![RewardObstacle::Audience]),
+        (for_segment("regular"), &vegan, 100, 0, vec![]),
+        (for_segment("vegan"), &vegan, 100, 0, vec![RewardObstacle::Audience]),
         (Reward { stock: Some(3), taken: 2, ..reward() }, &anybody, 100, 0, vec![]),
         (Reward { stock: Some(3), taken: 3, ..reward() }, &anybody, 100, 0, vec![Stock]),
         (Reward { member_limit: Some(2), ..reward() }, &anybody, 100, 1, vec![]),
