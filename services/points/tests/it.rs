@@ -44,5 +44,6 @@ mod it {
     mod spending;
     mod statements;
     mod transfers;
+    mod transport;
     mod versions;
 }

@@ -1,5 +1,6 @@
 //! The domain as messages.
 
+pub(crate) mod file;
 mod promotions;
 pub(crate) mod rewards;
 mod terms;

@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 40] = [
+const ADMITTED: [(&str, &str); 42] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -62,6 +62,8 @@ const ADMITTED: [(&str, &str); 40] = [
     ("ScheduleProgramVersion", "a"),
     ("RetireProgramVersion", "a"),
     ("RollBackProgram", "a"),
+    ("ExportProgram", "ao"),
+    ("ImportProgram", "a"),
     ("SimulateTerms", "ya"),
     ("GetProgramVersion", "tpsuyao"),
     ("ListProgramVersions", "tpsuyao"),
@@ -126,7 +128,7 @@ async fn points_need_terms(engine: TestEngine) {
         let answer = raw(&wire, rpc, message).await.map(|_| ()).map_err(|status| code_and_reason(&status));
         let expected = match rpc {
             "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "SettleDue" => Ok(()),
-            "CreateProgramVersion" | "ValidateTerms" | "SimulateTerms" => Ok(()),
+            "CreateProgramVersion" | "ValidateTerms" | "ExportProgram" | "ImportProgram" | "SimulateTerms" => Ok(()),
             // By then the first version holds.
             "ScheduleProgramVersion" => Err((Code::FailedPrecondition, "VERSION_NOT_DRAFT".to_owned())),
             "RetireProgramVersion" => Err((Code::FailedPrecondition, "VERSION_STARTED".to_owned())),
