@@ -14,6 +14,7 @@ pub mod access;
 pub mod check;
 pub mod codec;
 pub mod fingerprint;
+pub mod json;
 
 #[allow(
     clippy::all,

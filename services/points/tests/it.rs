@@ -49,5 +49,6 @@ mod it {
     mod spending;
     mod statements;
     mod transfers;
+    mod transport;
     mod versions;
 }

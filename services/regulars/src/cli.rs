@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::output::Format;
-use crate::{demo, import, keys, migrate, serve, verify};
+use crate::{demo, import, keys, migrate, program, serve, verify};
 
 /// A loyalty and referral suite: members, points, tiers, referrals and feedback over gRPC.
 #[derive(Parser)]
@@ -32,6 +32,9 @@ enum Command {
     /// Import members or purchases from a CSV file into a running suite.
     #[command(subcommand)]
     Import(import::Command),
+    /// Move a program's terms and rewards between environments as a file.
+    #[command(subcommand)]
+    Program(program::Command),
     /// Derive every balance anew from its entries and report differences; exit code 1 when there are any.
     Verify(verify::Options),
     /// Watch a tea chain at work: in a suite of its own, or in a running one.
@@ -59,6 +62,7 @@ async fn run(command: Command, output: Format) -> anyhow::Result<ExitCode> {
         Command::Migrate(options) => migrate::run(options, output).await,
         Command::Keys(command) => keys::run(command, output).await,
         Command::Import(command) => import::run(command, output).await,
+        Command::Program(command) => program::run(command, output).await,
         Command::Verify(options) => verify::run(options, output).await,
         Command::Demo(options) => demo::run(options, output).await,
         Command::Completions { shell } => {

@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod migrate;
 mod output;
+mod program;
 mod serve;
 mod storage;
 mod verify;

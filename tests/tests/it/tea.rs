@@ -56,7 +56,6 @@ impl Suite {
             terms: Some(terms),
             start_time: None,
             draft: false,
-            draft: false,
             request_id: self.request_id(),
         };
         let administrator = self.points(Role::Administrator);

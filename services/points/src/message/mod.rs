@@ -1,6 +1,7 @@
 //! The domain as messages.
 
 pub(crate) mod challenges;
+pub(crate) mod file;
 pub(crate) mod limits;
 mod promotions;
 pub(crate) mod rewards;

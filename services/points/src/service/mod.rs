@@ -10,6 +10,7 @@ mod programs;
 mod reads;
 mod rewards;
 mod simulate;
+mod transport;
 mod validate;
 
 pub(crate) use self::challenges::Vouchers;
@@ -398,6 +399,15 @@ impl PointsService for Rpcs {
     async fn roll_back_program(&self, request: Request<pb::RollBackProgramRequest>) -> Result<Response<pb::ProgramVersion>, Status> {
         let call = Call::of(&request);
         self.roll_back(&call, request.into_inner()).await.map(Answer::into_response)
+    }
+
+    async fn export_program(&self, request: Request<pb::ExportProgramRequest>) -> Result<Response<pb::ExportProgramResponse>, Status> {
+        self.export(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn import_program(&self, request: Request<pb::ImportProgramRequest>) -> Result<Response<pb::ImportProgramResponse>, Status> {
+        let call = Call::of(&request);
+        self.import(&call, request.into_inner()).await.map(Answer::into_response)
     }
 
     async fn get_program_version(&self, request: Request<pb::GetProgramVersionRequest>) -> Result<Response<pb::ProgramVersion>, Status> {

@@ -56,7 +56,7 @@ impl Rpcs {
     ) -> Result<Answer<pb::ProgramVersion>, Status> {
         let pb::CreateProgramVersionRequest { parent, terms, start_time, request_id, draft } = &message;
         let program = self.program(&parse_program("parent", parent)?).await?;
-        let terms = checked_terms(terms.as_ref(), &program.zone)?;
+        let terms = checked_terms("terms", terms.as_ref(), &program.zone)?;
         let start_at = start_time.as_ref().map(|start| moment("start_time", start)).transpose()?;
         let change = match (draft, start_at) {
             (true, None) => Change::Draft { terms },
@@ -203,12 +203,12 @@ impl Rpcs {
 }
 
 /// Terms without fault, or all faults.
-pub(super) fn checked_terms<'a>(given: Option<&'a pb::Terms>, zone: &Zone) -> Result<&'a pb::Terms, Status> {
-    let terms = given.ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
+pub(super) fn checked_terms<'a>(field: &str, given: Option<&'a pb::Terms>, zone: &Zone) -> Result<&'a pb::Terms, Status> {
+    let terms = given.ok_or_else(|| status::bad_request([(field, "must be set")]))?;
     let wrong = message::wrong_terms(terms, zone);
     if wrong.is_empty() {
         Ok(terms)
     } else {
-        Err(status::bad_request(wrong.into_iter().map(|(field, what)| (format!("terms.{field}"), what))))
+        Err(status::bad_request(wrong.into_iter().map(|(wrong, what)| (format!("{field}.{wrong}"), what))))
     }
 }

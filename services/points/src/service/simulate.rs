@@ -51,7 +51,7 @@ impl Rpcs {
     ) -> Result<BoxStream<'static, Result<pb::SimulateTermsResponse, Status>>, Status> {
         let pb::SimulateTermsRequest { parent, terms, start_time, end_time } = message;
         let program = self.program(&parse_program("parent", &parent)?).await?;
-        let terms = message::terms(checked_terms(terms.as_ref(), &program.zone)?, &program.zone)
+        let terms = message::terms(checked_terms("terms", terms.as_ref(), &program.zone)?, &program.zone)
             .map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
         let start = start_time.ok_or_else(|| status::bad_request([("start_time", "must be set")]))?;
         let start_at = moment("start_time", &start)?;

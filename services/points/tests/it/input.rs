@@ -357,6 +357,16 @@ async fn terms_must_not_contradict_themselves(engine: TestEngine) {
         "version": |r| r.version.clear();
         "request_id": |r| r.request_id.clear();
     );
+    refuses!(suite.administrator(), export_program, export(TEA),
+        "parent": |r| r.parent.clear();
+        "version": |r| r.version = TEA.to_owned();
+        "version": |r| r.version = "programs/coffee/versions/1".to_owned();
+    );
+    refuses!(suite.administrator(), import_program, import(TEA, &written(plain_file())),
+        "parent": |r| r.parent.clear();
+        "content": |r| r.content.clear();
+        "request_id": |r| r.request_id.clear();
+    );
     use pb::validate_terms_request::What;
     let validate = || pb::ValidateTermsRequest { parent: TEA.to_owned(), what: Some(What::Version(version.clone())), start_time: moment() };
     refuses!(suite.administrator(), validate_terms, validate(),

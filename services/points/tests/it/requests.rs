@@ -171,6 +171,26 @@ pub(crate) fn roll_back(version: &str) -> pb::RollBackProgramRequest {
     pb::RollBackProgramRequest { version: version.to_owned(), request_id: request_id() }
 }
 
+/// A program's file of plain terms.
+pub(crate) fn plain_file() -> pb::ProgramFile {
+    let (currency_code, terms) = ("CNY".to_owned(), Some(terms()));
+    pb::ProgramFile { format_version: 1, digest: String::new(), currency_code, terms, rewards: Vec::new() }
+}
+
+/// As an export would have written it.
+pub(crate) fn written(file: pb::ProgramFile) -> String {
+    let digest = blake3::hash(proto::json::compact(&file).as_bytes()).to_hex().to_string();
+    proto::json::pretty(&pb::ProgramFile { digest, ..file })
+}
+
+pub(crate) fn export(program: &str) -> pb::ExportProgramRequest {
+    pb::ExportProgramRequest { parent: program.to_owned(), version: String::new() }
+}
+
+pub(crate) fn import(program: &str, content: &str) -> pb::ImportProgramRequest {
+    pb::ImportProgramRequest { parent: program.to_owned(), content: content.to_owned(), dry_run: false, request_id: request_id() }
+}
+
 pub(crate) fn figures(balance: &pb::Balance) -> (i64, i64, i64, i64) {
     let main = &balance.wallets[0];
     assert_eq!(main.wallet, "points");
@@ -437,6 +457,8 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("ScheduleProgramVersion", schedule(&format!("{program}/versions/1"), None).encode_to_vec()),
         ("RetireProgramVersion", give_up(&format!("{program}/versions/1")).encode_to_vec()),
         ("RollBackProgram", roll_back(&format!("{program}/versions/1")).encode_to_vec()),
+        ("ExportProgram", export(program).encode_to_vec()),
+        ("ImportProgram", import(program, &written(plain_file())).encode_to_vec()),
         (
             "SimulateTerms",
             pb::SimulateTermsRequest {

@@ -24,7 +24,7 @@ pub(crate) const ROLES: [(Role, char); 8] = [
 ];
 
 /// The letters of the roles that each RPC admits.
-const ADMITTED: [(&str, &str); 43] = [
+const ADMITTED: [(&str, &str); 45] = [
     ("PreviewAward", "tpsu"),
     ("Award", "tps"),
     ("Redeem", "tps"),
@@ -65,6 +65,8 @@ const ADMITTED: [(&str, &str); 43] = [
     ("ScheduleProgramVersion", "a"),
     ("RetireProgramVersion", "a"),
     ("RollBackProgram", "a"),
+    ("ExportProgram", "ao"),
+    ("ImportProgram", "a"),
     ("SimulateTerms", "ya"),
     ("GetProgramVersion", "tpsuyao"),
     ("ListProgramVersions", "tpsuyao"),
@@ -130,7 +132,7 @@ async fn points_need_terms(engine: TestEngine) {
         let expected = match rpc {
             "GetBalance" | "ListEntries" | "StreamEntries" | "ListProgramVersions" | "ListBudgets" | "SettleDue" => Ok(()),
             "GetBudget" => Err((Code::NotFound, "BUDGET_NOT_FOUND".to_owned())),
-            "CreateProgramVersion" | "ValidateTerms" | "SimulateTerms" => Ok(()),
+            "CreateProgramVersion" | "ValidateTerms" | "ExportProgram" | "ImportProgram" | "SimulateTerms" => Ok(()),
             // By then the first version holds.
             "ScheduleProgramVersion" => Err((Code::FailedPrecondition, "VERSION_NOT_DRAFT".to_owned())),
             "RetireProgramVersion" => Err((Code::FailedPrecondition, "VERSION_STARTED".to_owned())),

@@ -232,6 +232,8 @@ refused! {
     schedule_program_version: ScheduleProgramVersionRequest -> ProgramVersion,
     retire_program_version: RetireProgramVersionRequest -> ProgramVersion,
     roll_back_program: RollBackProgramRequest -> ProgramVersion,
+    export_program: ExportProgramRequest -> ExportProgramResponse,
+    import_program: ImportProgramRequest -> ImportProgramResponse,
     get_program_version: GetProgramVersionRequest -> ProgramVersion,
     list_program_versions: ListProgramVersionsRequest -> ListProgramVersionsResponse,
 }

@@ -75,6 +75,7 @@ fn version() -> anyhow::Result<Version> {
             remind_before: None,
             activities: Vec::new(),
             promotions: Vec::new(),
+            challenges: Vec::new(),
             limits: Vec::new(),
             tier_deficit_caps: Vec::new(),
             return_policy: ReturnPolicy::Unlimited,

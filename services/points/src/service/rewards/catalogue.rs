@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use kernel::{ProgramId, Uuid, name};
+use kernel::{ProgramId, Timestamp, Uuid, name};
 use persistence::{DbTime, RequestKey, retry};
 use prost::Message;
 use proto::points as pb;
@@ -38,6 +38,32 @@ pub(super) fn check_terms(program: &Program, within: &str, terms: &pb::VoucherTe
     told::voucher_terms(terms).map_err(|(field, what)| status::bad_request([(format!("{within}.{field}"), what)]))
 }
 
+/// A reward as it would be created; `within` is where it stands in the request.
+pub(in super::super) fn new_row(
+    program: &Program,
+    within: &str,
+    message: &pb::CreateRewardRequest,
+    now: Timestamp,
+) -> Result<RewardRow, Status> {
+    let path = |field: &str| if within.is_empty() { field.to_owned() } else { format!("{within}.{field}") };
+    let terms = message.terms.as_ref().ok_or_else(|| status::bad_request([(path("terms"), "must be set")]))?;
+    let voucher = terms.voucher.as_ref().ok_or_else(|| status::bad_request([(path("terms.voucher"), "must be set")]))?;
+    check_terms(program, &path("terms.voucher"), voucher)?;
+    let (start_at, end_at) = told::window(terms).map_err(|(field, what)| status::bad_request([(path(&format!("terms.{field}")), what)]))?;
+    Ok(RewardRow {
+        catalogue_key: Target::catalogue(&program.id, &message.reward_id),
+        reward: message.reward_id.clone(),
+        cost: terms.cost_points,
+        stock: terms.stock,
+        taken: 0,
+        start_at: start_at.map(DbTime),
+        end_at: end_at.map(DbTime),
+        created_at: DbTime(now),
+        retired_at: None,
+        details: terms.encode_to_vec(),
+    })
+}
+
 /// A change of one reward.
 #[derive(Clone, Copy)]
 enum Change {
@@ -48,22 +74,7 @@ enum Change {
 impl Rpcs {
     pub(super) async fn create_reward(&self, message: pb::CreateRewardRequest) -> Result<Answer<pb::Reward>, Status> {
         let program = self.program(&parse_program("parent", &message.parent)?).await?;
-        let terms = message.terms.as_ref().ok_or_else(|| status::bad_request([("terms", "must be set")]))?;
-        let voucher = terms.voucher.as_ref().ok_or_else(|| status::bad_request([("terms.voucher", "must be set")]))?;
-        check_terms(&program, "terms.voucher", voucher)?;
-        let (start_at, end_at) = told::window(terms).map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
-        let row = RewardRow {
-            catalogue_key: Target::catalogue(&program.id, &message.reward_id),
-            reward: message.reward_id.clone(),
-            cost: terms.cost_points,
-            stock: terms.stock,
-            taken: 0,
-            start_at: start_at.map(DbTime),
-            end_at: end_at.map(DbTime),
-            created_at: DbTime(self.now()),
-            retired_at: None,
-            details: terms.encode_to_vec(),
-        };
+        let row = new_row(&program, "", &message, self.now())?;
         let key = RequestKey::new(&self.keyring, &program.id, &message.request_id, &message);
         Ok(retry(|| self.try_create_reward(&key, &program.id, &row)).await?)
     }

@@ -1,7 +1,7 @@
 //! Rewards and vouchers: protobuf in, protobuf out.
 
 mod baskets;
-mod catalogue;
+pub(super) mod catalogue;
 mod codes;
 mod offline;
 mod redeem;

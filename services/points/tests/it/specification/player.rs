@@ -144,6 +144,23 @@ impl Player {
             }
             "terms" => self.terms(words).await,
             "draft" | "schedule" | "withdraw" | "rollback" => self.change_terms(words).await,
+            "export" => {
+                let told = |answer: pb::ExportProgramResponse| answer.version.rsplit('/').next().unwrap().to_owned();
+                let version = words.maybe(0).map(|number| format!("{}/versions/{number}", words.program)).unwrap_or_default();
+                let request = pb::ExportProgramRequest { version, ..export(&words.program) };
+                self.ask("ExportProgram", Role::Administrator, &request, told).await
+            }
+            "import" => {
+                let file = written(plain_file());
+                let content = match words.maybe(0) {
+                    Some("damaged") => file[..file.len() / 2].to_owned(),
+                    Some("newer") => file.replace("\"formatVersion\": 1", "\"formatVersion\": 2"),
+                    Some(_) => file.replace("\"CNY\"", "\"EUR\""),
+                    None => file,
+                };
+                let told = |answer: pb::ImportProgramResponse| told_version(answer.version.unwrap());
+                self.ask("ImportProgram", Role::Administrator, &import(&words.program, &content), told).await
+            }
             "validate" => {
                 let told = |answer: pb::ValidateTermsResponse| {
                     let finding = |one: &pb::validate_terms_response::Finding| {
@@ -318,17 +335,13 @@ impl Player {
 
     /// `draft 5` makes a draft of that rate, the others change the version of a number.
     async fn change_terms(&self, words: &Words<'_>) -> String {
-        let told = |version: pb::ProgramVersion| {
-            let state = version.state().as_str_name().trim_start_matches("STATE_").to_owned();
-            format!("{} {state}", version.name.rsplit('/').next().unwrap())
-        };
         let name = format!("{}/versions/{}", words.program, words.word(0));
         let request_id = request_id();
         let (rpc, request) = match words.verb {
             "draft" => {
                 let terms = pb::Terms { points_per_unit: words.word(0).to_owned(), ..terms() };
                 let request = pb::CreateProgramVersionRequest { parent: words.program.clone(), draft: true, ..new_version(terms) };
-                return self.ask("CreateProgramVersion", Role::Administrator, &request, told).await;
+                return self.ask("CreateProgramVersion", Role::Administrator, &request, told_version).await;
             }
             "schedule" => {
                 let request = pb::ScheduleProgramVersionRequest { name, start_time: words.time("at"), request_id };
@@ -337,7 +350,7 @@ impl Player {
             "withdraw" => ("RetireProgramVersion", pb::RetireProgramVersionRequest { name, request_id }.encode_to_vec()),
             _ => ("RollBackProgram", pb::RollBackProgramRequest { version: name, request_id }.encode_to_vec()),
         };
-        self.send(rpc, Role::Administrator, request, told).await
+        self.send(rpc, Role::Administrator, request, told_version).await
     }
 
     /// A purchase, and the redemptions that paid for it.
@@ -452,4 +465,9 @@ fn told_refusal(status: &Status) -> String {
         words.insert(0, "again".to_owned());
     }
     words.join(" ")
+}
+
+fn told_version(version: pb::ProgramVersion) -> String {
+    let state = version.state().as_str_name().trim_start_matches("STATE_").to_owned();
+    format!("{} {state}", version.name.rsplit('/').next().unwrap())
 }

@@ -62,6 +62,7 @@ impl World {
                     award: operation.award,
                     points: purchase.told.due_points,
                     balance: member.map(|_| account.balance(now, false)),
+                    challenges: Vec::new(),
                 })
             }
             other => panic!("{} is no read", other.rpc()),

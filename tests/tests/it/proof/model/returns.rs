@@ -79,6 +79,8 @@ impl World {
             operation: stamp.operation.clone(),
             redeemed_points,
             given_back_points: 0,
+            tax_minor_units: 0,
+            discount_minor_units: 0,
         };
         let rules = self.rules.iter().position(|version| version.number == rules.number).expect("it is one of them");
         Ok(Purchase { told, lot, rules, redemptions: input.redemptions.clone(), recorded_by: stamp.request_id.clone() })
