@@ -17,6 +17,7 @@ mod it {
     mod feeds;
     mod friend;
     mod privacy;
+    mod program_file;
     mod proof;
     mod status;
     mod survey;

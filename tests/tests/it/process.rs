@@ -14,11 +14,13 @@ use tonic::transport::{Channel, Endpoint};
 use super::suite::Wire;
 
 /// The program that this package builds from the library of `regulars`, so that it is never an old one.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_regulars-under-test");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_regulars-under-test");
 
 pub(crate) struct Process {
     child: Child,
     channel: Channel,
+    /// Where it serves.
+    pub(crate) url: String,
     /// The first administrator's key, told on the very first start.
     pub(crate) administrator: Option<String>,
     // The program must be able to go on writing.
@@ -60,8 +62,8 @@ impl Process {
             }
         }
         let url = url.unwrap_or_else(|| panic!("it did not start: {}", std::fs::read_to_string(&log).unwrap()));
-        let channel = Endpoint::from_shared(url).unwrap().connect_lazy();
-        Process { child, channel, administrator, _output: output }
+        let channel = Endpoint::from_shared(url.clone()).unwrap().connect_lazy();
+        Process { child, channel, url, administrator, _output: output }
     }
 
     pub(crate) fn channel(&self) -> Channel {

@@ -14,6 +14,7 @@ mod pools;
 mod promotions;
 mod properties;
 mod refunds;
+mod remarks;
 mod sliding;
 mod stories;
 mod tables;
