@@ -64,11 +64,12 @@ CREATE TABLE offline_uses (
     order_reference {key} NOT NULL,
     occurred_at {time} NOT NULL,
     recorded_at {time} NOT NULL,
-    -- 1 bound, 2 used for another order before, 3 revoked or refunded before.
+    -- 1 bound, 2 used for another order before, 3 revoked or refunded before, 4 lost until its order was cancelled.
     result {int} NOT NULL,
     discount {int} NOT NULL,
     -- The operation whose answer told of it.
     operation {uuid} NOT NULL
 ) {strict};
 CREATE INDEX offline_uses_in_order ON offline_uses (program, recorded_at, use_key);
-CREATE INDEX offline_losses ON offline_uses (program, recorded_at, use_key) WHERE result > 1;
+CREATE INDEX offline_losses ON offline_uses (program, recorded_at, use_key) WHERE result IN (2, 3);
+CREATE INDEX offline_uses_of_voucher ON offline_uses (voucher_id);

@@ -82,15 +82,15 @@ pub(crate) fn of_voucher(
     voucher_changed(program, voucher, (change, None), occurred_at, now)
 }
 
-/// The event of a voucher that a till without a connection has used for an order though it was not good any more.
+/// The event of a voucher that a till without a connection has used for an order though it was not good any more, or of that order's end.
 pub(crate) fn of_loss(
     program: &Program,
     voucher: &Voucher,
+    change: Change,
     lost: (&str, i64),
-    occurred_at: Timestamp,
-    now: Timestamp,
+    (occurred_at, now): (Timestamp, Timestamp),
 ) -> Result<events::Event, Error> {
-    voucher_changed(program, voucher, (Change::Lost, Some(lost)), occurred_at, now)
+    voucher_changed(program, voucher, (change, Some(lost)), occurred_at, now)
 }
 
 fn voucher_changed(

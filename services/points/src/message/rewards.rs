@@ -274,13 +274,14 @@ pub(crate) fn offline_result(result: OfflineResult) -> pb::OfflineResult {
         OfflineResult::Bound => pb::OfflineResult::Bound,
         OfflineResult::Duplicate => pb::OfflineResult::Duplicate,
         OfflineResult::NotGood => pb::OfflineResult::NotGood,
+        OfflineResult::Voided => pb::OfflineResult::Voided,
     }
 }
 
 /// A use without a connection as it was recorded.
 pub(crate) fn recorded_offline_use(program: &Program, row: &NewOfflineUse) -> pb::RecordedOfflineUse {
     let OfflineUse { key: _, terminal, sequence, occurred_at } = &row.told;
-    let lost = if row.result == OfflineResult::Bound { 0 } else { row.discount };
+    let lost = if row.result.is_loss() { row.discount } else { 0 };
     pb::RecordedOfflineUse {
         voucher: voucher_name(&program.id, row.member, row.voucher),
         r#use: Some(pb::OfflineUse { occur_time: Some(timestamp(*occurred_at)), terminal: terminal.clone(), sequence: *sequence }),

@@ -27,7 +27,9 @@ use codec::StoredEntry;
 
 pub(crate) use checks::{PurchaseRow, purchase_rows, redemption_rows, returns, reward_rows, stray_redemptions};
 pub(crate) use counters::{Counter, insert_counters, lock_counters, read_counters, tallies, write_counters};
-pub(crate) use offline_uses::{NewOfflineUse, insert_offline_uses, offline_losses, offline_uses, offline_uses_by_key};
+pub(crate) use offline_uses::{
+    NewOfflineUse, insert_offline_uses, losses_of, offline_losses, offline_uses, offline_uses_by_key, void_loss,
+};
 pub(crate) use programs::{NewVersion, VersionRow, insert_version, program_versions, retire_version, schedule_version};
 pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,

@@ -44,6 +44,7 @@ impl Row {
             1 => OfflineResult::Bound,
             2 => OfflineResult::Duplicate,
             3 => OfflineResult::NotGood,
+            4 => OfflineResult::Voided,
             _ => return Err(Error::Corrupt("result of a use without a connection".to_owned())),
         };
         let (key, terminal, sequence, occurred_at) = (self.use_key, self.terminal, self.sequence, self.occurred_at.0);
@@ -65,6 +66,27 @@ impl Row {
 pub(crate) async fn offline_uses_by_key(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Uuid>, Error> {
     let rows: Vec<(Uuid, Uuid)> = by_keys!(tx, keys, "SELECT use_key, operation FROM offline_uses WHERE use_key", "")?;
     Ok(rows.into_iter().collect())
+}
+
+/// By which uses of vouchers something was lost: the key of each by voucher and order, and how much. The vouchers are locked.
+pub(crate) async fn losses_of(tx: &mut Tx, vouchers: &[Uuid]) -> Result<HashMap<(Uuid, String), (Uuid, i64)>, Error> {
+    let rows: Vec<(Uuid, String, Uuid, i64)> = by_keys!(
+        tx,
+        vouchers,
+        "SELECT voucher_id, order_reference, use_key, discount FROM offline_uses WHERE result IN (2, 3) AND voucher_id",
+        ""
+    )?;
+    Ok(rows.into_iter().map(|(voucher, order, key, discount)| ((voucher, order), (key, discount))).collect())
+}
+
+/// The order of a loss was cancelled: nothing is lost any more.
+pub(crate) async fn void_loss(tx: &mut Tx, key: Uuid) -> Result<(), Error> {
+    let written = on_engine!(tx, |conn| sqlx::query("UPDATE offline_uses SET result = 4 WHERE use_key = $1 AND result IN (2, 3)")
+        .bind(key)
+        .execute(conn)
+        .await?
+        .rows_affected());
+    all_written(written, 1)
 }
 
 /// Records uses. One that another process has recorded meanwhile makes the batch run again, and is found then.
@@ -89,6 +111,7 @@ pub(crate) async fn insert_offline_uses(tx: &mut Tx, uses: &[NewOfflineUse]) -> 
                 OfflineResult::Bound => 1_i64,
                 OfflineResult::Duplicate => 2,
                 OfflineResult::NotGood => 3,
+                OfflineResult::Voided => 4,
             })
             .push_bind(row.discount)
             .push_bind(row.operation)
@@ -106,7 +129,7 @@ pub(crate) async fn offline_uses(
 ) -> Result<Vec<NewOfflineUse>, Error> {
     let sql = if losses_only {
         "SELECT use_key, voucher_id, member, terminal, sequence, order_reference, occurred_at, recorded_at, result, discount, operation
-           FROM offline_uses WHERE program = $1 AND (recorded_at, use_key) < ($2, $3) AND result > 1
+           FROM offline_uses WHERE program = $1 AND (recorded_at, use_key) < ($2, $3) AND result IN (2, 3)
           ORDER BY recorded_at DESC, use_key DESC LIMIT $4"
     } else {
         "SELECT use_key, voucher_id, member, terminal, sequence, order_reference, occurred_at, recorded_at, result, discount, operation
@@ -126,7 +149,7 @@ pub(crate) async fn offline_uses(
 /// How often something was lost in a program, and how much.
 pub(crate) async fn offline_losses(tx: &mut Tx, program: &ProgramId) -> Result<(i64, i64), Error> {
     Ok(on_engine!(tx, |conn| sqlx::query_as(
-        "SELECT COUNT(*), CAST(COALESCE(SUM(discount), 0) AS BIGINT) FROM offline_uses WHERE program = $1 AND result > 1",
+        "SELECT COUNT(*), CAST(COALESCE(SUM(discount), 0) AS BIGINT) FROM offline_uses WHERE program = $1 AND result IN (2, 3)",
     )
     .bind(program.as_str())
     .fetch_one(conn)

@@ -141,6 +141,15 @@ async fn a_second_use_is_a_loss_that_is_seen(engine: TestEngine) {
     let told = listed(&mut platform, true).await;
     assert_eq!((told.uses.len(), told.loss_count, told.loss), (3, 3, yuan(1_300)));
     assert!(told.uses.iter().all(|used| used.loss == used.discount));
+    // The order of one is cancelled: nothing is lost by it, and the voucher stays with the first.
+    let request = void(&voucher.name, "o3");
+    let voided = platform.void_voucher_use(request.clone()).await.unwrap().into_inner();
+    assert_eq!((voided.state(), &*voided.order_reference), (pb::VoucherState::Used, "o1"));
+    assert!(replayed(&platform.void_voucher_use(request).await.unwrap()));
+    assert_eq!(precondition(platform.void_voucher_use(void(&voucher.name, "o3")).await), "VOUCHER_NOT_USED");
+    let left = listed(&mut platform, true).await;
+    assert_eq!((left.uses.len(), left.loss_count, left.loss), (2, 2, yuan(1_000)));
+    assert_eq!(listed(&mut platform, false).await.uses.iter().filter(|used| used.result() == pb::OfflineResult::Voided).count(), 1);
     // In pages, and all of them.
     let mut orders = Vec::new();
     let mut page_token = String::new();
@@ -155,8 +164,13 @@ async fn a_second_use_is_a_loss_that_is_seen(engine: TestEngine) {
     }
     orders.sort_unstable();
     assert_eq!(orders, ["o1", "o2", "o3", "o4"]);
-    // And on the feed: two issued, one used, one revoked, three lost.
-    let events = suite.events(7).await;
+    // And on the feed: two issued, one used, one revoked, three lost, and one of these no more.
+    let events = suite.events(8).await;
+    let no_more = |event: &&proto::events::Event| match &event.payload {
+        Some(Payload::VoucherChanged(changed)) => changed.change() == Change::LossVoided && changed.loss == yuan(300),
+        _ => false,
+    };
+    assert_eq!(events.iter().filter(no_more).count(), 1);
     let lost: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.payload {

@@ -122,4 +122,13 @@ pub enum OfflineResult {
     Duplicate,
     /// It had been revoked or refunded: the discount is lost.
     NotGood,
+    /// Its order was cancelled: nothing is lost any more.
+    Voided,
+}
+
+impl OfflineResult {
+    /// Whether what it took off is lost.
+    pub fn is_loss(self) -> bool {
+        matches!(self, OfflineResult::Duplicate | OfflineResult::NotGood)
+    }
 }

@@ -33,6 +33,8 @@ pub(super) struct Batch<'a> {
     grants: HashMap<Uuid, Uuid>,
     /// The operations that told of uses without a connection, by their keys.
     offline: HashMap<Uuid, Uuid>,
+    /// What was lost by such uses, by voucher and order: the key of the use, and how much.
+    losses: HashMap<(Uuid, String), (Uuid, i64)>,
     wishes: BTreeMap<Uuid, Wish>,
     rewards: BTreeMap<Uuid, Reward>,
     /// Accounts and answers; the former are not locked: what is known of a member may change at any time.
@@ -41,6 +43,7 @@ pub(super) struct Batch<'a> {
     stranger: Held,
     issued: Vec<NewVoucher>,
     used_offline: Vec<NewOfflineUse>,
+    voided_losses: Vec<Uuid>,
     changed: BTreeSet<Uuid>,
     changed_wishes: BTreeSet<Uuid>,
     changed_rewards: BTreeSet<Uuid>,
@@ -88,21 +91,33 @@ impl<'a> Batch<'a> {
             by_code,
             grants,
             offline,
+            losses: HashMap::new(),
             wishes: wishes.into_iter().map(|wish| (wish.key, wish)).collect(),
             rewards: BTreeMap::new(),
             found: Found::default(),
             stranger: Held::default(),
             issued: Vec::new(),
             used_offline: Vec::new(),
+            voided_losses: Vec::new(),
             changed: BTreeSet::new(),
             changed_wishes: BTreeSet::new(),
             changed_rewards: BTreeSet::new(),
             new_answers: Vec::new(),
             events: Vec::new(),
         };
+        let voided: Vec<Uuid> = jobs.iter().filter_map(|job| batch.void_of_loss(&job.change)).collect();
+        if !voided.is_empty() {
+            batch.losses = store::losses_of(tx, &voided).await?;
+        }
         batch.load_rewards(tx, jobs).await?;
         batch.load_found(tx, jobs).await?;
         Ok(batch)
+    }
+
+    /// The voucher whose use for an order is to be undone, which it has not been used for: it may be one that was lost.
+    fn void_of_loss(&self, change: &VoucherChange) -> Option<Uuid> {
+        let VoucherChange::Void { voucher, member: _, order } = change else { return None };
+        self.vouchers.get(voucher).filter(|known| known.use_for(order).is_none()).map(|known| known.id)
     }
 
     /// Rewards of which a piece may be taken or put back.
@@ -190,13 +205,8 @@ impl<'a> Batch<'a> {
             VoucherChange::Ensure(ensure) => first(&self.ensure(&job.program, ensure)?),
             VoucherChange::Use(shown) => self.use_for(job, shown)?,
             VoucherChange::Void { voucher, member, order } => {
-                let voucher = self.named(&job.program, *voucher, *member)?.voided(order)?;
-                let was_taken_back = voucher.state != VoucherState::Usable;
-                if let (true, Some(reward)) = (was_taken_back, voucher.reward) {
-                    self.count(reward, -1);
-                }
-                let change = if was_taken_back { ToldChange::Revoked } else { ToldChange::Voided };
-                self.keep(&job.program, voucher, change)?
+                let voucher = self.named(&job.program, *voucher, *member)?.clone();
+                self.void(&job.program, &voucher, order)?
             }
             VoucherChange::Revoke { voucher, member, reason } => {
                 let voucher = self.named(&job.program, *voucher, *member)?.revoked(reason)?;
@@ -392,6 +402,9 @@ impl<'a> Batch<'a> {
         store::insert_vouchers(tx, &self.issued).await?;
         self.used_offline.sort_unstable_by_key(|used| used.told.key);
         store::insert_offline_uses(tx, &self.used_offline).await?;
+        for key in &self.voided_losses {
+            store::void_loss(tx, *key).await?;
+        }
         for key in &self.changed_wishes {
             store::write_wish(tx, &self.wishes[key]).await?;
         }

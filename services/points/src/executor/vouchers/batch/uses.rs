@@ -7,8 +7,10 @@ use proto::points as pb;
 use rpc::wire::timestamp;
 
 use super::super::{ShownCode, Told, UseVoucher, VoucherJob};
-use super::{Batch, first, replay};
-use crate::domain::rewards::{Basket, Buyer, Obstacle, OfflineResult, OfflineUse, Priced, RewardRefusal, Use, Voucher, price};
+use super::{Batch, first, remembered, replay};
+use crate::domain::rewards::{
+    Basket, Buyer, Obstacle, OfflineResult, OfflineUse, Priced, RewardRefusal, Use, Voucher, VoucherState, price,
+};
 use crate::event;
 use crate::executor::job::ToldTime;
 use crate::message;
@@ -75,7 +77,7 @@ impl Batch<'_> {
             return Err(RewardError::OfflineLimitExceeded { limit: terms.offline_limit });
         }
         let result = voucher.used_offline(order);
-        let lost = if result == OfflineResult::Bound { 0 } else { discount };
+        let lost = if result.is_loss() { discount } else { 0 };
         let answer = pb::VoucherUse {
             result: told::offline_result(result).into(),
             loss: Some(message::money(program, lost)),
@@ -91,10 +93,11 @@ impl Batch<'_> {
             }
             // Its order has it already: the till had not heard so.
             (OfflineResult::Bound, Some(_)) => {}
-            (OfflineResult::Duplicate | OfflineResult::NotGood, _) => {
+            _ => {
                 let after = voucher.changed(voucher.state.clone());
-                let event = event::of_loss(program, &after, (order, lost), at, self.now)?;
+                let event = event::of_loss(program, &after, ToldChange::Lost, (order, lost), (at, self.now))?;
                 self.events.push(event::new(self.context, self.now, event));
+                self.losses.insert((voucher.id, order.to_owned()), (offline.key, lost));
                 self.put(after);
             }
         }
@@ -113,6 +116,28 @@ impl Batch<'_> {
             operation,
         });
         Ok(first(&answer))
+    }
+
+    /// An order was cancelled: its voucher is good again, or what a till without a connection had lost by it is not lost.
+    pub(super) fn void(&mut self, program: &Program, voucher: &Voucher, order: &str) -> Result<Told, RewardError> {
+        if let Some((key, loss)) = self.losses.remove(&(voucher.id, order.to_owned())) {
+            let after = voucher.changed(voucher.state.clone());
+            let event = event::of_loss(program, &after, ToldChange::LossVoided, (order, loss), (self.now, self.now))?;
+            self.events.push(event::new(self.context, self.now, event));
+            match self.used_offline.iter_mut().find(|used| used.told.key == key) {
+                Some(used) => used.result = OfflineResult::Voided,
+                None => self.voided_losses.push(key),
+            }
+            let told = first(&remembered(program, &after)?);
+            self.put(after);
+            return Ok(told);
+        }
+        let voided = voucher.voided(order)?;
+        let was_taken_back = voided.state != VoucherState::Usable;
+        if let (true, Some(reward)) = (was_taken_back, voided.reward) {
+            self.count(reward, -1);
+        }
+        Ok(self.keep(program, voided, if was_taken_back { ToldChange::Revoked } else { ToldChange::Voided })?)
     }
 
     /// What is known of who shows a voucher.
