@@ -1,6 +1,6 @@
 //! What is accepted in terms, and would not do what somebody may expect of it. Only what is certain is said.
 
-use super::{Asks, EarnRate, Gives, Life, Limit, LineFilter, Promotion, Version, Windows};
+use super::{Asks, EarnRate, Gives, Life, Limit, LineFilter, Promotion, Version, WeeklyWindow, Windows};
 
 /// Something about terms.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,6 +130,14 @@ fn wider<T: PartialEq>(own: &[T], others: &[T]) -> bool {
     own.is_empty() || (!others.is_empty() && others.iter().all(|one| own.contains(one)))
 }
 
+impl WeeklyWindow {
+    /// Whether it holds whenever the other does.
+    fn covers(&self, other: &WeeklyWindow) -> bool {
+        let same_hours = (self.start_minute, self.end_minute) == (other.start_minute, other.end_minute);
+        same_hours && other.weekdays.iter().all(|day| self.weekdays.contains(day))
+    }
+}
+
 impl Asks {
     /// Whether it holds whenever the other does.
     fn hold_whenever(&self, other: &Asks) -> bool {
@@ -137,7 +145,7 @@ impl Asks {
         let Asks { purchase_number, dormant_days, birthday, condition, .. } = self;
         start_at.is_none_or(|own| other.start_at.is_some_and(|others| own <= others))
             && end_at.is_none_or(|own| other.end_at.is_some_and(|others| others <= own))
-            && (weekly.is_none() || *weekly == other.weekly)
+            && weekly.as_ref().is_none_or(|own| other.weekly.as_ref().is_some_and(|others| own.covers(others)))
             && (*windows == Windows::default() || *windows == other.windows)
             && (condition.is_none() || *condition == other.condition)
             && wider(tags, &other.tags)

@@ -52,7 +52,7 @@ pub(super) fn texts(list: &[&str]) -> Vec<String> {
 }
 
 /// Days of the week by their numbers, and a part of them.
-fn weekly(weekdays: &[i8], start_minute: i32, end_minute: i32) -> WeeklyWindow {
+pub(super) fn weekly(weekdays: &[i8], start_minute: i32, end_minute: i32) -> WeeklyWindow {
     let weekdays = weekdays.iter().map(|day| Weekday::from_monday_one_offset(*day).unwrap()).collect();
     WeeklyWindow { weekdays, start_minute, end_minute }
 }

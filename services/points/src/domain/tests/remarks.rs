@@ -6,12 +6,13 @@ use super::*;
 
 /// The same with days and channels asked for.
 fn any_promotions() -> impl Strategy<Value = Vec<Promotion>> {
-    let days = prop_oneof![Just(Vec::new()), Just(vec![1, 2]), Just(vec![2]), Just(vec![5])];
+    let days = prop_oneof![Just(Vec::<i8>::new()), Just(vec![1, 2]), Just(vec![2]), Just(vec![5])];
     let channels = prop_oneof![Just(Vec::new()), Just(vec!["store".to_owned()]), Just(vec!["store".to_owned(), "app".to_owned()])];
     let asks = proptest::collection::vec((days, channels, any::<bool>()), 6);
     (promotions::any_promotions(), asks).prop_map(|(mut all, asks)| {
         for (promotion, (weekdays, channels, of_group)) in all.iter_mut().zip(asks) {
-            promotion.asks = Asks { weekdays, channels, ..Asks::default() };
+            let weekly = (!weekdays.is_empty()).then(|| promotions::weekly(&weekdays, 0, 1_440));
+            promotion.asks = Asks { weekly, channels, ..Asks::default() };
             // Else there are too few that could beat each other.
             if of_group {
                 (promotion.group, promotion.limit) = (Some("g".to_owned()), None);
@@ -43,7 +44,7 @@ proptest! {
         let basket = Basket { occurred_at, channel: if in_app { "app" } else { "store" }, ..promotions::basket(net, &lines) };
         let version = versions.at(occurred_at);
         let facts = Facts::default();
-        let buyer = Buyer { facts: &facts, purchases: 0, last_purchase_at: None, counts: &[] };
+        let buyer = Buyer { facts: &facts, purchases: 0, last_purchase_at: None, counts: &[], shared: &[] };
         let applied = version.select(&basket, &buyer).unwrap().applied;
         for remark in version.remarks(None) {
             let of = |(index, promotion): (usize, &Promotion)| {
