@@ -390,7 +390,8 @@ async fn vouchers_of_before_are_kept(engine: TestEngine) {
     drop(database);
     let database = engine.open("points", points::MIGRATIONS).await;
     let mut tx = database.read().await.unwrap();
-    let rows: Vec<(uuid::Uuid, Option<uuid::Uuid>, Option<uuid::Uuid>, bool, String, i64)> = persistence::on_engine!(tx, |conn| {
+    type Row = (uuid::Uuid, Option<uuid::Uuid>, Option<uuid::Uuid>, bool, String, i64);
+    let rows: Vec<Row> = persistence::on_engine!(tx, |conn| {
         sqlx::query_as("SELECT voucher_id, redemption, grant_key, recalled, reference, discount FROM vouchers ORDER BY voucher_id")
             .fetch_all(conn)
             .await
