@@ -26,6 +26,7 @@ testkit::on_each_engine!(
     vouchers_are_listed_newest_first,
     whoever_survived_a_member_answers_for_him,
     vouchers_are_told_without_their_codes,
+    vouchers_of_before_are_kept,
     bad_baskets_are_refused,
 );
 
@@ -360,4 +361,42 @@ async fn bad_baskets_are_refused(engine: TestEngine) {
     let wrong = format!("{}{}", &code[..19], if last == '2' { '3' } else { '2' });
     assert_eq!(wrong_fields(platform.check_voucher(check(&wrong, good)).await), ["code"]);
     suite.stop().await;
+}
+
+/// One voucher of each kind as they were stored before pieces of rewards could be given.
+async fn vouchers_of_before_are_kept(engine: TestEngine) {
+    let before = points::MIGRATIONS.iter().position(|migration| migration.file == "0009_vouchers.sql").unwrap();
+    let database = engine.open("points", &points::MIGRATIONS[..before]).await;
+    let at = persistence::DbTime(testkit::START);
+    let mut tx = database.begin().await.unwrap();
+    let id = uuid::Uuid::from_u128;
+    for (number, paid) in [(1, false), (2, true)] {
+        persistence::on_engine!(tx, |conn| sqlx::query(
+            "INSERT INTO vouchers (voucher_id, account_id, program, member, reward_key, redemption, grant_key, grant_operation, code_hash,
+                key_version, state, version, issued_at, reference, use_operation, used_at, discount, details)
+             VALUES ($1, $1, 'tea', $1, $2, $2, $3, $3, $4, 1, 2, 2, $5, 'o1', $1, $5, 500, $4)"
+        )
+        .bind(id(number))
+        .bind(paid.then_some(id(7)))
+        .bind((!paid).then_some(id(8)))
+        .bind(vec![u8::try_from(number).unwrap(); 32])
+        .bind(at)
+        .execute(conn)
+        .await
+        .unwrap()
+        .rows_affected());
+    }
+    tx.commit().await.unwrap();
+    drop(database);
+    let database = engine.open("points", points::MIGRATIONS).await;
+    let mut tx = database.read().await.unwrap();
+    type Row = (uuid::Uuid, Option<uuid::Uuid>, Option<uuid::Uuid>, bool, String, i64);
+    let rows: Vec<Row> = persistence::on_engine!(tx, |conn| {
+        sqlx::query_as("SELECT voucher_id, redemption, grant_key, recalled, reference, discount FROM vouchers ORDER BY voucher_id")
+            .fetch_all(conn)
+            .await
+    })
+    .unwrap();
+    let kept = |number, paid, granted| (id(number), paid, granted, false, "o1".to_owned(), 500);
+    assert_eq!(rows, [kept(1, None, Some(id(8))), kept(2, Some(id(7)), None)]);
 }
