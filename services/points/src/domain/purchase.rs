@@ -164,6 +164,11 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// When its points lapse; `None` for never, and where that moment moves on or is not known yet.
+    pub fn lapses_at(&self) -> Option<Timestamp> {
+        self.lot.as_ref()?.lapses_at(None)
+    }
+
     /// What is left of it.
     pub fn basket(&self) -> Basket<'_> {
         Basket {

@@ -1,5 +1,7 @@
 //! Purchases played again under other terms, by the function that awards them.
 
+use kernel::Timestamp;
+
 use super::{
     Account, AccountId, Award, Command, Facts, Known, Ledger, Line, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Stamp,
     Versions,
@@ -26,8 +28,8 @@ impl<'a> Simulation<'a> {
         self.account.last_purchase_at = self.account.last_purchase_at.max(Some(purchase.occurred_at));
     }
 
-    /// The points that what is left of a purchase would have got.
-    pub fn award(&mut self, purchase: &Purchase) -> Result<i64, Refusal> {
+    /// The points that what is left of a purchase would have got, and when they would lapse by their own date.
+    pub fn award(&mut self, purchase: &Purchase) -> Result<(i64, Option<Timestamp>), Refusal> {
         let stamp = Stamp {
             operation: purchase.operation,
             request_id: "".into(),
@@ -47,9 +49,9 @@ impl<'a> Simulation<'a> {
         match ledger.apply(&command, &Known::default())? {
             (Outcome::Awarded { purchase: awarded, .. }, _) => {
                 let version = self.versions.at(purchase.occurred_at);
-                Ok(version.points_for(&purchase.basket(), &awarded.facts)?.points())
+                Ok((version.points_for(&purchase.basket(), &awarded.facts)?.points(), awarded.lapses_at()))
             }
-            _ => Ok(0),
+            _ => Ok((0, None)),
         }
     }
 }

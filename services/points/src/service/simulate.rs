@@ -97,6 +97,8 @@ impl Run {
         let Past { account, member, facts, purchases } = past;
         let mut simulation = Simulation::new(account, &self.versions, facts);
         let (mut points, mut simulated, mut count) = (0_i64, 0_i64, 0);
+        let end_at = self.end_at;
+        let lapsed = |points: i64, lapses_at: Option<Timestamp>| if lapses_at.is_some_and(|at| at <= end_at) { points } else { 0 };
         for purchase in &purchases {
             if purchase.occurred_at < self.start_at || purchase.occurred_at >= self.end_at {
                 simulation.pass(purchase);
@@ -104,8 +106,10 @@ impl Run {
             }
             count += 1;
             points = points.saturating_add(purchase.due);
-            let would_be = simulation.award(purchase).map_err(|refusal| crate::error::refused(&refusal))?;
+            let (would_be, lapses_at) = simulation.award(purchase).map_err(|refusal| crate::error::refused(&refusal))?;
             simulated = simulated.saturating_add(would_be);
+            self.sums.lapsed_points = self.sums.lapsed_points.saturating_add(lapsed(purchase.due, purchase.lapses_at()));
+            self.sums.simulated_lapsed_points = self.sums.simulated_lapsed_points.saturating_add(lapsed(would_be, lapses_at));
         }
         if count == 0 {
             return Ok(());

@@ -14,6 +14,7 @@ testkit::on_each_engine!(
     the_terms_of_the_day_change_nothing,
     other_terms_say_who_gains_and_who_loses,
     what_was_bought_before_counts_as_bought,
+    what_lapses_is_told_apart,
     many_members_come_in_pages,
     bad_terms_are_not_tried,
 );
@@ -99,6 +100,27 @@ async fn what_was_bought_before_counts_as_bought(engine: TestEngine) {
     assert_eq!(outcome(&suite, later(welcome)).await.simulated_points, 1 + 8, "the first has bought before");
     let come_back = pb::Promotion { gives: points, dormant_days: 10, ..pb::Promotion::default() };
     assert_eq!(outcome(&suite, later(come_back)).await.simulated_points, 8 + 1);
+    suite.stop().await;
+}
+
+async fn what_lapses_is_told_apart(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, pb::Terms { expire_after: days(10), ..terms() }).await;
+    suite.award(1, "old", 10_000).await;
+    suite.clock.advance(9 * DAY);
+    suite.award(1, "new", 3_000).await;
+    suite.platform().return_purchase(down_to("old", 6_000)).await.unwrap();
+    suite.clock.advance(2 * DAY);
+    // Spending changes nothing here: it would be done under either terms.
+    suite.platform().redeem(redeem(1, 5)).await.unwrap();
+    let told = async |terms: pb::Terms| {
+        let told = outcome(&suite, trying(terms)).await;
+        (told.points, told.lapsed_points, told.simulated_points, told.simulated_lapsed_points)
+    };
+    assert_eq!(told(pb::Terms { expire_after: days(10), ..terms() }).await, (90, 60, 90, 60));
+    assert_eq!(told(pb::Terms { expire_after: days(30), ..terms() }).await, (90, 60, 90, 0));
+    let shorter = pb::Terms { points_per_unit: "2".to_owned(), expire_after: days(2), ..terms() };
+    assert_eq!(told(shorter).await, (90, 60, 180, 180));
+    assert_eq!(told(pb::Terms { expire_after_inactivity: days(1), ..terms() }).await, (90, 60, 90, 0));
     suite.stop().await;
 }
 

@@ -277,7 +277,7 @@ proptest! {
         let mut bench = bought(&terms, &lines, multiplier);
         let simulated = |bench: &Bench| {
             let mut simulation = Simulation::new(bench.id(), &bench.versions, bench.facts.clone());
-            simulation.award(&bench.purchases[0]).unwrap()
+            simulation.award(&bench.purchases[0]).unwrap().0
         };
         prop_assert_eq!(simulated(&bench), bench.purchases[0].due);
         for next in steps {
