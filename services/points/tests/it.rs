@@ -17,6 +17,7 @@ mod it {
     mod expiry;
     mod facts;
     mod input;
+    mod input_terms;
     mod limits;
     mod memory;
     mod merged_names;

@@ -205,6 +205,11 @@ impl Purchase {
         Place { store: &self.store, terminal: &self.terminal, cashier: &self.cashier }
     }
 
+    /// When its points lapse; `None` for never, and where that moment moves on or is not known yet.
+    pub fn lapses_at(&self) -> Option<Timestamp> {
+        self.lot.as_ref()?.lapses_at(None)
+    }
+
     /// What is left of it.
     pub fn basket(&self) -> Basket<'_> {
         Basket {

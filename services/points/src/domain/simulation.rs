@@ -1,5 +1,7 @@
 //! Purchases played again under other terms, by the function that awards them.
 
+use kernel::Timestamp;
+
 use super::{
     Account, AccountId, Award, Command, Explanation, Facts, Known, Ledger, Line, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal,
     Stamp, Versions,
@@ -26,8 +28,9 @@ impl<'a> Simulation<'a> {
         self.account.last_purchase_at = self.account.last_purchase_at.max(Some(purchase.occurred_at));
     }
 
-    /// How the points of what is left of a purchase would have been worked out; `None` where a limit would have refused it.
-    pub fn award(&mut self, purchase: &Purchase) -> Result<Option<Explanation>, Refusal> {
+    /// How the points of what is left of a purchase would have been worked out, and when they would lapse by their own date; `None` where a
+    /// limit would have refused it.
+    pub fn award(&mut self, purchase: &Purchase) -> Result<Option<(Explanation, Option<Timestamp>)>, Refusal> {
         let stamp = Stamp {
             operation: purchase.operation,
             request_id: "".into(),
@@ -48,7 +51,7 @@ impl<'a> Simulation<'a> {
         match ledger.apply(&command, &Known::default()) {
             Ok((Outcome::Awarded { purchase: awarded, .. }, _)) => {
                 let version = self.versions.at(purchase.occurred_at);
-                version.points_for(&purchase.basket(), &awarded.facts).map(Some)
+                Ok(Some((version.points_for(&purchase.basket(), &awarded.facts)?, awarded.lapses_at())))
             }
             Ok(_) | Err(Refusal::AwardLimit { .. }) => Ok(None),
             Err(refusal) => Err(refusal),

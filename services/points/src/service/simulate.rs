@@ -17,7 +17,7 @@ use tonic::Status;
 use super::Rpcs;
 use super::parse::parse_program;
 use super::programs::checked_terms;
-use crate::domain::{Explanation, Promotion, Simulation, Version, Versions};
+use crate::domain::{Promotion, Simulation, Version, Versions};
 use crate::executor::Target;
 use crate::message;
 use crate::store::{self, Past};
@@ -109,6 +109,8 @@ impl Run {
         let Past { account, member, facts, purchases } = past;
         let mut simulation = Simulation::new(account, &self.versions, facts);
         let (mut points, mut simulated, mut count) = (0_i64, 0_i64, 0);
+        let end_at = self.end_at;
+        let lapsed = |points: i64, lapses_at: Option<Timestamp>| if lapses_at.is_some_and(|at| at <= end_at) { points } else { 0 };
         for purchase in &purchases {
             if purchase.occurred_at < self.start_at || purchase.occurred_at >= self.end_at {
                 simulation.pass(purchase);
@@ -117,8 +119,12 @@ impl Run {
             count += 1;
             points = points.saturating_add(purchase.due);
             let would_be = simulation.award(purchase).map_err(|refusal| crate::error::refused(&refusal))?;
-            simulated = simulated.saturating_add(would_be.as_ref().map_or(0, Explanation::points));
-            for part in would_be.iter().flat_map(|explanation| &explanation.components) {
+            self.sums.lapsed_points = self.sums.lapsed_points.saturating_add(lapsed(purchase.due, purchase.lapses_at()));
+            let Some((explanation, lapses_at)) = would_be else { continue };
+            simulated = simulated.saturating_add(explanation.points());
+            let would_lapse = lapsed(explanation.points(), lapses_at);
+            self.sums.simulated_lapsed_points = self.sums.simulated_lapsed_points.saturating_add(would_lapse);
+            for part in &explanation.components {
                 let Some((given, sum)) = part.promotion().and_then(|id| self.given.get_mut(id)) else { continue };
                 (*given, *sum) = (*given + 1, sum.saturating_add(part.points));
             }

@@ -17,6 +17,7 @@ testkit::on_each_engine!(
     other_terms_say_who_gains_and_who_loses,
     what_was_bought_before_counts_as_bought,
     what_members_share_is_left_out,
+    what_lapses_is_told_apart,
     many_members_come_in_pages,
     bad_terms_are_not_tried,
 );
@@ -129,6 +130,26 @@ async fn what_members_share_is_left_out(engine: TestEngine) {
     let told = outcome(&suite, trying(pb::Terms { limits, ..promoted(double) })).await;
     assert_eq!((told.purchases, told.points, told.simulated_points), (4, 34, 20 + 20 + 8), "one each");
     assert_eq!(told.promotions, [PromotionResult { promotion_id: "p".to_owned(), purchases: 3, points: 24 }]);
+}
+
+async fn what_lapses_is_told_apart(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, pb::Terms { expire_after: days(10), ..terms() }).await;
+    suite.award(1, "old", 10_000).await;
+    suite.clock.advance(9 * DAY);
+    suite.award(1, "new", 3_000).await;
+    suite.platform().return_purchase(down_to("old", 6_000)).await.unwrap();
+    suite.clock.advance(2 * DAY);
+    // Spending changes nothing here: it would be done under either terms.
+    suite.platform().redeem(redeem(1, 5)).await.unwrap();
+    let told = async |terms: pb::Terms| {
+        let told = outcome(&suite, trying(terms)).await;
+        (told.points, told.lapsed_points, told.simulated_points, told.simulated_lapsed_points)
+    };
+    assert_eq!(told(pb::Terms { expire_after: days(10), ..terms() }).await, (90, 60, 90, 60));
+    assert_eq!(told(pb::Terms { expire_after: days(30), ..terms() }).await, (90, 60, 90, 0));
+    let shorter = pb::Terms { points_per_unit: "2".to_owned(), expire_after: days(2), ..terms() };
+    assert_eq!(told(shorter).await, (90, 60, 180, 180));
+    assert_eq!(told(pb::Terms { expire_after_inactivity: days(1), ..terms() }).await, (90, 60, 90, 0));
     suite.stop().await;
 }
 

@@ -278,7 +278,7 @@ proptest! {
         let mut bench = bought(&terms, &lines, multiplier);
         let simulated = |bench: &Bench| {
             let mut simulation = Simulation::new(bench.id(), &bench.versions, bench.facts.clone());
-            simulation.award(&bench.purchases[0]).unwrap().unwrap().points()
+            simulation.award(&bench.purchases[0]).unwrap().unwrap().0.points()
         };
         prop_assert_eq!(simulated(&bench), bench.purchases[0].due);
         for next in steps {
