@@ -24,6 +24,8 @@ pub(crate) struct Gift {
 /// The voucher that an entry gives or takes back; `None` when it is about none.
 pub(crate) fn effect(program: &ProgramId, member: MemberId, entry: &Entry) -> Option<Effect> {
     let Source::Challenge { given, reward: Some(reward), .. } = &entry.source else { return None };
+    // Of two who are one by now it is whose name was shown.
+    let member = entry.stamp.presented.unwrap_or(member);
     let gift = Gift { member: member.name(program), reward: program.name_of("rewards", reward) };
     let wanted = entry.kind == EntryKind::Reward;
     Some(Effect { key: format!("challenge/{given}"), kind: KIND.to_owned(), wanted, payload: gift.encode_to_vec() })

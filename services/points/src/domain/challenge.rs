@@ -17,6 +17,8 @@ const COUNTED_PURCHASES: i64 = 200;
 pub struct Challenge {
     /// Its id in the version.
     pub id: Arc<str>,
+    /// What its tally goes by: its id and the unit in which it counts, so that one that counts otherwise from now on begins anew.
+    pub key: Arc<str>,
     /// What a receipt calls it.
     pub title: String,
     /// What counts.
@@ -173,7 +175,30 @@ impl Qualifying {
     }
 }
 
+impl Shape {
+    /// What something counts in: the unit of its marks.
+    fn unit_name(&self) -> &'static str {
+        match self {
+            Shape::Ladder { measure: Measure::Days, .. } => "day-of-ladder",
+            Shape::Ladder { period: LimitPeriod::Ever, .. } => "ever",
+            Shape::Ladder { period: LimitPeriod::Day, .. } => "day",
+            Shape::Ladder { period: LimitPeriod::Week, .. } => "week",
+            Shape::Ladder { period: LimitPeriod::Month, .. } => "month",
+            Shape::Ladder { period: LimitPeriod::Year, .. } => "year",
+            Shape::Streak(Streak { cadence: Cadence::Day, .. }) => "streak-of-days",
+            Shape::Streak(Streak { cadence: Cadence::Week, .. }) => "streak-of-weeks",
+            Shape::Streak(Streak { cadence: Cadence::Month, .. }) => "streak-of-months",
+            Shape::Streak(Streak { cadence: Cadence::Purchase, .. }) => "streak-of-purchases",
+        }
+    }
+}
+
 impl Challenge {
+    /// What the tally of a challenge goes by.
+    pub fn key(id: &str, shape: &Shape) -> Arc<str> {
+        format!("{id}/{}", shape.unit_name()).into()
+    }
+
     /// Whether it is running.
     pub fn is_running(&self, at: Timestamp) -> bool {
         self.start_at.is_none_or(|start| start <= at) && self.end_at.is_none_or(|end| at < end)
@@ -239,22 +264,6 @@ impl Challenge {
             Shape::Ladder { measure: Measure::Days, period, .. } => start_of(*period, Day::of_number(unit)),
             Shape::Ladder { .. } => unit,
             Shape::Streak(_) => 0,
-        }
-    }
-
-    /// What is reached by what counts: the period and the step, once for each time. Never less for more.
-    pub fn reached(&self, marks: &[Mark]) -> Vec<(i64, i64)> {
-        match &self.shape {
-            Shape::Ladder { steps, .. } => {
-                let mut periods: Vec<i64> = marks.iter().map(|mark| self.period_of(mark.unit)).collect();
-                periods.dedup();
-                let climbed = |period: i64| {
-                    let progress = self.progress(marks, period);
-                    steps.iter().filter(move |step| step.at <= progress).map(move |step| (period, step.at))
-                };
-                periods.into_iter().flat_map(climbed).collect()
-            }
-            Shape::Streak(streak) => streak.complete(marks).map(|_| (0, streak.length)).collect(),
         }
     }
 

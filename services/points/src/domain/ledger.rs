@@ -131,7 +131,7 @@ impl<'a> Ledger<'a> {
             let counting = self.tally_purchase(version, &basket, &facts.tallied);
             self.check_room(MAIN_WALLET, explanation.points().saturating_add(gifts_max(&counting)))?;
             self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(input.id.clone()), version)?;
-            explanation.challenges = self.settle_challenges(version, &counting)?;
+            explanation.challenges = self.settle_challenges(version, &counting, &input.id.0)?;
             lot = (explanation.points() > 0).then_some(key);
         }
         let purchase = Purchase {
@@ -183,7 +183,7 @@ impl<'a> Ledger<'a> {
         let counting = self.tally_activity(version, name);
         self.check_room(MAIN_WALLET, points.saturating_add(gifts_max(&counting)))?;
         self.credit(EntryKind::Activity, MAIN_WALLET, &lot, points, source, version)?;
-        let challenges = self.settle_challenges(version, &counting)?;
+        let challenges = self.settle_challenges(version, &counting, &activity.id)?;
         Ok(Outcome::Earned { desired: *desired, points, lot, challenges })
     }
 

@@ -79,10 +79,13 @@ impl Account {
     pub(super) fn evolve_identity(&mut self, entry: &Entry, slid_until: Option<Timestamp>) {
         let is_main = &*entry.wallet == MAIN_WALLET;
         if !matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. }) {
+            self.fold_merged(&entry.tallied);
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
             if let Some(merged) = named {
                 entry.counted_of_member().for_each(|count| count.add_to(&mut merged.counts));
-                entry.tallied.iter().for_each(|change| change.add_to(&mut merged.tallies));
+                // How often something was given that is folded away is counted where that is.
+                let own = entry.tallied.iter().map(|change| TallyChange { kept: 0, ..change.clone() });
+                own.for_each(|change| change.add_to(&mut merged.tallies));
             }
         }
         if !matches!(entry.source, Source::Unmerge { .. }) {

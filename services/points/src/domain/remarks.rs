@@ -1,6 +1,6 @@
 //! What is accepted in terms, and would not do what somebody may expect of it. Only what is certain is said.
 
-use super::{Asks, EarnRate, Gives, Life, Limit, LineFilter, Promotion, Version, WeeklyWindow, Windows};
+use super::{Asks, Counts, EarnRate, Gives, Life, Limit, LineFilter, Promotion, Version, WeeklyWindow, Windows};
 
 /// Something about terms.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,7 +62,27 @@ impl Version {
                 say("stacking_group", format!("it never applies: whenever it would, {} of its group goes before it", better.id));
             }
         }
+        for (index, challenge) in self.terms.challenges.iter().enumerate() {
+            let mut say = |field: &str, text: String| say(format!("challenges[{index}].{field}"), text);
+            let before = running.and_then(|running| running.terms.challenges.iter().find(|before| before.id == challenge.id));
+            if challenge.end_at.zip(start_at).is_some_and(|(end, start)| end <= start) {
+                say("end_time", "it never runs: it ends before the version starts".to_owned());
+            }
+            if let Counts::Activity(name) = &challenge.counts
+                && self.terms.activities.iter().all(|known| known.name != *name)
+            {
+                say("activity", format!("nothing counts: the terms have no activity {name}"));
+            }
+            if before.is_some_and(|before| before.key != challenge.key) {
+                say("challenge_id", "what has counted so far counts no more: the running version counts it in another unit".to_owned());
+            }
+        }
         let Some(running) = running else { return remarks };
+        for dropped in running.terms.challenges.iter().filter(|before| self.terms.challenges.iter().all(|now| now.id != before.id)) {
+            if dropped.end_at.is_none_or(|end| end > self.start_at) {
+                say("challenges".to_owned(), format!("{} is there now, and would not be any more", dropped.id));
+            }
+        }
         for dropped in running.terms.activities.iter().filter(|before| self.terms.activities.iter().all(|now| now.name != before.name)) {
             say("activities".to_owned(), format!("{} can be earned now, and could not any more", dropped.name));
         }

@@ -98,7 +98,7 @@ impl Ledger<'_> {
             }
             let counting = self.tally_return(version, before, &after);
             taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
-            challenges = self.settle_challenges(version, &counting)?;
+            challenges = self.settle_challenges(version, &counting, &before.input.id.0)?;
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
@@ -188,9 +188,8 @@ impl Ledger<'_> {
         // What stays with the member was had: it makes no room for more.
         if taken.forgiven > 0 {
             self.counted.clear();
-            if kind == EntryKind::RewardRevoked {
-                self.tallies.clear();
-            }
+        } else if kind == EntryKind::RewardRevoked {
+            self.tallies.iter_mut().for_each(|change| change.given.clear());
         }
         let posting = self.posting(kind, MAIN_WALLET, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });

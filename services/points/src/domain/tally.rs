@@ -8,13 +8,13 @@ use super::challenge::{COUNTED_DAYS, Cadence};
 use super::ledger::Posting;
 use super::{
     Account, AccountId, Basket, Buyer, Challenge, Counts, EntryKind, Gift, Ledger, LotKey, MAIN_WALLET, Occasion, Progress, Purchase,
-    Refusal, Shape, Source, Step, Version,
+    Refusal, Shape, Source, Stamp, Step, Streak, Version,
 };
 
 /// What counts for one challenge of an account: the fold of what its entries have changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tally {
-    /// The challenge.
+    /// The key of the challenge.
     pub of: Arc<str>,
     /// What counts, by unit, ascending.
     pub marks: Vec<Mark>,
@@ -52,12 +52,14 @@ pub struct Given {
     pub lot: Option<LotKey>,
     /// When it was given, as it was recorded.
     pub at: Timestamp,
+    /// It was to be taken back, and what was spent of it stays with the member by the terms: it is neither given nor taken again.
+    pub stays: bool,
 }
 
 /// What an entry changes of a tally.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TallyChange {
-    /// The challenge.
+    /// The key of the challenge.
     pub of: Arc<str>,
     /// What counts more, or less.
     pub marks: Vec<Mark>,
@@ -74,7 +76,7 @@ pub struct TallyChange {
 /// That a purchase counted for a challenge, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tallied {
-    /// The challenge.
+    /// The key of the challenge.
     pub of: Arc<str>,
     /// The unit.
     pub unit: i64,
@@ -87,11 +89,6 @@ impl Tally {
 
     fn is_empty(&self) -> bool {
         self.marks.is_empty() && self.given.is_empty() && self.kept == 0
-    }
-
-    /// How often something has been given for a step.
-    fn times(&self, key: (i64, i64)) -> usize {
-        self.given.iter().filter(|given| (given.period, given.step) == key).count()
     }
 
     /// Takes a change in.
@@ -107,10 +104,55 @@ impl Tally {
                 self.marks.remove(index);
             }
         }
-        self.given.extend(change.given.iter().cloned());
         self.given.retain(|given| !change.dropped.contains(&given.id));
+        self.given.extend(change.given.iter().cloned());
         self.kept = self.kept.saturating_add(change.kept).max(0);
-        self.until = change.until;
+        self.until = self.until.zip(change.until).map(|(known, told)| known.max(told));
+    }
+
+    /// Whether something counts in a unit.
+    pub(super) fn has(&self, unit: i64) -> bool {
+        self.marks.iter().any(|mark| mark.unit == unit)
+    }
+
+    /// What is reached and was not given, by period, step and how often it was given before. Of a ladder in the period of a unit alone, of a
+    /// streak one at a time: other terms may find many more in what has counted already.
+    fn due(&self, challenge: &Challenge, unit: i64) -> Vec<((i64, i64), i64)> {
+        match &challenge.shape {
+            Shape::Ladder { steps, .. } => {
+                let period = challenge.period_of(unit);
+                let progress = challenge.progress(&self.marks, period);
+                let is_given = |step: &Step| self.given.iter().any(|given| (given.period, given.step) == (period, step.at));
+                let due = steps.iter().filter(|step| step.at <= progress && !is_given(step));
+                due.map(|step| ((period, step.at), 0)).collect()
+            }
+            Shape::Streak(streak) => {
+                let times = i64::try_from(self.given.len()).unwrap_or(i64::MAX);
+                let is_due = challenge.complete(&self.marks, self.kept) > times;
+                if is_due { vec![((0, streak.length), self.kept.saturating_add(times))] } else { Vec::new() }
+            }
+        }
+    }
+
+    /// What was given and is reached no more after a change, the newest first.
+    fn undue(&self, challenge: &Challenge, change: &Mark) -> Vec<&Given> {
+        let takeable = self.given.iter().rev().filter(|given| !given.stays);
+        let mut before = vec![self.clone()];
+        let undone = Mark { times: -change.times, amount: -change.amount, ..*change };
+        TallyChange { marks: vec![undone], ..TallyChange::new(&self.of, None) }.add_to(&mut before);
+        let before = before.first().map_or(&[][..], |tally| &tally.marks);
+        match &challenge.shape {
+            Shape::Ladder { .. } => {
+                let period = challenge.period_of(change.unit);
+                let (was, is) = (challenge.progress(before, period), challenge.progress(&self.marks, period));
+                takeable.filter(|given| given.period == period && is < given.step && given.step <= was).collect()
+            }
+            Shape::Streak(_) => {
+                let (was, is) = (challenge.complete(before, self.kept), challenge.complete(&self.marks, self.kept));
+                let beyond = usize::try_from(is).map_or(0, |is| self.given.len().saturating_sub(is));
+                takeable.take(if is < was { beyond } else { 0 }).collect()
+            }
+        }
     }
 
     /// The same, the other way round: all of it goes.
@@ -142,7 +184,7 @@ impl TallyChange {
     /// Takes the change into a list of tallies.
     pub(super) fn add_to(&self, tallies: &mut Vec<Tally>) {
         let index = tallies.iter().position(|tally| tally.of == self.of).unwrap_or_else(|| {
-            tallies.push(Tally::new(&self.of));
+            tallies.push(Tally { until: self.until, ..Tally::new(&self.of) });
             tallies.len() - 1
         });
         tallies[index].evolve(self);
@@ -153,6 +195,11 @@ impl TallyChange {
 }
 
 impl Account {
+    /// Purchases of the member himself, without those of who was merged into him.
+    pub(super) fn own_purchases(&self) -> i64 {
+        self.purchases - self.merged.iter().map(|merged| merged.purchases).sum::<i64>()
+    }
+
     /// What counts for a challenge.
     pub fn tally(&self, of: &str) -> Option<&Tally> {
         self.tallies.iter().find(|tally| *tally.of == *of)
@@ -163,30 +210,46 @@ impl Account {
         changes.iter().for_each(|change| change.add_to(&mut self.tallies));
         self.tallies.retain(|tally| tally.until.is_none_or(|until| until > recorded_at));
     }
+
+    /// What is folded away is so too in what is known of each who was merged into this.
+    pub(super) fn fold_merged(&mut self, changes: &[TallyChange]) {
+        let (tallies, merged) = (&self.tallies, &mut self.merged);
+        for known in merged.iter_mut().filter(|_| !changes.is_empty()).flat_map(|merged| &mut merged.tallies) {
+            let here = tallies.iter().find(|tally| tally.of == known.of);
+            known.marks.retain(|mark| here.is_some_and(|here| here.has(mark.unit)));
+            let folded = changes.iter().filter(|change| change.of == known.of && change.kept > 0).flat_map(|change| &change.dropped);
+            let own = folded.filter(|id| known.given.iter().any(|given| given.id == **id)).count();
+            known.kept = known.kept.saturating_add(i64::try_from(own).unwrap_or(0));
+            known.given.retain(|given| here.is_some_and(|here| here.given.iter().any(|other| other.id == given.id)));
+        }
+    }
 }
 
 /// What has happened that counts for a challenge.
 pub(super) struct Event<'a> {
     challenge: &'a Challenge,
     change: Mark,
+    at: Timestamp,
 }
 
 impl Ledger<'_> {
     /// Whether a challenge counts the purchases of an account one by one: those of two accounts make no sense together.
     pub(super) fn counts_purchases(&self, tally: &Tally) -> bool {
-        let challenge = self.versions.at(self.stamp.now).challenge(&tally.of);
-        challenge.is_some_and(|challenge| matches!(&challenge.shape, Shape::Streak(streak) if streak.cadence == Cadence::Purchase))
+        self.versions.at(self.stamp.now).challenge(&tally.of).is_some_and(Challenge::counts_own_purchases)
     }
 
     /// What a purchase counts for.
     pub(super) fn tallied(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<Tallied> {
         let occasion = Occasion::new(basket, buyer, &version.zone);
         let counts = |challenge: &&Challenge| challenge.counts_purchase(&occasion).is_some();
-        let running = version.terms.challenges.iter().filter(|challenge| self.is_in_time(challenge, version)).filter(counts);
+        // Purchases in a row are those of the survivor himself.
+        let own = |challenge: &&Challenge| self.stamp.presented.is_none() || !challenge.counts_own_purchases();
+        let in_time = version.terms.challenges.iter().filter(|challenge| self.is_in_time(challenge, version));
+        let running = in_time.filter(own).filter(counts);
         running
             .map(|challenge| Tallied {
-                of: challenge.id.clone(),
-                unit: challenge.unit(basket.occurred_at, buyer.purchases + 1, &version.zone),
+                of: challenge.key.clone(),
+                unit: challenge.unit(basket.occurred_at, self.account.own_purchases() + 1, &version.zone),
             })
             .collect()
     }
@@ -196,7 +259,7 @@ impl Ledger<'_> {
         let event = |tallied: &Tallied| {
             let challenge = version.challenge(&tallied.of)?;
             let amount = challenge.counts_left(basket)?;
-            Some(Event { challenge, change: Mark { unit: tallied.unit, times: 1, amount } })
+            Some(Event { challenge, change: Mark { unit: tallied.unit, times: 1, amount }, at: basket.occurred_at })
         };
         self.note(version, tallied.iter().filter_map(event).collect())
     }
@@ -207,8 +270,8 @@ impl Ledger<'_> {
         let counts = |challenge: &&Challenge| matches!(&challenge.counts, Counts::Activity(name) if name == activity);
         let running = version.terms.challenges.iter().filter(counts).filter(|challenge| challenge.is_running(at));
         let events = running.filter(|challenge| self.is_in_time(challenge, version)).map(|challenge| {
-            let unit = challenge.unit(at, self.account.purchases, &version.zone);
-            Event { challenge, change: Mark { unit, times: 1, amount: 0 } }
+            let unit = challenge.unit(at, self.account.own_purchases(), &version.zone);
+            Event { challenge, change: Mark { unit, times: 1, amount: 0 }, at }
         });
         let events = events.collect();
         self.note(version, events)
@@ -220,9 +283,14 @@ impl Ledger<'_> {
             let challenge = version.challenge(&tallied.of).filter(|challenge| !challenge.counts_returned)?;
             let (was, is) = (challenge.counts_left(&before.basket())?, challenge.counts_left(&after.basket()));
             let change = Mark { unit: tallied.unit, times: i64::from(is.is_some()) - 1, amount: is.unwrap_or(0) - was };
-            let settled = challenge.settled_before(self.stamp.now, self.account.purchases, &version.zone);
-            let counts = self.account.tally(&tallied.of).is_some_and(|tally| tally.marks.iter().any(|mark| mark.unit == tallied.unit));
-            ((change.times, change.amount) != (0, 0) && counts && tallied.unit >= settled).then_some(Event { challenge, change })
+            let settled = challenge.settled_before(self.stamp.now, self.account.own_purchases(), &version.zone);
+            let own = self.stamp.presented.is_none() || !challenge.counts_own_purchases();
+            let counts = own && self.account.tally(&tallied.of).is_some_and(|tally| tally.has(tallied.unit));
+            ((change.times, change.amount) != (0, 0) && counts && tallied.unit >= settled).then_some(Event {
+                challenge,
+                change,
+                at: before.occurred_at,
+            })
         };
         let events = before.facts.tallied.iter().filter_map(event).collect();
         self.note(version, events)
@@ -245,9 +313,9 @@ impl Ledger<'_> {
     /// What of a tally can change no more and is folded away: past periods of a ladder, streaks that are complete, and what can be in no
     /// streak any more.
     fn forgotten(&self, challenge: &Challenge, version: &Version) -> TallyChange {
-        let settled = challenge.settled_before(self.stamp.now, self.account.purchases, &version.zone);
-        let mut change = TallyChange::new(&challenge.id, challenge.matters_until(self.stamp.now, &version.zone));
-        let Some(tally) = self.account.tally(&challenge.id) else { return change };
+        let settled = challenge.settled_before(self.stamp.now, self.account.own_purchases(), &version.zone);
+        let mut change = TallyChange::new(&challenge.key, challenge.matters_until(self.stamp.now, &version.zone));
+        let Some(tally) = self.account.tally(&challenge.key) else { return change };
         let (mut gone, mut dropped): (usize, Vec<&Given>) = (0, Vec::new());
         match &challenge.shape {
             Shape::Ladder { .. } => {
@@ -272,46 +340,50 @@ impl Ledger<'_> {
         change
     }
 
-    /// Gives what is reached by what counts more, and takes back what was reached by what counts less.
-    pub(super) fn settle_challenges(&mut self, version: &Version, events: &[Event<'_>]) -> Result<Vec<Progress>, Refusal> {
-        events.iter().map(|event| self.settle_challenge(version, event)).collect()
+    /// Gives what is reached by what counts more, and takes back what was reached by what counts less. `reference` is what earned it, where
+    /// points wait for an event.
+    pub(super) fn settle_challenges(
+        &mut self,
+        version: &Version,
+        events: &[Event<'_>],
+        reference: &Arc<str>,
+    ) -> Result<Vec<Progress>, Refusal> {
+        events.iter().map(|event| self.settle_challenge(version, event, reference)).collect()
     }
 
-    fn settle_challenge(&mut self, version: &Version, Event { challenge, change }: &Event<'_>) -> Result<Progress, Refusal> {
-        let tally = self.account.tally(&challenge.id).cloned().unwrap_or_else(|| Tally::new(&challenge.id));
-        let mut without = vec![tally.clone()];
-        let undone = Mark { times: -change.times, amount: -change.amount, ..*change };
-        TallyChange { marks: vec![undone], ..TallyChange::new(&challenge.id, None) }.add_to(&mut without);
-        let was = without.first().map(|tally| challenge.reached(&tally.marks)).unwrap_or_default();
-        let is = challenge.reached(&tally.marks);
+    fn settle_challenge(&mut self, version: &Version, event: &Event<'_>, reference: &Arc<str>) -> Result<Progress, Refusal> {
+        let Event { challenge, change, at } = event;
+        let tally = self.account.tally(&challenge.key).cloned().unwrap_or_else(|| Tally::new(&challenge.key));
         let (mut reached, mut lost) = (Vec::new(), Vec::new());
-        let mut keys: Vec<(i64, i64)> = was.iter().chain(&is).copied().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        for key in keys {
-            let times = |reached: &[(i64, i64)]| challenge.bounded(reached.iter().filter(|known| **known == key).count(), tally.kept);
-            let (was, is, given) = (times(&was), times(&is), tally.times(key));
-            if change.times > 0 || change.amount > 0 {
-                // A streak gives one at a time: other terms may find many more in what has counted already.
-                let steps = if matches!(challenge.shape, Shape::Streak(_)) { 1 } else { usize::MAX };
-                for index in (given..is).take(steps) {
-                    reached.extend(self.give(challenge, version, key, index)?);
-                }
+        if change.times > 0 || change.amount > 0 {
+            for (key, index) in tally.due(challenge, change.unit) {
+                reached.extend(self.give(challenge, version, key, index, reference)?);
             }
-            for _ in 0..was.saturating_sub(is).min(given.saturating_sub(is)) {
-                lost.extend(self.take_gift(challenge, version, key));
+        } else {
+            for given in tally.undue(challenge, change) {
+                lost.push(given.gift.clone());
+                self.take_gift(challenge, version, given);
             }
         }
-        let end_at = challenge.period_end(self.stamp.occurred_at, &version.zone);
+        let end_at = challenge.period_end(*at, &version.zone);
         Ok(Progress { reached, lost, end_at, ..self.account.progress(challenge, change.unit) })
     }
 
-    fn give(&mut self, challenge: &Challenge, version: &Version, key: (i64, i64), index: usize) -> Result<Option<Gift>, Refusal> {
+    fn give(
+        &mut self,
+        challenge: &Challenge,
+        version: &Version,
+        key: (i64, i64),
+        index: i64,
+        reference: &Arc<str>,
+    ) -> Result<Option<Gift>, Refusal> {
         let Some(gift) = challenge.gift(key.1).cloned() else { return Ok(None) };
-        let id = given_id(self.id, &challenge.id, key, self.stamp.operation, index);
-        let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.open_lot_for(self.stamp.occurred_at)));
-        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lot.clone(), at: self.recorded_at() };
-        let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.id, self.tally_until(challenge)) };
+        let id = given_id(self.id, &challenge.key, key, index);
+        let Stamp { occurred_at, now, operation, .. } = *self.stamp;
+        let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.lot_for(occurred_at, now, operation, reference)));
+        let (lots, at) = (lot.clone(), self.recorded_at());
+        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lots, at, stays: false };
+        let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.key, self.tally_until(challenge)) };
         self.tallies = vec![change];
         let source = source(challenge, id, key, &gift);
         match (&gift, lot) {
@@ -321,42 +393,45 @@ impl Ledger<'_> {
         Ok(Some(gift))
     }
 
-    /// Takes back what was given last for a step.
-    fn take_gift(&mut self, challenge: &Challenge, version: &Version, key: (i64, i64)) -> Option<Gift> {
-        let tally = self.account.tally(&challenge.id)?;
-        let Given { id, gift, lot, at, .. } = tally.given.iter().rfind(|given| (given.period, given.step) == key)?.clone();
-        let change = TallyChange { dropped: vec![id], ..TallyChange::new(&challenge.id, self.tally_until(challenge)) };
-        self.tallies = vec![change];
-        let source = source(challenge, id, key, &gift);
-        match &gift {
+    /// Takes back what was given.
+    fn take_gift(&mut self, challenge: &Challenge, version: &Version, given: &Given) {
+        let Given { id, period, step, ref gift, ref lot, at, .. } = *given;
+        let until = self.tally_until(challenge);
+        // What the terms leave with the member stays given.
+        let stays = vec![Given { stays: true, ..given.clone() }];
+        self.tallies = vec![TallyChange { dropped: vec![id], given: stays, ..TallyChange::new(&challenge.key, until) }];
+        let source = source(challenge, id, (period, step), gift);
+        match gift {
             Gift::Points(points) => {
                 let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
+                let has_opened = |lot: &LotKey| lot.opens_at().is_some_and(|at| at <= self.stamp.now);
+                let lot = lot.clone().map(|lot| if has_opened(&lot) { lot.opened() } else { lot });
                 self.claw_back(EntryKind::RewardRevoked, *points, (lot, at), policy, source, version.number);
             }
             Gift::Reward(_) => {
+                self.tallies.iter_mut().for_each(|change| change.given.clear());
                 let posting = self.posting(EntryKind::RewardRevoked, MAIN_WALLET, source);
                 self.post(Posting { program_version: version.number, ..posting });
             }
         }
-        Some(gift)
     }
 
     fn tally_until(&self, challenge: &Challenge) -> Option<Timestamp> {
-        self.account.tally(&challenge.id).and_then(|tally| tally.until)
+        self.account.tally(&challenge.key).and_then(|tally| tally.until)
     }
 }
 
 impl Account {
     /// How far the member has come with a challenge at a moment.
     pub fn challenge_progress(&self, challenge: &Challenge, version: &Version, at: Timestamp) -> Progress {
-        let unit = challenge.unit(at, self.purchases + 1, &version.zone);
+        let unit = challenge.unit(at, self.own_purchases() + 1, &version.zone);
         Progress { end_at: challenge.period_end(at, &version.zone), ..self.progress(challenge, unit) }
     }
 
     /// The same in the period of a unit, or with the streak that can go on with it.
     fn progress(&self, challenge: &Challenge, unit: i64) -> Progress {
-        let nothing = Tally::new(&challenge.id);
-        let tally = self.tally(&challenge.id).unwrap_or(&nothing);
+        let nothing = Tally::new(&challenge.key);
+        let tally = self.tally(&challenge.key).unwrap_or(&nothing);
         let (progress, next, freezes_left) = match &challenge.shape {
             Shape::Ladder { steps, .. } => {
                 let progress = challenge.progress(&tally.marks, challenge.period_of(unit));
@@ -383,11 +458,16 @@ impl Account {
 }
 
 impl Challenge {
-    /// How often something is given that is reached so often.
-    fn bounded(&self, reached: usize, kept: i64) -> usize {
-        let Shape::Streak(streak) = &self.shape else { return reached };
-        let left = streak.times_max.map(|max| usize::try_from(max.saturating_sub(kept)).unwrap_or(0));
-        left.map_or(reached, |left| reached.min(left))
+    /// How many streaks are complete in what counts, as far as they may be given.
+    fn complete(&self, marks: &[Mark], kept: i64) -> i64 {
+        let Shape::Streak(streak) = &self.shape else { return 0 };
+        let complete = i64::try_from(streak.complete(marks).count()).unwrap_or(i64::MAX);
+        streak.times_max.map_or(complete, |max| complete.min(max.saturating_sub(kept).max(0)))
+    }
+
+    /// Whether it counts the member's purchases one by one.
+    fn counts_own_purchases(&self) -> bool {
+        matches!(&self.shape, Shape::Streak(streak) if streak.cadence == Cadence::Purchase)
     }
 
     /// Until when what is counted at a moment matters; `None` for ever.
@@ -395,7 +475,9 @@ impl Challenge {
         let counted = |days: i64| std::time::Duration::from_secs(86_400 * u64::try_from(days + COUNTED_DAYS + 1).unwrap_or(0));
         match &self.shape {
             Shape::Ladder { .. } => Some(self.period_end(now, zone)? + counted(0)),
-            Shape::Streak(streak) if streak.times_max.is_some() || streak.cadence == Cadence::Purchase => None,
+            // How often it was given must be known for ever where that is bounded, or a voucher goes by it.
+            Shape::Streak(Streak { times_max: Some(_), .. } | Streak { gives: Gift::Reward(_), .. }) => None,
+            Shape::Streak(Streak { cadence: Cadence::Purchase, .. }) => None,
             Shape::Streak(streak) => {
                 let days = match streak.cadence {
                     Cadence::Week => 7,
@@ -409,9 +491,9 @@ impl Challenge {
 }
 
 impl Version {
-    /// A challenge by its id.
-    fn challenge(&self, id: &str) -> Option<&Challenge> {
-        self.terms.challenges.iter().find(|challenge| *challenge.id == *id)
+    /// A challenge by what its tally goes by.
+    fn challenge(&self, key: &str) -> Option<&Challenge> {
+        self.terms.challenges.iter().find(|challenge| *challenge.key == *key)
     }
 }
 
@@ -430,12 +512,12 @@ fn source(challenge: &Challenge, id: Uuid, (period, step): (i64, i64), gift: &Gi
     Source::Challenge { challenge: challenge.id.clone(), title: challenge.title.as_str().into(), given: id, period, step, reward }
 }
 
-/// The id of something given: the same when the operation is played again.
-fn given_id(account: AccountId, challenge: &str, (period, step): (i64, i64), operation: Uuid, index: usize) -> Uuid {
+/// The id of something given: the same when it was taken back and is given again, so that a voucher which was used meanwhile is not issued
+/// twice.
+fn given_id(account: AccountId, challenge: &str, (period, step): (i64, i64), index: i64) -> Uuid {
     let mut hasher = blake3::Hasher::new_derive_key("regulars points challenge v1");
     hasher.update(account.0.as_bytes());
-    hasher.update(operation.as_bytes());
-    for number in [period, step, i64::try_from(index).unwrap_or(i64::MAX)] {
+    for number in [period, step, index] {
         hasher.update(&number.to_be_bytes());
     }
     hasher.update(challenge.as_bytes());

@@ -7,7 +7,7 @@ use proto::common::calendar_period::Unit;
 use proto::points as pb;
 use rust_decimal::Decimal;
 
-use super::challenges::challenges;
+use super::challenges::{challenges, wrong_challenges};
 use super::limits::{award_limits, limit};
 use super::promotions::{line_filter, promotions, wrong_promotions};
 use crate::domain::{Activation, ActivityTerms, Approval, Basis, EarnRate, Life, LineFilter, PointRounding, ReturnPolicy, Terms};
@@ -20,7 +20,7 @@ pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerm
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what.into()))?;
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
-    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges)?);
+    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges, &message.activities)?);
     Ok(Terms { earn_rates, promotions, challenges, limits, ..plain })
 }
 
@@ -30,14 +30,14 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     let plain = pb::Terms { promotions: Vec::new(), earn_rates: Vec::new(), challenges: Vec::new(), limits: Vec::new(), ..message.clone() };
     let calm = pb::Terms { activate_after: None, activate_time: None, activate_on: None, ..plain.clone() };
     let lasting = pb::Terms { expire_after: None, expire_time: None, expire_after_inactivity: None, ..calm.clone() };
-    let challenging = pb::Terms { challenges: message.challenges.clone(), ..lasting.clone() };
     let limited = pb::Terms { limits: message.limits.clone(), ..lasting.clone() };
     let mut wrong: Vec<WrongTerms> = Vec::new();
-    for part in [plain, calm, lasting, challenging, limited] {
+    for part in [plain, calm, lasting, limited] {
         wrong.extend(terms(&part, zone).err().filter(|found| !wrong.contains(found)));
     }
     wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
     wrong.extend(wrong_promotions(&message.promotions, zone));
+    wrong.extend(wrong_challenges(&message.challenges, &message.activities));
     wrong
 }
 

@@ -133,7 +133,11 @@ fn resolve(event: &str, reference: &str, came: bool, reason: &str) -> Command {
     Command::Resolve(Resolve { event: event.into(), reference, came, reason: reason.to_owned() })
 }
 
-/// A link as all its spellings: without what only says where in the page it points, or by which campaign somebody came.
+/// Parameters by which links are followed, and which say nothing of where they lead.
+const TRACKERS: [&str; 9] = ["fbclid", "gclid", "dclid", "msclkid", "igshid", "igsh", "mc_cid", "mc_eid", "ref_src"];
+
+/// A link as its usual spellings: without what only says where in the page it points, or by which campaign somebody came, and its parameters
+/// in order.
 fn same_link(link: &str) -> Result<String, Status> {
     let wrong = || status::bad_request([("proof_url", "must be an address of the web, with https or http")]);
     let mut url = Url::parse(link).map_err(|_| wrong())?;
@@ -142,8 +146,11 @@ fn same_link(link: &str) -> Result<String, Status> {
     }
     url.set_scheme("https").map_err(|()| wrong())?;
     url.set_fragment(None);
-    let kept: Vec<(String, String)> =
-        url.query_pairs().filter(|(name, _)| !name.starts_with("utm_")).map(|(name, value)| (name.into(), value.into())).collect();
+    url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
+    let leads = |name: &str| !name.starts_with("utm_") && !TRACKERS.contains(&name);
+    let parameters = url.query_pairs().filter(|(name, _)| leads(name));
+    let mut kept: Vec<(String, String)> = parameters.map(|(name, value)| (name.into(), value.into())).collect();
+    kept.sort_unstable();
     url.set_query(None);
     if !kept.is_empty() {
         url.query_pairs_mut().extend_pairs(kept);
@@ -165,9 +172,11 @@ mod tests {
             "http://EXAMPLE.com/p/17/?id=3",
             "https://example.com:443/p/17?id=3#top",
             "https://example.com/p/./17?utm_source=app&id=3&utm_medium=x",
+            "https://example.com/p/17?fbclid=abc&id=3",
         ] {
             assert_eq!(same_link(link).unwrap(), same, "{link}");
         }
+        assert_eq!(same_link("https://example.com/p?a=1&b=2").unwrap(), same_link("https://example.com/p?b=2&a=1").unwrap());
         assert_ne!(same_link("https://example.com/p/17?id=4").unwrap(), same);
         assert_ne!(same_link("https://example.com/P/17?id=3").unwrap(), same, "paths may differ by case");
         for link in ["example.com/p/17", "ftp://example.com/p", "mailto:a@example.com", "https://", "javascript:alert(1)"] {

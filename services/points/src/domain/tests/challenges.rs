@@ -9,6 +9,7 @@ use super::*;
 fn challenge(id: &str, shape: Shape) -> Challenge {
     Challenge {
         id: id.into(),
+        key: Challenge::key(id, &shape),
         title: id.to_uppercase(),
         counts: Counts::Purchases(Box::default()),
         shape,
@@ -215,7 +216,7 @@ fn a_streak_is_given_no_more_often_than_it_may() {
     let mut bench = bench(challenge("streak", Shape::Streak(twice)));
     visit(&mut bench, &(0..300).collect::<Vec<_>>());
     assert_eq!(bench.active(), 200);
-    assert_eq!(bench.account.tally("streak").unwrap().kept + 2, 2 + 2, "also when long forgotten");
+    assert_eq!(bench.account.tally("streak/streak-of-days").unwrap().kept + 2, 2 + 2, "also when long forgotten");
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn a_long_streak_is_counted_without_keeping_it_all() {
     visit(&mut bench, &(0..400).collect::<Vec<_>>());
     let points: i64 = bench.entries.iter().filter(|entry| entry.kind == EntryKind::Reward).map(|entry| entry.points).sum();
     assert_eq!(points, 400 / 7 * 100);
-    let tally = bench.account.tally("streak").unwrap();
+    let tally = bench.account.tally("streak/streak-of-days").unwrap();
     assert!(tally.marks.len() <= 62 + 8 && tally.given.len() <= 11, "{} days, {} gifts", tally.marks.len(), tally.given.len());
     // What is long past changes nothing any more.
     let before = bench.account.tallies.clone();
@@ -255,6 +256,21 @@ fn days_are_those_of_the_program_and_begin_when_it_says() {
         }
         assert_eq!(bench.active(), if complete { 100 } else { 0 }, "{zone} {visits:?}");
     }
+}
+
+#[test]
+fn one_that_counts_otherwise_from_now_on_begins_anew() {
+    let mut bench = bench(ladder(LimitPeriod::Day, Measure::Times, &[(2, 20)]));
+    visit(&mut bench, &[0]);
+    let by_month =
+        Terms { challenges: vec![ladder(LimitPeriod::Month, Measure::Times, &[(2, 20)])], ..(*bench.versions.at(day(0)).terms).clone() };
+    let first = bench.versions.at(day(0)).clone();
+    let second = Version { number: 2, start_at: day(1), terms: by_month.into(), ..first.clone() };
+    bench.versions = Versions::new(vec![first, second]).unwrap();
+    visit(&mut bench, &[1]);
+    assert_eq!(bench.active(), 0, "a visit under the old terms is in another unit");
+    visit(&mut bench, &[2]);
+    assert_eq!(bench.active(), 20);
 }
 
 #[test]
@@ -295,7 +311,7 @@ fn what_counts_goes_with_a_member_and_comes_back() {
     assert_eq!(town.benches[0].active(), 40);
     town.unmerge(0, 1).unwrap();
     let times = |town: &Town, member: usize| -> i64 {
-        town.benches[member].account.tally("visits").map_or(0, |tally| tally.marks.iter().map(|mark| mark.times).sum())
+        town.benches[member].account.tally("visits/month").map_or(0, |tally| tally.marks.iter().map(|mark| mark.times).sum())
     };
     assert_eq!((times(&town, 0), times(&town, 1)), (2, 3), "each his own");
     buys(&mut town, 1, &[5]);
@@ -378,4 +394,124 @@ proptest! {
         prop_assert_eq!(told.active() - told.deficit(), in_order.active());
         prop_assert_eq!(told.deficit(), 0);
     }
+}
+
+/// Members who buy on days since 1 March, each told at once.
+fn buys(town: &mut Town, member: usize, days: &[i64]) {
+    for number in days {
+        town.benches.iter_mut().for_each(|bench| bench.now = day(*number).max(bench.now));
+        town.run(member, award(&format!("{member} {number}"), 100)).unwrap();
+    }
+}
+
+fn town(challenge: Challenge) -> Town {
+    Town::new(2, Terms { points_per_unit: Decimal::ZERO, challenges: vec![challenge], ..terms() })
+}
+
+#[test]
+fn who_was_silent_for_long_takes_nothing_along() {
+    let mut town = town(ladder(LimitPeriod::Month, Measure::Times, &[(8, 80)]));
+    buys(&mut town, 1, &[0]);
+    buys(&mut town, 0, &[125, 126, 127, 128, 129, 130, 131]);
+    town.merge(0, 1).unwrap();
+    buys(&mut town, 0, &[132]);
+    assert_eq!(town.benches[0].active(), 80, "seven visits and one more");
+    buys(&mut town, 0, &[135, 250, 251, 252]);
+    town.unmerge(0, 1).unwrap();
+    let times: i64 = town.benches[0].account.tally("visits/month").unwrap().marks.iter().map(|mark| mark.times).sum();
+    assert_eq!(times, 3);
+}
+
+#[test]
+fn purchases_in_a_row_go_on_in_spite_of_a_merge() {
+    let mut town = town(streak(Cadence::Purchase, 4, 0));
+    buys(&mut town, 1, &[0, 1, 2]);
+    buys(&mut town, 0, &[3, 4]);
+    town.merge(0, 1).unwrap();
+    buys(&mut town, 0, &[5, 6]);
+    assert_eq!(town.benches[0].active(), 100, "his third and fourth");
+    town.run(1, remaining("1 2", 0)).unwrap();
+    assert_eq!(town.benches[0].active(), 100, "what the other bought is not in his row");
+    buys(&mut town, 1, &[7]);
+    town.unmerge(0, 1).unwrap();
+    buys(&mut town, 0, &[8, 9, 10, 11]);
+    assert_eq!(town.benches[0].active(), 200);
+}
+
+#[test]
+fn what_is_given_again_is_the_same_gift() {
+    let gives = Gift::Reward("cup".into());
+    for shape in [
+        Shape::Ladder { period: LimitPeriod::Month, measure: Measure::Times, steps: vec![Step { at: 2, gives: gives.clone() }] },
+        Shape::Streak(Streak { gives, ..streak_of(Cadence::Day, 2, 0) }),
+    ] {
+        let mut bench = bench(challenge("cups", shape));
+        visit(&mut bench, &[0, 1]);
+        for _ in 0..3 {
+            give_back(&mut bench, 1);
+            visit(&mut bench, &[1]);
+        }
+        let given = |entry: &Entry| if let Source::Challenge { given, .. } = &entry.source { Some(*given) } else { None };
+        let mut ids: Vec<Uuid> = bench.entries.iter().filter_map(given).collect();
+        assert_eq!(ids.len(), 7);
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "a voucher that was used meanwhile is not issued twice");
+        visit(&mut bench, &[2, 3, 33, 34]);
+        let mut ids: Vec<Uuid> = bench.entries.iter().filter_map(given).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), if bench.account.tally("cups/month").is_some() { 2 } else { 3 }, "another one is another");
+    }
+}
+
+#[test]
+fn what_was_taken_in_part_is_not_taken_twice() {
+    let within = Terms { return_policy: ReturnPolicy::WithinBalance, points_per_unit: Decimal::ZERO, ..terms() };
+    let mut bench = Bench::new(Terms { challenges: vec![streak(Cadence::Day, 2, 0)], ..within });
+    visit(&mut bench, &[0, 1]);
+    bench.run(redeem(40)).unwrap();
+    give_back(&mut bench, 1);
+    assert_eq!(bench.balances(), (0, 0, 0, 0), "sixty are taken, forty were spent");
+    visit(&mut bench, &[1]);
+    bench.run(adjust(100)).unwrap();
+    give_back(&mut bench, 1);
+    assert_eq!(bench.active(), 100, "it was taken already, as far as it could be");
+}
+
+#[test]
+fn gifts_wait_as_points_do() {
+    let fortnight = Activation::After(Period { count: 14, unit: CalendarUnit::Day });
+    let terms = Terms { activation: fortnight, return_policy: ReturnPolicy::OnlyPending, points_per_unit: Decimal::ZERO, ..terms() };
+    let mut bench = Bench::new(Terms { challenges: vec![ladder(LimitPeriod::Day, Measure::Times, &[(1, 100)])], ..terms });
+    visit(&mut bench, &[0]);
+    assert_eq!(bench.balances(), (0, 100, 0, 0));
+    give_back(&mut bench, 0);
+    assert_eq!(bench.balances(), (0, 0, 0, 0));
+    visit(&mut bench, &[1, 16]);
+    assert_eq!(bench.balances(), (100, 100, 0, 0));
+}
+
+#[test]
+fn other_terms_give_nothing_for_what_is_past() {
+    let changed = |first: Challenge, second: Challenge| {
+        let mut bench = bench(first);
+        let one = bench.versions.at(day(0)).clone();
+        let terms = Terms { challenges: vec![second], ..(*one.terms).clone() };
+        let two = Version { number: 2, start_at: day(20), terms: terms.into(), ..one.clone() };
+        bench.versions = Versions::new(vec![one, two]).unwrap();
+        bench
+    };
+    let mut bench = changed(ladder(LimitPeriod::Day, Measure::Times, &[(5, 50)]), ladder(LimitPeriod::Day, Measure::Times, &[(1, 10)]));
+    visit(&mut bench, &(0..21).collect::<Vec<_>>());
+    assert_eq!(bench.active(), 10, "the day of the visit alone");
+    let once = |length| challenge("streak", Shape::Streak(Streak { times_max: Some(1), ..streak_of(Cadence::Day, length, 0) }));
+    let mut bench = changed(once(5), once(3));
+    visit(&mut bench, &(0..30).collect::<Vec<_>>());
+    assert_eq!(bench.active(), 100, "once is once, however long it must be");
+    // What was given under new terms is taken back when what it rested on goes back, whichever terms that was bought under.
+    let mut bench = changed(ladder(LimitPeriod::Month, Measure::Times, &[(5, 50)]), ladder(LimitPeriod::Month, Measure::Times, &[(2, 20)]));
+    visit(&mut bench, &[0, 20]);
+    assert_eq!(bench.active(), 20);
+    give_back(&mut bench, 0);
+    assert_eq!(bench.active(), 0);
 }

@@ -49,6 +49,8 @@ struct StoredGiven {
     lot: Option<StoredKey>,
     #[prost(int64, tag = "7")]
     at: i64,
+    #[prost(bool, tag = "8")]
+    stays: bool,
 }
 
 /// A step of a ladder or a streak that an entry is about.
@@ -139,6 +141,7 @@ impl StoredGiven {
             reward,
             lot: given.lot.as_ref().map(StoredKey::from),
             at: given.at.as_micros(),
+            stays: given.stays,
         }
     }
 
@@ -150,6 +153,7 @@ impl StoredGiven {
             gift: if self.reward.is_empty() { Gift::Points(self.points) } else { Gift::Reward(self.reward.as_str().into()) },
             lot: self.lot.as_ref().map(StoredKey::key).transpose()?,
             at: time(self.at),
+            stays: self.stays,
         })
     }
 }

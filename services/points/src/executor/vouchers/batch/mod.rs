@@ -257,7 +257,8 @@ impl<'a> Batch<'a> {
         if wish.reward != ensure.reward {
             return Err(RewardError::WishExists { field: "reward" });
         }
-        if wish.account != named && !self.survivor(&program.id, named).account.has_merged(wish.account) {
+        // What is to be had no more is known by its key: the member may have been merged since, or parted.
+        if ensure.wanted && wish.account != named && !self.survivor(&program.id, named).account.has_merged(wish.account) {
             return Err(RewardError::WishExists { field: "member" });
         }
         let mut wish = Wish { version: wish.version.max(ensure.version), ..wish };
