@@ -19,6 +19,7 @@ mod it {
     mod privacy;
     mod program_file;
     mod proof;
+    mod regular;
     mod status;
     mod survey;
 }

@@ -37,6 +37,7 @@ mod it {
     mod returns;
     mod rewards;
     mod rewards_catalogue;
+    mod rewards_input;
     mod rewards_offline;
     mod rewards_races;
     mod rewards_redeem;

@@ -34,6 +34,8 @@ pub(crate) const TEA: &str = "programs/tea";
 /// The shop, and the till that the key of role TERMINAL belongs to.
 pub(crate) const STORE: &str = "programs/tea/stores/bund";
 pub(crate) const TILL: &str = "programs/tea/stores/bund/terminals/1";
+/// The key that the services keep what is personal under.
+pub(crate) const MASTER_KEY: &str = "1:0707070707070707070707070707070707070707070707070707070707070707";
 /// Where the landing page lives.
 pub(crate) const PAGE: &str = "https://join.tea.example";
 
@@ -234,7 +236,7 @@ fn config(engine: &TestEngine) -> Config {
     config.database.url = engine.options.url.clone().into();
     config.database.connections_max = 4;
     config.keys.data_dir = None;
-    config.keys.master_key = Some(format!("1:{}", "07".repeat(32)).into());
+    config.keys.master_key = Some(MASTER_KEY.to_owned().into());
     config.server.cors_origins = vec![PAGE.to_owned()];
     // A machine that builds something else at the same time must not fail a test.
     config.server.deadline_ms_default = 30_000;

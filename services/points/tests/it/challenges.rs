@@ -11,6 +11,7 @@ use proto::points::streak::Cadence;
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 
+use super::input::refuses;
 use super::requests::*;
 use super::rewards_requests::*;
 use super::suite::*;
@@ -25,6 +26,8 @@ testkit::on_each_engine!(
     a_step_gives_a_voucher_and_takes_it_back,
     a_voucher_waits_for_its_stock,
     a_bad_challenge_is_refused_by_its_field,
+    a_bad_condition_is_refused_with_line_and_column,
+    bad_questions_are_refused_by_their_field,
 );
 
 fn points(points: i64) -> Option<pb::Gift> {
@@ -260,6 +263,48 @@ async fn a_bad_challenge_is_refused_by_its_field(engine: TestEngine) {
         let refused = suite.administrator().create_program_version(new_version(challenging(&[visits(&[(1, 1)]), challenge]))).await;
         assert_eq!(wrong_fields(refused), [format!("terms.challenges[1].{field}")]);
     }
+    suite.stop().await;
+}
+
+async fn a_bad_condition_is_refused_with_line_and_column(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let when = |condition: &str| {
+        let counts = Counts::Purchases(pb::QualifyingPurchase { condition: condition.to_owned(), ..Default::default() });
+        pb::Challenge { counts: Some(counts), ..visits(&[(1, 1)]) }
+    };
+    let rows = [
+        ("purchase.net > 1 &&\n  local.day = 1", "line 2, column 13: token recognition error at: '= '"),
+        ("purchase.nett > 1", "line 1, column 10: `nett` is not known: there are net, channel, store, offer and lines"),
+        ("purchase.net", "line 1, column 1: is of type int, and must be of type bool"),
+    ];
+    for (condition, what) in rows {
+        let refused = suite.administrator().create_program_version(new_version(challenging(&[when(condition)]))).await;
+        assert_eq!(wrong_with_descriptions(refused), [("terms.challenges[0].purchases.condition".to_owned(), what.to_owned())]);
+    }
+    let long = format!("true{}", " ".repeat(997));
+    let refused = suite.administrator().create_program_version(new_version(challenging(&[check_ins(3), when(&long)]))).await;
+    assert_eq!(wrong_fields(refused), ["terms.challenges[1].purchases.condition"]);
+    // A good one counts what it says.
+    suite.new_terms(challenging(&[when("purchase.net >= 200")]), suite.now()).await;
+    assert_eq!(told(&suite.award(1, "p1", 199).await.challenges), [""; 0]);
+    assert_eq!(told(&suite.award(1, "p2", 200).await.challenges), ["visits 1/0 +[1] -[]"]);
+    suite.stop().await;
+}
+
+async fn bad_questions_are_refused_by_their_field(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, challenging(&[visits(&[(1, 1)])])).await;
+    refuses!(suite.platform(), list_member_challenges, of(1),
+        "parent": |r| r.parent.clear();
+        "parent": |r| r.parent = TEA.to_owned();
+        "parent": |r| r.parent = format!("{TEA}/members/li-lei");
+        "parent": |r| r.parent = format!("{}/challenges/visits", member(1));
+        "page_size": |r| r.page_size = -1;
+        "page_token": |r| r.page_token = "x".to_owned();
+        "page_token": |r| r.page_token = "x".repeat(1_025);
+    );
+    // More than there can be on a page is cut.
+    let much = pb::ListMemberChallengesRequest { page_size: i32::MAX, ..of(1) };
+    assert_eq!(suite.platform().list_member_challenges(much).await.unwrap().into_inner().challenges.len(), 1);
     suite.stop().await;
 }
 
