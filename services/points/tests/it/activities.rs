@@ -242,7 +242,7 @@ async fn a_link_proves_one_activity(engine: TestEngine) {
     // Many at once with one link.
     let replica = suite.replica().await;
     let calls = (0..8).map(|number: u32| {
-        let mut server = if number % 2 == 0 { suite.platform() } else { replica.platform.clone() };
+        let mut server = if number.is_multiple_of(2) { suite.platform() } else { replica.platform.clone() };
         let request = proved(activity(u128::from(3 + number % 3), "review", &format!("many-{number}")), "https://example.com/p/3");
         async move { server.award_activity(request).await.is_ok() }
     });
