@@ -5,9 +5,15 @@ use proptest::test_runner::{Config, TestRunner};
 use proto::events::TierChanged;
 use proto::events::event::Payload;
 use proto::points as pb;
+use proto::points::award_limit::{OnExceed, Scope};
+use proto::points::challenge::{Counts, Shape};
+use proto::points::ladder::Measure;
+use proto::points::member_limit::Period;
+use proto::points::streak::Cadence;
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 
+use super::promotions::{limit, points, rejections, times};
 use super::requests::*;
 use super::suite::*;
 
@@ -23,17 +29,47 @@ fn steps() -> Vec<Step> {
     proptest::strategy::ValueTree::current(&tree)
 }
 
+/// A promotion that a member has so much of, one that all have so much of together, a limit for a day, a ladder and a streak.
+fn bounded(terms: pb::Terms) -> pb::Terms {
+    let budget = pb::PromotionBudget { times_max: 3, points_max: 900, period: Period::Month.into() };
+    let promotions = vec![
+        pb::Promotion { member_limit: limit(2, 60, Period::Month), ..points("few", 40) },
+        pb::Promotion { budget: Some(budget), ..times("early", "1.5") },
+    ];
+    let daily = pb::AwardLimit {
+        limit_id: "daily".to_owned(),
+        scope: Scope::Member.into(),
+        period: Period::Day.into(),
+        times_max: 0,
+        points_max: 2_000,
+        on_exceed: OnExceed::Trim.into(),
+    };
+    let gives = |points| Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)) });
+    let steps = [(2, 15), (4, 25)].map(|(at, points)| pb::Step { at, gives: gives(points) });
+    let ladder = pb::Ladder { period: Period::Month.into(), measure: Measure::Days.into(), steps: steps.into() };
+    let streak = pb::Streak { cadence: Cadence::Week.into(), length: 3, freezes: 1, gives: gives(60), ..pb::Streak::default() };
+    let challenge = |id: &str, shape| pb::Challenge {
+        challenge_id: id.to_owned(),
+        title: id.to_owned(),
+        counts: Some(Counts::Purchases(pb::QualifyingPurchase { spend_min: 20_000, ..Default::default() })),
+        shape: Some(shape),
+        ..pb::Challenge::default()
+    };
+    let challenges = vec![challenge("ladder", Shape::Ladder(ladder)), challenge("streak", Shape::Streak(streak))];
+    pb::Terms { promotions, limits: vec![daily], challenges, ..terms }
+}
+
 async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
-    let varied = pb::Terms {
+    let varied = bounded(pb::Terms {
         points_per_unit: "1.37".to_owned(),
         rounding: pb::terms::PointRounding::HalfUp.into(),
         activate_after: days(7),
         expire_after: days(20),
         expiry_rounding: pb::terms::ExpiryRounding::Day.into(),
         ..terms()
-    };
+    });
     let suite = Suite::with_feeds(engine, varied).await;
-    suite.new_terms(pb::Terms { points_per_unit: "0.75".to_owned(), ..terms() }, START + 90 * DAY).await;
+    suite.new_terms(bounded(pb::Terms { points_per_unit: "0.75".to_owned(), ..terms() }), START + 90 * DAY).await;
     let gold = TierChanged {
         scheme: format!("{TEA}/schemes/status"),
         tier: "gold".to_owned(),
@@ -43,6 +79,7 @@ async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
     };
     suite.tiers_tell(1, Payload::TierChanged(gold), 1).await;
     let mut platform = suite.platform();
+    let mut seen = Vec::new();
     for (number, (buyer, fen, back, passed, spent)) in steps().into_iter().enumerate() {
         suite.clock.advance(passed * DAY);
         if spent > 0 && buyer > 0 {
@@ -55,10 +92,26 @@ async fn a_preview_is_what_the_award_will_be(engine: TestEngine) {
         let told = platform.preview_award(preview(&request)).await.unwrap().into_inner();
         let done = platform.award(request).await.unwrap().into_inner();
         let due = done.entries.iter().filter(|entry| entry.actor == "clock").map(|entry| entry.points).sum::<i64>();
-        assert_eq!((told.award, told.points, told.balance), (done.award, done.actual_points, done.balance), "step {number}, {due} lapsed");
+        assert_eq!(
+            (&told.award, told.points, &told.balance, &told.challenges),
+            (&done.award, done.actual_points, &done.balance, &done.challenges),
+            "step {number}, {due} lapsed"
+        );
+        let award = done.award.unwrap();
+        seen.extend(rejections(&award).into_iter().map(|(id, reason)| format!("{id} {reason:?}")));
+        let cut = award.components.iter().filter(|part| part.desired_points > part.points).map(|part| format!("{} cut", part.source));
+        seen.extend(cut);
+        seen.extend(
+            done.challenges.iter().filter(|known| !known.reached.is_empty()).map(|known| format!("{} reached", known.challenge_id)),
+        );
         if number % 3 == 0 {
             let _nothing_for_nothing = platform.return_purchase(down_to(&id, fen / 3)).await;
         }
+    }
+    // The steps have come to the end of everything that has one.
+    let ends = ["few Limit", "promotion:few cut", "early Budget", "promotion:early cut", "limit:daily cut"];
+    for end in ends.into_iter().chain(["ladder reached", "streak reached"]) {
+        assert!(seen.iter().any(|one| one == end), "{end}: {seen:?}");
     }
     suite.verified().await;
 }
