@@ -5,7 +5,7 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::award_limit::Asking;
-use super::tally::gifts_max;
+use super::reaching::gifts_max;
 use super::{
     Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Ensure, Entry, EntryKind, Explanation,
     Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,

@@ -23,6 +23,7 @@ mod pending;
 mod pool;
 mod promotion;
 mod purchase;
+mod reaching;
 mod recurrence;
 mod refusal;
 mod remarks;

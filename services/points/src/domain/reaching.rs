@@ -1,0 +1,236 @@
+//! What counts for challenges, posted: noted with the entry that it came by, and what is reached by it given or taken back.
+
+use std::sync::Arc;
+
+use kernel::{Timestamp, Uuid};
+
+use super::ledger::Posting;
+use super::{
+    AccountId, Basket, Buyer, Challenge, Counts, EntryKind, Gift, Given, Ledger, LotKey, MAIN_WALLET, Mark, Occasion, Progress, Purchase,
+    Refusal, Shape, Source, Stamp, Tallied, Tally, TallyChange, Version,
+};
+
+/// What has happened that counts for a challenge.
+pub(super) struct Event<'a> {
+    challenge: &'a Challenge,
+    change: Mark,
+    at: Timestamp,
+}
+
+impl Ledger<'_> {
+    /// Whether a challenge counts the purchases of an account one by one: those of two accounts make no sense together.
+    pub(super) fn counts_purchases(&self, tally: &Tally) -> bool {
+        self.versions.at(self.stamp.now).challenge(&tally.of).is_some_and(Challenge::counts_own_purchases)
+    }
+
+    /// What a purchase counts for.
+    pub(super) fn tallied(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<Tallied> {
+        let occasion = Occasion::new(basket, buyer, &version.zone);
+        let counts = |challenge: &&Challenge| challenge.counts_purchase(&occasion).is_some();
+        // Purchases in a row are those of the survivor himself.
+        let own = |challenge: &&Challenge| self.stamp.presented.is_none() || !challenge.counts_own_purchases();
+        let in_time = version.terms.challenges.iter().filter(|challenge| self.is_in_time(challenge, version));
+        let running = in_time.filter(own).filter(counts);
+        running
+            .map(|challenge| Tallied {
+                of: challenge.key.clone(),
+                unit: challenge.unit(basket.occurred_at, self.account.own_purchases() + 1, &version.zone),
+            })
+            .collect()
+    }
+
+    /// Notes what a purchase counts for with the next entry.
+    pub(super) fn tally_purchase<'a>(&mut self, version: &'a Version, basket: &Basket<'_>, tallied: &[Tallied]) -> Vec<Event<'a>> {
+        let event = |tallied: &Tallied| {
+            let challenge = version.challenge(&tallied.of)?;
+            let amount = challenge.counts_left(basket)?;
+            Some(Event { challenge, change: Mark { unit: tallied.unit, times: 1, amount }, at: basket.occurred_at })
+        };
+        self.note(version, tallied.iter().filter_map(event).collect())
+    }
+
+    /// Notes what an activity counts for with the next entry.
+    pub(super) fn tally_activity<'a>(&mut self, version: &'a Version, activity: &str) -> Vec<Event<'a>> {
+        let at = self.stamp.occurred_at;
+        let counts = |challenge: &&Challenge| matches!(&challenge.counts, Counts::Activity(name) if name == activity);
+        let running = version.terms.challenges.iter().filter(counts).filter(|challenge| challenge.is_running(at));
+        let events = running.filter(|challenge| self.is_in_time(challenge, version)).map(|challenge| {
+            let unit = challenge.unit(at, self.account.own_purchases(), &version.zone);
+            Event { challenge, change: Mark { unit, times: 1, amount: 0 }, at }
+        });
+        let events = events.collect();
+        self.note(version, events)
+    }
+
+    /// Notes with the next entry what counts less because goods have gone back.
+    pub(super) fn tally_return<'a>(&mut self, version: &'a Version, before: &Purchase, after: &Purchase) -> Vec<Event<'a>> {
+        let event = |tallied: &Tallied| {
+            let challenge = version.challenge(&tallied.of).filter(|challenge| !challenge.counts_returned)?;
+            let (was, is) = (challenge.counts_left(&before.basket())?, challenge.counts_left(&after.basket()));
+            let change = Mark { unit: tallied.unit, times: i64::from(is.is_some()) - 1, amount: is.unwrap_or(0) - was };
+            let settled = challenge.settled_before(self.stamp.now, self.account.own_purchases(), &version.zone);
+            let own = self.stamp.presented.is_none() || !challenge.counts_own_purchases();
+            let counts = own && self.account.tally(&tallied.of).is_some_and(|tally| tally.has(tallied.unit));
+            ((change.times, change.amount) != (0, 0) && counts && tallied.unit >= settled).then_some(Event {
+                challenge,
+                change,
+                at: before.occurred_at,
+            })
+        };
+        let events = before.facts.tallied.iter().filter_map(event).collect();
+        self.note(version, events)
+    }
+
+    fn is_in_time(&self, challenge: &Challenge, version: &Version) -> bool {
+        challenge.is_in_time(self.stamp.occurred_at, self.stamp.now, &version.zone)
+    }
+
+    fn note<'a>(&mut self, version: &'a Version, events: Vec<Event<'a>>) -> Vec<Event<'a>> {
+        let change = |event: &Event<'_>| {
+            let mut change = self.forgotten(event.challenge, version);
+            change.marks.push(event.change);
+            change
+        };
+        self.tallies = events.iter().map(change).collect();
+        events
+    }
+
+    /// What of a tally can change no more and is folded away: past periods of a ladder, streaks that are complete, and what can be in no
+    /// streak any more.
+    fn forgotten(&self, challenge: &Challenge, version: &Version) -> TallyChange {
+        let settled = challenge.settled_before(self.stamp.now, self.account.own_purchases(), &version.zone);
+        let mut change = TallyChange::new(&challenge.key, challenge.matters_until(self.stamp.now, &version.zone));
+        let Some(tally) = self.account.tally(&challenge.key) else { return change };
+        let (mut gone, mut dropped): (usize, Vec<&Given>) = (0, Vec::new());
+        match &challenge.shape {
+            Shape::Ladder { .. } => {
+                let current = challenge.period_of(settled);
+                gone = tally.marks.partition_point(|mark| challenge.period_of(mark.unit) < current);
+                dropped = tally.given.iter().filter(|given| given.period < current).collect();
+            }
+            Shape::Streak(streak) => {
+                let complete: Vec<i64> = streak.complete(&tally.marks).take_while(|unit| *unit < settled).collect();
+                if let Some(last) = complete.last() {
+                    gone = tally.marks.partition_point(|mark| mark.unit <= *last);
+                    dropped = tally.given.iter().take(complete.len()).collect();
+                }
+                let past = tally.marks[gone..].iter().map(|mark| mark.unit).take_while(|unit| *unit < settled);
+                let past: Vec<i64> = past.collect();
+                gone += past.len() - streak.going(&past, settled).len();
+                change.kept = i64::try_from(dropped.len()).unwrap_or(i64::MAX);
+            }
+        }
+        change.marks = tally.marks[..gone].iter().map(|mark| Mark { times: -mark.times, amount: -mark.amount, ..*mark }).collect();
+        change.dropped = dropped.into_iter().map(|given| given.id).collect();
+        change
+    }
+
+    /// Gives what is reached by what counts more, and takes back what was reached by what counts less. `reference` is what earned it, where
+    /// points wait for an event.
+    pub(super) fn settle_challenges(
+        &mut self,
+        version: &Version,
+        events: &[Event<'_>],
+        reference: &Arc<str>,
+    ) -> Result<Vec<Progress>, Refusal> {
+        events.iter().map(|event| self.settle_challenge(version, event, reference)).collect()
+    }
+
+    fn settle_challenge(&mut self, version: &Version, event: &Event<'_>, reference: &Arc<str>) -> Result<Progress, Refusal> {
+        let Event { challenge, change, at } = event;
+        let tally = self.account.tally(&challenge.key).cloned().unwrap_or_else(|| Tally::new(&challenge.key));
+        let (mut reached, mut lost) = (Vec::new(), Vec::new());
+        if change.times > 0 || change.amount > 0 {
+            for (key, index) in tally.due(challenge, change.unit) {
+                reached.extend(self.give(challenge, version, key, index, reference)?);
+            }
+        } else {
+            for given in tally.undue(challenge, change) {
+                lost.push(given.gift.clone());
+                self.take_gift(challenge, version, given);
+            }
+        }
+        let end_at = challenge.period_end(*at, &version.zone);
+        Ok(Progress { reached, lost, end_at, ..self.account.progress(challenge, change.unit) })
+    }
+
+    fn give(
+        &mut self,
+        challenge: &Challenge,
+        version: &Version,
+        key: (i64, i64),
+        index: i64,
+        reference: &Arc<str>,
+    ) -> Result<Option<Gift>, Refusal> {
+        let Some(gift) = challenge.gift(key.1).cloned() else { return Ok(None) };
+        let id = given_id(self.id, &challenge.key, key, index);
+        let Stamp { occurred_at, now, operation, .. } = *self.stamp;
+        let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.lot_for(occurred_at, now, operation, reference)));
+        let (lots, at) = (lot.clone(), self.recorded_at());
+        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lots, at, stays: false };
+        let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.key, self.tally_until(challenge)) };
+        self.tallies = vec![change];
+        let source = source(challenge, id, key, &gift);
+        match (&gift, lot) {
+            (Gift::Points(points), Some(lot)) => self.credit(EntryKind::Reward, MAIN_WALLET, &lot, *points, source, version)?,
+            _ => self.post(Posting { program_version: version.number, ..self.posting(EntryKind::Reward, MAIN_WALLET, source) }),
+        }
+        Ok(Some(gift))
+    }
+
+    /// Takes back what was given.
+    fn take_gift(&mut self, challenge: &Challenge, version: &Version, given: &Given) {
+        let Given { id, period, step, ref gift, ref lot, at, .. } = *given;
+        let until = self.tally_until(challenge);
+        // What the terms leave with the member stays given.
+        let stays = vec![Given { stays: true, ..given.clone() }];
+        self.tallies = vec![TallyChange { dropped: vec![id], given: stays, ..TallyChange::new(&challenge.key, until) }];
+        let source = source(challenge, id, (period, step), gift);
+        match gift {
+            Gift::Points(points) => {
+                let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
+                let has_opened = |lot: &LotKey| lot.opens_at().is_some_and(|at| at <= self.stamp.now);
+                let lot = lot.clone().map(|lot| if has_opened(&lot) { lot.opened() } else { lot });
+                self.claw_back(EntryKind::RewardRevoked, *points, (lot, at), policy, source, version.number);
+            }
+            Gift::Reward(_) => {
+                self.tallies.iter_mut().for_each(|change| change.given.clear());
+                let posting = self.posting(EntryKind::RewardRevoked, MAIN_WALLET, source);
+                self.post(Posting { program_version: version.number, ..posting });
+            }
+        }
+    }
+
+    fn tally_until(&self, challenge: &Challenge) -> Option<Timestamp> {
+        self.account.tally(&challenge.key).and_then(|tally| tally.until)
+    }
+}
+
+/// The most points that events can give, so that what cannot be counted is refused before anything is posted.
+pub(super) fn gifts_max(events: &[Event<'_>]) -> i64 {
+    let points = |gift: &Gift| if let Gift::Points(points) = gift { *points } else { 0 };
+    let of_challenge = |challenge: &Challenge| match &challenge.shape {
+        Shape::Ladder { steps, .. } => steps.iter().map(|step| points(&step.gives)).sum::<i64>(),
+        Shape::Streak(streak) => points(&streak.gives),
+    };
+    events.iter().map(|event| of_challenge(event.challenge)).sum()
+}
+
+fn source(challenge: &Challenge, id: Uuid, (period, step): (i64, i64), gift: &Gift) -> Source {
+    let reward = if let Gift::Reward(reward) = gift { Some(reward.clone()) } else { None };
+    Source::Challenge { challenge: challenge.id.clone(), title: challenge.title.as_str().into(), given: id, period, step, reward }
+}
+
+/// The id of something given: the same when it was taken back and is given again, so that a voucher which was used meanwhile is not issued
+/// twice.
+fn given_id(account: AccountId, challenge: &str, (period, step): (i64, i64), index: i64) -> Uuid {
+    let mut hasher = blake3::Hasher::new_derive_key("regulars points challenge v1");
+    hasher.update(account.0.as_bytes());
+    for number in [period, step, index] {
+        hasher.update(&number.to_be_bytes());
+    }
+    hasher.update(challenge.as_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    Uuid::new_v8(id)
+}
