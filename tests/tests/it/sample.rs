@@ -4,7 +4,7 @@ use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageD
 use regex::Regex;
 
 /// Text that some pattern of the contracts admits, the first that fits is taken.
-const TEXTS: [&str; 9] = ["1", "a", "tea", "EUR", "CN", "REASON", "en", "1.5", "x-1"];
+const TEXTS: [&str; 10] = ["2026-05-01T18:00", "1", "a", "tea", "EUR", "CN", "REASON", "en", "1.5", "x-1"];
 /// An id that nothing has.
 const NOBODY: &str = "00000000-0000-8000-8000-000000000001";
 
