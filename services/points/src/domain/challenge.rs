@@ -196,7 +196,12 @@ impl Shape {
 impl Challenge {
     /// What the tally of a challenge goes by.
     pub fn key(id: &str, shape: &Shape) -> Arc<str> {
-        format!("{id}/{}", shape.unit_name()).into()
+        let measure = match shape {
+            Shape::Ladder { measure: Measure::Times, .. } => "-times",
+            Shape::Ladder { measure: Measure::Spend, .. } => "-spend",
+            Shape::Ladder { measure: Measure::Days, .. } | Shape::Streak(_) => "",
+        };
+        format!("{id}/{}{measure}", shape.unit_name()).into()
     }
 
     /// Whether it is running.

@@ -22,6 +22,7 @@ impl Ledger<'_> {
             } else {
                 let lots = vec![LotChange { key: key.clone(), points: -points, reserved: 0 }];
                 let source = Source::Event(resolve.reason.clone());
+                self.tallies = self.gifts_cancelled(key);
                 self.post(Posting { lots, ..self.posting(EntryKind::Cancel, wallet, source) });
             }
         }

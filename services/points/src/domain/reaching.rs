@@ -20,7 +20,7 @@ pub(super) struct Event<'a> {
 impl Ledger<'_> {
     /// Whether a challenge counts the purchases of an account one by one: those of two accounts make no sense together.
     pub(super) fn counts_purchases(&self, tally: &Tally) -> bool {
-        self.versions.at(self.stamp.now).challenge(&tally.of).is_some_and(Challenge::counts_own_purchases)
+        tally.of.ends_with("/streak-of-purchases")
     }
 
     /// What a purchase counts for.
@@ -141,7 +141,7 @@ impl Ledger<'_> {
         let tally = self.account.tally(&challenge.key).cloned().unwrap_or_else(|| Tally::new(&challenge.key));
         let (mut reached, mut lost) = (Vec::new(), Vec::new());
         if change.times > 0 || change.amount > 0 {
-            for (key, index) in tally.due(challenge, change.unit) {
+            for (key, index) in tally.due(challenge, change) {
                 reached.extend(self.give(challenge, version, key, index, reference)?);
             }
         } else {
@@ -163,7 +163,10 @@ impl Ledger<'_> {
         reference: &Arc<str>,
     ) -> Result<Option<Gift>, Refusal> {
         let Some(gift) = challenge.gift(key.1).cloned() else { return Ok(None) };
-        let id = given_id(self.id, &challenge.key, key, index);
+        let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
+        let is_free = |id: &Uuid| self.account.tally(&challenge.key).is_none_or(|tally| tally.given.iter().all(|given| given.id != *id));
+        let mut ids = (index..).map(|index| given_id(owner, &challenge.key, &gift, key, index));
+        let Some(id) = ids.find(is_free) else { return Ok(None) };
         let Stamp { occurred_at, now, operation, .. } = *self.stamp;
         let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.lot_for(occurred_at, now, operation, reference)));
         let (lots, at) = (lot.clone(), self.recorded_at());
@@ -176,6 +179,13 @@ impl Ledger<'_> {
             _ => self.post(Posting { program_version: version.number, ..self.posting(EntryKind::Reward, MAIN_WALLET, source) }),
         }
         Ok(Some(gift))
+    }
+
+    /// What was given and waits in a lot that is cancelled is given no more.
+    pub(super) fn gifts_cancelled(&self, lot: &LotKey) -> Vec<TallyChange> {
+        let waits = |tally: &Tally| tally.given.iter().filter(|given| given.lot.as_ref() == Some(lot)).map(|given| given.id).collect();
+        let change = |tally: &Tally| TallyChange { dropped: waits(tally), ..TallyChange::new(&tally.of, tally.until) };
+        self.account.tallies.iter().map(change).filter(|change| !change.dropped.is_empty()).collect()
     }
 
     /// Takes back what was given.
@@ -223,12 +233,16 @@ fn source(challenge: &Challenge, id: Uuid, (period, step): (i64, i64), gift: &Gi
 
 /// The id of something given: the same when it was taken back and is given again, so that a voucher which was used meanwhile is not issued
 /// twice.
-fn given_id(account: AccountId, challenge: &str, (period, step): (i64, i64), index: i64) -> Uuid {
+fn given_id(account: AccountId, challenge: &str, gift: &Gift, (period, step): (i64, i64), index: i64) -> Uuid {
     let mut hasher = blake3::Hasher::new_derive_key("regulars points challenge v1");
     hasher.update(account.0.as_bytes());
     for number in [period, step, index] {
         hasher.update(&number.to_be_bytes());
     }
+    if let Gift::Reward(reward) = gift {
+        hasher.update(reward.as_bytes());
+    }
+    hasher.update(b"/");
     hasher.update(challenge.as_bytes());
     let mut id = [0; 16];
     hasher.finalize_xof().fill(&mut id);

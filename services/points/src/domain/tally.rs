@@ -111,12 +111,12 @@ impl Tally {
         self.marks.iter().any(|mark| mark.unit == unit)
     }
 
-    /// What is reached and was not given, by period, step and how often it was given before. Of a ladder in the period of a unit alone, of a
-    /// streak one at a time: other terms may find many more in what has counted already.
-    pub(super) fn due(&self, challenge: &Challenge, unit: i64) -> Vec<((i64, i64), i64)> {
+    /// What a change has reached and was not given, by period and step, with the first number that its gift may have. Of a ladder in the
+    /// period of the change alone, of a streak what it has completed: other terms may find many more in what has counted already.
+    pub(super) fn due(&self, challenge: &Challenge, change: &Mark) -> Vec<((i64, i64), i64)> {
         match &challenge.shape {
             Shape::Ladder { steps, .. } => {
-                let period = challenge.period_of(unit);
+                let period = challenge.period_of(change.unit);
                 let progress = challenge.progress(&self.marks, period);
                 let is_given = |step: &Step| self.given.iter().any(|given| (given.period, given.step) == (period, step.at));
                 let due = steps.iter().filter(|step| step.at <= progress && !is_given(step));
@@ -124,29 +124,38 @@ impl Tally {
             }
             Shape::Streak(streak) => {
                 let times = i64::try_from(self.given.len()).unwrap_or(i64::MAX);
-                let is_due = challenge.complete(&self.marks, self.kept) > times;
-                if is_due { vec![((0, streak.length), self.kept.saturating_add(times))] } else { Vec::new() }
+                let (was, is) = (challenge.complete(&self.before(change), self.kept), challenge.complete(&self.marks, self.kept));
+                if is > times.max(was) { vec![((0, streak.length), self.kept)] } else { Vec::new() }
             }
         }
     }
 
+    /// What counted before a change.
+    fn before(&self, change: &Mark) -> Vec<Mark> {
+        let mut before = self.clone();
+        let undone = Mark { times: -change.times, amount: -change.amount, ..*change };
+        before.evolve(&TallyChange { marks: vec![undone], ..TallyChange::new(&self.of, None) });
+        before.marks
+    }
+
     /// What was given and is reached no more after a change, the newest first.
     pub(super) fn undue(&self, challenge: &Challenge, change: &Mark) -> Vec<&Given> {
-        let takeable = self.given.iter().rev().filter(|given| !given.stays);
-        let mut before = vec![self.clone()];
-        let undone = Mark { times: -change.times, amount: -change.amount, ..*change };
-        TallyChange { marks: vec![undone], ..TallyChange::new(&self.of, None) }.add_to(&mut before);
-        let before = before.first().map_or(&[][..], |tally| &tally.marks);
+        let before = self.before(change);
         match &challenge.shape {
             Shape::Ladder { .. } => {
                 let period = challenge.period_of(change.unit);
-                let (was, is) = (challenge.progress(before, period), challenge.progress(&self.marks, period));
-                takeable.filter(|given| given.period == period && is < given.step && given.step <= was).collect()
+                let (was, is) = (challenge.progress(&before, period), challenge.progress(&self.marks, period));
+                self.given
+                    .iter()
+                    .rev()
+                    .filter(|given| !given.stays && given.period == period && is < given.step && given.step <= was)
+                    .collect()
             }
             Shape::Streak(_) => {
-                let (was, is) = (challenge.complete(before, self.kept), challenge.complete(&self.marks, self.kept));
-                let beyond = usize::try_from(is).map_or(0, |is| self.given.len().saturating_sub(is));
-                takeable.take(if is < was { beyond } else { 0 }).collect()
+                let (was, is) = (challenge.complete(&before, self.kept), challenge.complete(&self.marks, self.kept));
+                let count = |number: i64| usize::try_from(number).unwrap_or(0);
+                let beyond = self.given.iter().skip(count(is)).rev().filter(|given| !given.stays);
+                beyond.take(count(was - is)).collect()
             }
         }
     }
@@ -216,7 +225,8 @@ impl Account {
             let folded = changes.iter().filter(|change| change.of == known.of && change.kept > 0).flat_map(|change| &change.dropped);
             let own = folded.filter(|id| known.given.iter().any(|given| given.id == **id)).count();
             known.kept = known.kept.saturating_add(i64::try_from(own).unwrap_or(0));
-            known.given.retain(|given| here.is_some_and(|here| here.given.iter().any(|other| other.id == given.id)));
+            let same = |given: &Given| here?.given.iter().find(|other| other.id == given.id).cloned();
+            known.given = known.given.iter().filter_map(same).collect();
         }
     }
 }

@@ -311,7 +311,7 @@ fn what_counts_goes_with_a_member_and_comes_back() {
     assert_eq!(town.benches[0].active(), 40);
     town.unmerge(0, 1).unwrap();
     let times = |town: &Town, member: usize| -> i64 {
-        town.benches[member].account.tally("visits/month").map_or(0, |tally| tally.marks.iter().map(|mark| mark.times).sum())
+        town.benches[member].account.tally("visits/month-times").map_or(0, |tally| tally.marks.iter().map(|mark| mark.times).sum())
     };
     assert_eq!((times(&town, 0), times(&town, 1)), (2, 3), "each his own");
     buys(&mut town, 1, &[5]);
@@ -418,7 +418,7 @@ fn who_was_silent_for_long_takes_nothing_along() {
     assert_eq!(town.benches[0].active(), 80, "seven visits and one more");
     buys(&mut town, 0, &[135, 250, 251, 252]);
     town.unmerge(0, 1).unwrap();
-    let times: i64 = town.benches[0].account.tally("visits/month").unwrap().marks.iter().map(|mark| mark.times).sum();
+    let times: i64 = town.benches[0].account.tally("visits/month-times").unwrap().marks.iter().map(|mark| mark.times).sum();
     assert_eq!(times, 3);
 }
 
@@ -460,7 +460,7 @@ fn what_is_given_again_is_the_same_gift() {
         let mut ids: Vec<Uuid> = bench.entries.iter().filter_map(given).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), if bench.account.tally("cups/month").is_some() { 2 } else { 3 }, "another one is another");
+        assert_eq!(ids.len(), if bench.account.tally("cups/month-times").is_some() { 2 } else { 3 }, "another one is another");
     }
 }
 
@@ -514,4 +514,51 @@ fn other_terms_give_nothing_for_what_is_past() {
     assert_eq!(bench.active(), 20);
     give_back(&mut bench, 0);
     assert_eq!(bench.active(), 0);
+}
+
+#[test]
+fn new_terms_pay_no_streak_of_the_past() {
+    let mut bench = bench(streak(Cadence::Day, 5, 0));
+    let one = bench.versions.at(day(0)).clone();
+    let terms = Terms { challenges: vec![streak(Cadence::Day, 2, 0)], ..(*one.terms).clone() };
+    let two = Version { number: 2, start_at: day(20), terms: terms.into(), ..one.clone() };
+    bench.versions = Versions::new(vec![one, two]).unwrap();
+    visit(&mut bench, &(0..20).collect::<Vec<_>>());
+    assert_eq!(bench.active(), 400);
+    visit(&mut bench, &[20, 21, 21, 21]);
+    assert_eq!(bench.active(), 500, "the eleventh pair, and none of those before");
+}
+
+#[test]
+fn a_gift_that_waits_in_vain_is_not_taken_again() {
+    let delivered = Activation::On { event: "delivered".into(), cancel_after: None };
+    let rule = ladder(LimitPeriod::Month, Measure::Times, &[(2, 100)]);
+    let mut bench = Bench::new(Terms { activation: delivered, points_per_unit: Decimal::ZERO, challenges: vec![rule], ..terms() });
+    visit(&mut bench, &[0, 1]);
+    assert_eq!(bench.balances(), (0, 100, 0, 0));
+    let cancel = Resolve { event: "delivered".into(), reference: None, came: false, reason: "lost".to_owned() };
+    bench.run(Command::Resolve(cancel)).unwrap();
+    assert_eq!(bench.balances(), (0, 0, 0, 0));
+    give_back(&mut bench, 0);
+    assert_eq!(bench.balances(), (0, 0, 0, 0), "it was cancelled already");
+    visit(&mut bench, &[2]);
+    assert_eq!(bench.balances(), (0, 100, 0, 0), "and can be reached again");
+}
+
+#[test]
+fn gifts_of_two_members_are_two() {
+    let gives = Gift::Reward("cup".into());
+    let rule = Shape::Ladder { period: LimitPeriod::Month, measure: Measure::Times, steps: vec![Step { at: 3, gives }] };
+    let mut town = town(challenge("cups", rule));
+    buys(&mut town, 0, &[0]);
+    buys(&mut town, 1, &[1]);
+    town.merge(0, 1).unwrap();
+    buys(&mut town, 1, &[2]);
+    town.unmerge(0, 1).unwrap();
+    buys(&mut town, 0, &[3, 4]);
+    let given = |entry: &Entry| if let Source::Challenge { given, .. } = &entry.source { Some(*given) } else { None };
+    let mut ids: Vec<Uuid> = town.benches.iter().flat_map(|bench| &bench.entries).filter_map(given).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 2);
 }
