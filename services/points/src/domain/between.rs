@@ -119,8 +119,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     let purchases = other.books.account.purchases;
     let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
     let mut counts = other.books.account.counts.clone();
-    let mut tallies: Vec<Tally> =
-        other.books.account.tallies.iter().filter(|tally| !other.books.counts_purchases(tally)).cloned().collect();
+    let mut tallies: Vec<Tally> = other.books.account.tallies.iter().filter(|tally| !tally.counts_purchases()).cloned().collect();
     let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
     let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
     identities.push(Identity { account: from, member: other.member, came: None });

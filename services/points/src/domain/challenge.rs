@@ -11,6 +11,8 @@ use super::{Asks, Basket, LimitPeriod, LineFilter, Mark, Occasion};
 pub(super) const COUNTED_DAYS: i64 = 62;
 /// The same in purchases.
 const COUNTED_PURCHASES: i64 = 200;
+/// The unit of what counts the member's purchases one by one.
+pub(super) const UNIT_OF_PURCHASES: &str = "streak-of-purchases";
 
 /// Something that a member works towards.
 #[derive(Clone, PartialEq, Debug)]
@@ -188,7 +190,7 @@ impl Shape {
             Shape::Streak(Streak { cadence: Cadence::Day, .. }) => "streak-of-days",
             Shape::Streak(Streak { cadence: Cadence::Week, .. }) => "streak-of-weeks",
             Shape::Streak(Streak { cadence: Cadence::Month, .. }) => "streak-of-months",
-            Shape::Streak(Streak { cadence: Cadence::Purchase, .. }) => "streak-of-purchases",
+            Shape::Streak(Streak { cadence: Cadence::Purchase, .. }) => UNIT_OF_PURCHASES,
         }
     }
 }
@@ -209,11 +211,11 @@ impl Challenge {
         self.start_at.is_none_or(|start| start <= at) && self.end_at.is_none_or(|end| at < end)
     }
 
-    /// What of a purchase that is made now counts.
-    pub(super) fn counts_purchase(&self, occasion: &Occasion<'_>) -> Option<i64> {
-        let Counts::Purchases(qualifying) = &self.counts else { return None };
-        let holds = self.is_running(occasion.basket.occurred_at) && qualifying.asks.hold(occasion);
-        if holds { self.counts_left(occasion.basket) } else { None }
+    /// Whether a purchase that is made now counts.
+    pub(super) fn counts_purchase(&self, occasion: &Occasion<'_>) -> bool {
+        let Counts::Purchases(qualifying) = &self.counts else { return false };
+        let is_running = self.is_running(occasion.basket.occurred_at);
+        is_running && qualifying.asks.hold(occasion) && qualifying.counted(occasion.basket).is_some()
     }
 
     /// What of what is left of a purchase that has counted counts now: the money where that is measured.
@@ -252,15 +254,8 @@ impl Challenge {
     /// When the period of a ladder ends.
     pub fn period_end(&self, at: Timestamp, zone: &Zone) -> Option<Timestamp> {
         let Shape::Ladder { period, .. } = &self.shape else { return None };
-        let next = match period {
-            LimitPeriod::Ever => return None,
-            LimitPeriod::Day => jiff::Span::new().days(1),
-            LimitPeriod::Week => jiff::Span::new().days(7),
-            LimitPeriod::Month => jiff::Span::new().months(1),
-            LimitPeriod::Year => jiff::Span::new().years(1),
-        };
-        let first = Day::of_number(start_of(*period, self.day(at, zone))).0.saturating_add(next);
-        Some(zone.start_of(first) + std::time::Duration::from_secs(60 * u64::try_from(self.day_start_minute).unwrap_or(0)))
+        let (_, next) = period.days_around(self.day(at, zone).0)?;
+        Some(zone.start_of(next) + std::time::Duration::from_secs(60 * u64::try_from(self.day_start_minute).unwrap_or(0)))
     }
 
     /// The period of a ladder that a unit is in, by its first day; for a streak there is but one.
@@ -297,15 +292,9 @@ impl Challenge {
     }
 }
 
-/// The first day of the period that a day is in, by its number.
+/// The first day of the period that a day is in, by its number; 0 for one from the first day on.
 fn start_of(period: LimitPeriod, day: Day) -> i64 {
-    match period {
-        LimitPeriod::Ever => 0,
-        LimitPeriod::Day => day.number(),
-        LimitPeriod::Week => day.number() - i64::from(day.0.weekday().to_monday_zero_offset()),
-        LimitPeriod::Month => Day(day.0.first_of_month()).number(),
-        LimitPeriod::Year => Day(day.0.first_of_year()).number(),
-    }
+    period.days_around(day.0).map_or(0, |(first, _)| Day(first).number())
 }
 
 impl Streak {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use kernel::{Timestamp, Zone};
 
 use super::{Account, Entry};
@@ -65,17 +66,22 @@ pub struct Count {
 impl LimitPeriod {
     /// From when to when the period goes that a moment lies in.
     fn around(self, at: Timestamp, zone: &Zone) -> (Timestamp, Option<Timestamp>) {
-        let day = at.date_in(zone);
+        let Some((first, next)) = self.days_around(at.date_in(zone)) else { return (Timestamp::MIN, None) };
+        (zone.start_of(first), Some(zone.start_of(next)))
+    }
+
+    /// The first day of the period that a day is in, and of the next; `None` for one from the first day on.
+    pub(super) fn days_around(self, day: Date) -> Option<(Date, Date)> {
         let span = jiff::Span::new();
         let monday = || day.saturating_sub(span.days(day.weekday().to_monday_zero_offset()));
         let (first, length) = match self {
-            LimitPeriod::Ever => return (Timestamp::MIN, None),
+            LimitPeriod::Ever => return None,
             LimitPeriod::Day => (day, span.days(1)),
             LimitPeriod::Week => (monday(), span.days(7)),
             LimitPeriod::Month => (day.first_of_month(), span.months(1)),
             LimitPeriod::Year => (day.first_of_year(), span.years(1)),
         };
-        (zone.start_of(first), Some(zone.start_of(first.saturating_add(length))))
+        Some((first, first.saturating_add(length)))
     }
 }
 

@@ -194,9 +194,12 @@ pub struct Selection {
 impl Version {
     /// Which promotions apply to a purchase.
     pub fn select(&self, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Result<Selection, Refusal> {
+        let mut selection = Selection::default();
+        if self.terms.promotions.is_empty() {
+            return Ok(selection);
+        }
         let occasion = Occasion::new(basket, buyer, &self.zone);
         let earning = Earning::of(self, basket);
-        let mut selection = Selection::default();
         let mut candidates = Vec::new();
         for promotion in self.terms.promotions.iter().filter(|promotion| promotion.asks.is_running(basket.occurred_at)) {
             match promotion.judge(&earning, &occasion)? {

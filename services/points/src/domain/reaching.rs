@@ -18,15 +18,14 @@ pub(super) struct Event<'a> {
 }
 
 impl Ledger<'_> {
-    /// Whether a challenge counts the purchases of an account one by one: those of two accounts make no sense together.
-    pub(super) fn counts_purchases(&self, tally: &Tally) -> bool {
-        tally.of.ends_with("/streak-of-purchases")
-    }
-
     /// What a purchase counts for.
     pub(super) fn tallied(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<Tallied> {
+        // Most programs have none, and every award asks.
+        if version.terms.challenges.is_empty() {
+            return Vec::new();
+        }
         let occasion = Occasion::new(basket, buyer, &version.zone);
-        let counts = |challenge: &&Challenge| challenge.counts_purchase(&occasion).is_some();
+        let counts = |challenge: &&Challenge| challenge.counts_purchase(&occasion);
         // Purchases in a row are those of the survivor himself.
         let own = |challenge: &&Challenge| self.stamp.presented.is_none() || !challenge.counts_own_purchases();
         let in_time = version.terms.challenges.iter().filter(|challenge| self.is_in_time(challenge, version));
@@ -169,8 +168,8 @@ impl Ledger<'_> {
         let Some(id) = ids.find(is_free) else { return Ok(None) };
         let Stamp { occurred_at, now, operation, .. } = *self.stamp;
         let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.lot_for(occurred_at, now, operation, reference)));
-        let (lots, at) = (lot.clone(), self.recorded_at());
-        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lots, at, stays: false };
+        let at = self.recorded_at();
+        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lot.clone(), at, stays: false };
         let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.key, self.tally_until(challenge)) };
         self.tallies = vec![change];
         let source = source(challenge, id, key, &gift);

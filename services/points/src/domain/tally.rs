@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kernel::{Timestamp, Uuid, Zone};
 
-use super::challenge::{COUNTED_DAYS, Cadence};
+use super::challenge::{COUNTED_DAYS, Cadence, UNIT_OF_PURCHASES};
 use super::{Account, AccountId, Challenge, Gift, LotKey, Progress, Shape, Step, Streak, Version};
 
 /// What counts for one challenge of an account: the fold of what its entries have changed.
@@ -104,6 +104,11 @@ impl Tally {
         self.given.extend(change.given.iter().cloned());
         self.kept = self.kept.saturating_add(change.kept).max(0);
         self.until = self.until.zip(change.until).map(|(known, told)| known.max(told));
+    }
+
+    /// Whether it counts the purchases of an account one by one: those of two accounts make no sense together.
+    pub(super) fn counts_purchases(&self) -> bool {
+        self.of.rsplit('/').next() == Some(UNIT_OF_PURCHASES)
     }
 
     /// Whether something counts in a unit.

@@ -142,9 +142,9 @@ impl Target {
         hash("regulars points purchase v1", program, id)
     }
 
-    /// The key of an activity: the hash of program, activity and its id.
-    pub(crate) fn activity(program: &kernel::ProgramId, activity: &str, id: &str) -> Target {
-        Target::Activity(hash("regulars points activity v1", program, &format!("{activity}/{id}")), None)
+    /// The key of an activity: the hash of program, activity and its id. `proof` is that of the link that proves it.
+    pub(crate) fn activity(program: &kernel::ProgramId, activity: &str, id: &str, proof: Option<Uuid>) -> Target {
+        Target::Activity(hash("regulars points activity v1", program, &format!("{activity}/{id}")), proof)
     }
 
     /// The key of a link that proves an activity: the hash of program and link. It stands beside those of activities.

@@ -30,10 +30,7 @@ impl Rpcs {
         refuse_history(call, *historical)?;
         let (program, _) = parse_member("member", member)?;
         let proof = if proof_url.is_empty() { None } else { Some(Target::proof(&program, &same_link(proof_url)?)) };
-        let target = match Target::activity(&program, activity, activity_id) {
-            Target::Activity(key, _) => Target::Activity(key, proof),
-            other => other,
-        };
+        let target = Target::activity(&program, activity, activity_id, proof);
         let command =
             Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into(), has_proof: proof.is_some() });
         let occurred_at = told_time("occur_time", occur_time.as_ref())?;

@@ -127,7 +127,7 @@ fn natural_key(program: &ProgramId, entry: &Entry) -> Option<Target> {
         (_, EntryKind::Redeem | EntryKind::Capture) if entry.points < 0 => Some(Target::Redemption(entry.stamp.operation)),
         (Source::Purchase(id), _) => Some(Target::purchase(program, &id.0)),
         (Source::Reward { key, .. }, _) => Some(Target::reward(program, key)),
-        (Source::Activity { activity, id }, _) => Some(Target::activity(program, activity, id)),
+        (Source::Activity { activity, id }, _) => Some(Target::activity(program, activity, id, None)),
         (Source::Reservation { id, .. }, EntryKind::Reserve) => Some(Target::Reservation(*id)),
         (Source::Redemption { operation, .. }, _) => Some(Target::Redemption(*operation)),
         _ => None,
