@@ -181,7 +181,7 @@ pub(crate) fn of_budget(
 ) -> Option<events::Event> {
     let Counter { count, version: changes, .. } = after;
     let id = counted_promotion(&count.of)?;
-    let promotion = version.terms.promotions.iter().find(|promotion| *promotion.id == *id)?;
+    let promotion = version.terms.promotions.find(id)?;
     let budget = promotion.budget.filter(|budget| budget.is_period_of(count, &version.zone))?;
     let state = budget_state(&budget, count);
     if state == budget_state(&budget, before) {

@@ -154,7 +154,7 @@ impl Terms {
     /// The same without what members share: for one who is looked at alone.
     pub fn of_one_member(mut self) -> Terms {
         self.limits.retain(|limit| matches!(limit.scope, LimitScope::Purchase | LimitScope::Member));
-        self.promotions.iter_mut().for_each(|promotion| promotion.budget = None);
+        self.promotions = self.promotions.iter().map(|promotion| Promotion { budget: None, ..promotion.clone() }).collect();
         self
     }
 }

@@ -9,7 +9,7 @@ use super::reaching::gifts_max;
 use super::{
     Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Ensure, Entry, EntryKind, Explanation,
     Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
-    ReturnPolicy, RewardState, Selection, Source, Stamp, TallyChange, Version, Versions, Wallet,
+    ReturnPolicy, RewardState, Selection, Source, Stamp, TallyChange, Told, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -23,6 +23,8 @@ pub struct Ledger<'a> {
     pub(super) entries: Vec<Entry>,
     /// Another account has entries up to here that come before what is posted in this one.
     pub(super) comes_after: Timestamp,
+    /// Which promotions are told that give nothing.
+    pub(super) told: Told,
     /// What the next entry counts.
     pub(super) counted: Vec<Count>,
     /// What the next entry changes of what counts for challenges.
@@ -56,9 +58,16 @@ impl<'a> Ledger<'a> {
             stamp,
             entries: Vec::new(),
             comes_after: Timestamp::MIN,
+            told: Told::OfTheBasket,
             counted: Vec::new(),
             tallies: Vec::new(),
         }
+    }
+
+    /// The same, and every promotion that gives nothing is told, for whatever reason: a preview may take the time.
+    #[must_use]
+    pub fn telling_all(self) -> Ledger<'a> {
+        Ledger { told: Told::All, ..self }
     }
 
     /// Carries out a command: the outcome and the entries posted, or a refusal that has changed nothing.
@@ -274,7 +283,7 @@ impl<'a> Ledger<'a> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
         let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
         let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts, shared };
-        let Selection { applied, rejected } = version.select(basket, &buyer)?;
+        let Selection { applied, rejected } = version.select(basket, &buyer, self.told)?;
         let facts = FrozenFacts {
             version: version.number,
             tier: best.map(|tier| tier.tier.clone()).unwrap_or_default(),

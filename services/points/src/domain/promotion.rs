@@ -182,7 +182,16 @@ pub struct Buyer<'a> {
     pub shared: &'a [Count],
 }
 
-/// The promotions that apply, in the order of the version, and those that were running and do not.
+/// Which of the promotions that were running and do not apply are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// All, with all reasons.
+    All,
+    /// Those of which another basket might have got something.
+    OfTheBasket,
+}
+
+/// The promotions that apply, in the order of the version, and those that do not and are told.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Selection {
     /// With what the member could still get.
@@ -193,19 +202,27 @@ pub struct Selection {
 
 impl Version {
     /// Which promotions apply to a purchase.
-    pub fn select(&self, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Result<Selection, Refusal> {
+    pub fn select<'a>(&'a self, basket: &Basket<'_>, buyer: &Buyer<'_>, told: Told) -> Result<Selection, Refusal> {
         let mut selection = Selection::default();
-        if self.terms.promotions.is_empty() {
+        let promotions = &self.terms.promotions;
+        if promotions.is_empty() {
             return Ok(selection);
         }
         let occasion = Occasion::new(basket, buyer, &self.zone);
         let earning = Earning::of(self, basket);
         let mut candidates = Vec::new();
-        for promotion in self.terms.promotions.iter().filter(|promotion| promotion.asks.is_running(basket.occurred_at)) {
+        let mut judge = |promotion: &'a Promotion| {
             match promotion.judge(&earning, &occasion)? {
                 Ok((bonus, at_most)) => candidates.push((promotion, bonus.granted, at_most)),
-                Err(reason) => selection.rejected.push((promotion.id.clone(), reason)),
+                Err(reason) if told == Told::All || reason.is_about_the_basket() => selection.rejected.push((promotion.id.clone(), reason)),
+                Err(_) => {}
             }
+            Ok(())
+        };
+        let is_running = |promotion: &&Promotion| promotion.asks.is_running(basket.occurred_at);
+        match told {
+            Told::All => promotions.iter().filter(is_running).try_for_each(&mut judge)?,
+            Told::OfTheBasket => promotions.candidates(&occasion).filter(is_running).try_for_each(&mut judge)?,
         }
         for (index, (promotion, gives, at_most)) in candidates.iter().enumerate() {
             let is_beaten = candidates.iter().enumerate().any(|(place, (other, others, _))| {

@@ -42,7 +42,7 @@ impl Version {
         let promotions = &self.terms.promotions;
         for (index, promotion) in promotions.iter().enumerate() {
             let mut say = |field: &str, text: String| say(format!("promotions[{index}].{field}"), text);
-            let before = running.and_then(|running| running.terms.promotions.iter().find(|before| before.id == promotion.id));
+            let before = running.and_then(|running| running.terms.promotions.find(&promotion.id));
             if promotion.asks.end_at.zip(start_at).is_some_and(|(end, start)| end <= start) {
                 say("end_time", "it never runs: it ends before the version starts".to_owned());
             } else if !self.has_a_day(promotion) {
@@ -86,7 +86,7 @@ impl Version {
         for dropped in running.terms.activities.iter().filter(|before| self.terms.activities.iter().all(|now| now.name != before.name)) {
             say("activities".to_owned(), format!("{} can be earned now, and could not any more", dropped.name));
         }
-        for dropped in running.terms.promotions.iter().filter(|before| promotions.iter().all(|now| now.id != before.id)) {
+        for dropped in running.terms.promotions.iter().filter(|before| promotions.find(&before.id).is_none()) {
             if dropped.asks.end_at.is_none_or(|end| end > self.start_at) {
                 say("promotions".to_owned(), format!("{} is there now, and would not be any more", dropped.id));
             }

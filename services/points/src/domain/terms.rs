@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::earning::Earning;
 use super::{
     Applied, AwardLimit, Basis, Basket, Challenge, EarnRate, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress,
-    Promotion, Refusal, Rejection,
+    Promotion, Promotions, Refusal, Rejection,
 };
 
 /// How fractions of a point are rounded.
@@ -106,7 +106,7 @@ pub struct Terms {
     /// What is earned without a purchase.
     pub activities: Vec<ActivityTerms>,
     /// Extra points for purchases.
-    pub promotions: Vec<Promotion>,
+    pub promotions: Promotions,
     /// What members work towards.
     pub challenges: Vec<Challenge>,
     /// Limits of what is awarded.
@@ -162,7 +162,8 @@ pub struct Explanation {
     pub bonus: i64,
     /// The parts.
     pub components: Vec<Component>,
-    /// Promotions that were running when it was awarded and gave nothing.
+    /// Promotions that were running when it was awarded and gave nothing: in a preview all of them, else those that another basket might
+    /// have got something of.
     pub rejected: Vec<(Arc<str>, Rejection)>,
     /// How far it has brought the member with challenges.
     pub challenges: Vec<Progress>,
@@ -210,8 +211,7 @@ impl Version {
 
     /// The promotions that applied to a purchase: they are kept in the order of the version.
     pub(super) fn applied<'a>(&'a self, facts: &'a FrozenFacts) -> impl Iterator<Item = (&'a Promotion, &'a Applied)> {
-        let mut applied = facts.promotions.iter().peekable();
-        self.terms.promotions.iter().filter_map(move |promotion| Some((promotion, applied.next_if(|next| next.id == promotion.id)?)))
+        facts.promotions.iter().filter_map(|applied| Some((self.terms.promotions.find(&applied.id)?, applied)))
     }
 
     /// The points of an amount of minor units at a rate, before everything that adds to them.

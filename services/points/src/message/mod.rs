@@ -13,8 +13,8 @@ use proto::points as pb;
 use rpc::wire::timestamp;
 
 use crate::domain::{
-    Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Rejection, Reservation,
-    Restored, Returned, RewardState, Source, Stamp, Wallet,
+    Account, AccountId, Entry, EntryKind, Expiry, Explanation, MAIN_WALLET, Outcome, PoolChange, Purchase, Reservation, Restored, Returned,
+    RewardState, Source, Stamp, Wallet,
 };
 use crate::program::Program;
 use crate::store::Sums;
@@ -85,7 +85,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         Outcome::Awarded { purchase, explanation } => {
             operation.purchase = purchase_name(&program.id, &purchase.input.id.0);
             operation.challenges = explanation.challenges.iter().map(|known| challenges::progress(&program.id, known)).collect();
-            operation.award = Some(award_explanation(program, purchase, explanation, stamp.now, Rejection::is_about_the_basket));
+            operation.award = Some(award_explanation(program, purchase, explanation, stamp.now));
             Kind::Award
         }
         Outcome::Redeemed { requested, .. } => {
@@ -194,14 +194,7 @@ pub(crate) fn pool(program: &ProgramId, id: MemberId, account: &Account) -> Opti
 }
 
 /// How the points of a purchase were worked out.
-pub(crate) fn award_explanation(
-    program: &Program,
-    purchase: &Purchase,
-    explanation: &Explanation,
-    now: Timestamp,
-    is_told: impl Fn(Rejection) -> bool,
-) -> pb::AwardExplanation {
-    let rejected = explanation.rejected.iter().filter(|(_, reason)| is_told(*reason));
+pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanation: &Explanation, now: Timestamp) -> pb::AwardExplanation {
     let lot = purchase.lot.as_ref();
     let components = explanation.components.iter().map(|part| pb::AwardComponent {
         source: part.source.clone(),
@@ -220,7 +213,7 @@ pub(crate) fn award_explanation(
         activate_time: lot.and_then(|lot| lot.opens_at()).filter(|at| *at > now).map(timestamp),
         expire_time: lot.and_then(|lot| lot.lapses_at(None)).map(timestamp),
         first_purchase: purchase.facts.first_purchase,
-        rejected_promotions: rejected.map(|(id, reason)| promotions::rejected(id, *reason)).collect(),
+        rejected_promotions: explanation.rejected.iter().map(|(id, reason)| promotions::rejected(id, *reason)).collect(),
     }
 }
 

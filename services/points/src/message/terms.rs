@@ -10,7 +10,9 @@ use rust_decimal::Decimal;
 use super::challenges::{challenges, wrong_challenges};
 use super::limits::{award_limits, limit};
 use super::promotions::{line_filter, promotions, wrong_promotions};
-use crate::domain::{Activation, ActivityTerms, Approval, Basis, EarnRate, Life, LineFilter, PointRounding, ReturnPolicy, Terms};
+use crate::domain::{
+    Activation, ActivityTerms, Approval, Basis, EarnRate, Life, LineFilter, PointRounding, Promotions, ReturnPolicy, Terms,
+};
 
 /// A field of terms, and what is wrong with it.
 pub(crate) type WrongTerms = (String, Cow<'static, str>);
@@ -21,7 +23,7 @@ pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerm
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
     let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges, &message.activities)?);
-    Ok(Terms { earn_rates, promotions, challenges, limits, ..plain })
+    Ok(Terms { earn_rates, promotions: promotions.into(), challenges, limits, ..plain })
 }
 
 /// Everything that is wrong with terms: at most one thing about each promotion and each part of the rest.
@@ -89,7 +91,7 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         life: life(message, told, time)?,
         remind_before: told("remind_before", message.remind_before.as_ref())?,
         activities,
-        promotions: Vec::new(),
+        promotions: Promotions::default(),
         challenges: Vec::new(),
         limits: Vec::new(),
         return_policy: match message.return_policy() {

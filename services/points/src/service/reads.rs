@@ -64,13 +64,13 @@ impl Rpcs {
             None => Vec::new(),
         };
         let known = Known { redemptions, shared, ..Known::default() };
-        let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).apply(&parsed.command, &known);
+        let done = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).telling_all().apply(&parsed.command, &known);
         let (outcome, entries) = done.map_err(|refusal| error::refused(&refusal))?;
         let (Outcome::Awarded { purchase, explanation }, Command::Award(_)) = (outcome, &parsed.command) else {
             return Err(status::internal());
         };
         Ok(pb::AwardPreview {
-            award: Some(message::award_explanation(program, &purchase, &explanation, now, |_| true)),
+            award: Some(message::award_explanation(program, &purchase, &explanation, now)),
             points: entries.iter().filter(|entry| entry.source != Source::Due).map(|entry| entry.points).sum(),
             balance: member.map(|member| message::balance(&program.id, member, &held.account, now, Detail::Figures)),
             challenges: explanation.challenges.iter().map(|known| message::challenges::progress(&program.id, known)).collect(),

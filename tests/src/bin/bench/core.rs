@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use kernel::{CalendarUnit, Clock, Currency, MemberId, Period, ProgramId, Rounding, SystemClock, Uuid, Zone};
 use points::domain::{
-    Account, AccountId, Activation, Award, Basis, Command, Facts, Known, Ledger, Life, PointRounding, PurchaseId, PurchaseInput,
-    ReturnPolicy, Stamp, Terms, Version, Versions,
+    Account, AccountId, Activation, Award, Basis, Command, Facts, Known, Ledger, Life, PointRounding, Promotions, PurchaseId,
+    PurchaseInput, ReturnPolicy, Stamp, Terms, Version, Versions,
 };
 use rust_decimal::Decimal;
 
@@ -74,7 +74,7 @@ fn version() -> anyhow::Result<Version> {
             life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
             remind_before: None,
             activities: Vec::new(),
-            promotions: Vec::new(),
+            promotions: Promotions::default(),
             challenges: Vec::new(),
             limits: Vec::new(),
             tier_deficit_caps: Vec::new(),

@@ -90,7 +90,7 @@ fn a_promotion_multiplies_what_its_lines_earn_at_their_rates() {
         budget: None,
     };
     let given = |filter: LineFilter| {
-        let terms = Terms { earn_rates: rates(), promotions: vec![double(filter)], ..terms() };
+        let terms = Terms { earn_rates: rates(), promotions: vec![double(filter)].into(), ..terms() };
         receipt(terms, &promotions::basket(3_800, &lines)).into_iter().find(|part| part.starts_with("promotion")).unwrap_or_default()
     };
     assert_eq!(given(LineFilter::default()), "promotion:double 2=33", "as many as the base");
@@ -149,7 +149,7 @@ fn any_terms() -> impl Strategy<Value = Terms> {
             earn_rates,
             basis: Basis { tax, discounts },
             rounding,
-            promotions,
+            promotions: promotions.into(),
             points_per_unit: Decimal::new(general, 3),
             ..terms()
         },

@@ -44,7 +44,7 @@ fn receipt(outcome: Result<Outcome, Refusal>) -> String {
 #[test]
 fn a_budget_is_shared_and_used_to_its_end() {
     let promotions = vec![budget(limit(0, 25, LimitPeriod::Month), points("ten", 10))];
-    let mut town = Town::new(3, Terms { promotions, ..terms() });
+    let mut town = Town::new(3, Terms { promotions: promotions.into(), ..terms() });
     let says = ["base 1, ten 10", "base 1, ten 10", "base 1, ten 5 of 10", "base 1, ten - Budget"];
     for (number, says) in says.into_iter().enumerate() {
         assert_eq!(receipt(town.run(number % 3, award(&format!("p{number}"), 100))), says);
@@ -67,7 +67,7 @@ fn a_budget_is_shared_and_used_to_its_end() {
 fn another_of_the_group_goes_before_one_that_is_used_up() {
     let of = |priority, promotion: Promotion| Promotion { group: Some("g".to_owned()), priority, ..promotion };
     let promotions = vec![of(1, budget(limit(1, 0, LimitPeriod::Ever), points("big", 100))), of(0, points("small", 1))];
-    let mut bench = Bench::new(Terms { promotions, ..terms() });
+    let mut bench = Bench::new(Terms { promotions: promotions.into(), ..terms() });
     assert_eq!(receipt(bench.run(award("a", 100))), "base 1, big 100, small - Stacking");
     assert_eq!(receipt(bench.run(award("b", 100))), "base 1, small 1, big - Budget");
     assert_eq!((bench.shared.len(), bench.shared[0].points), (1, 100));
@@ -76,7 +76,7 @@ fn another_of_the_group_goes_before_one_that_is_used_up() {
 /// A version with the same promotion goes on counting; with more there is room again.
 #[test]
 fn a_new_version_goes_on_counting() {
-    let of = |points_max| Terms { promotions: vec![budget(limit(0, points_max, LimitPeriod::Ever), points("ten", 10))], ..terms() };
+    let of = |points_max| Terms { promotions: vec![budget(limit(0, points_max, LimitPeriod::Ever), points("ten", 10))].into(), ..terms() };
     let mut bench = Bench::new(of(15));
     bench.run(award("a", 100)).unwrap();
     assert_eq!(receipt(bench.run(award("b", 100))), "base 1, ten 5 of 10");
@@ -123,7 +123,7 @@ fn what_is_beyond_a_limit_is_cut_off_or_refused() {
         (vec![trims("b", Purchase, ever(18)), rejects("c", Program, day(35))], "base 10, double 10, limit:b -2".to_owned(), refused("c")),
     ];
     for (limits, first, second) in rows {
-        let mut bench = Bench::new(Terms { promotions: vec![times("double", "2")], limits, ..terms() });
+        let mut bench = Bench::new(Terms { promotions: vec![times("double", "2")].into(), limits, ..terms() });
         (bench.terminal, bench.cashier) = ("programs/tea/stores/s/terminals/t", "17");
         assert_eq!(receipt(bench.run(award("a", 1_000))), first);
         assert_eq!(receipt(bench.run(award("b", 1_000))), second);
@@ -157,8 +157,11 @@ fn each_till_and_cashier_is_counted_by_itself() {
 fn what_a_limit_cuts_off_is_not_counted_by_a_budget() {
     let promotions =
         vec![budget(limit(0, 100, LimitPeriod::Ever), times("double", "2")), budget(limit(5, 0, LimitPeriod::Ever), points("five", 5))];
-    let mut bench =
-        Bench::new(Terms { promotions, limits: vec![trims("day", LimitScope::Member, limit(0, 13, LimitPeriod::Day))], ..terms() });
+    let mut bench = Bench::new(Terms {
+        promotions: promotions.into(),
+        limits: vec![trims("day", LimitScope::Member, limit(0, 13, LimitPeriod::Day))],
+        ..terms()
+    });
     let shared = |bench: &Bench| bench.shared.iter().map(|count| (count.of.to_string(), count.times, count.points)).collect::<Vec<_>>();
     assert_eq!(receipt(bench.run(award("a", 1_000))), "base 10, double 10, five 5, limit:day -12");
     assert_eq!(shared(&bench), [("promotion:double".to_owned(), 1, 3)]);
@@ -201,7 +204,7 @@ fn an_activity_is_asked_too() {
 fn a_merge_moves_no_shared_count() {
     let promotions = vec![budget(limit(2, 0, LimitPeriod::Ever), points("ten", 10))];
     let limits = vec![trims("own", LimitScope::Member, limit(0, 30, LimitPeriod::Ever))];
-    let mut town = Town::new(2, Terms { promotions, limits, return_policy: ReturnPolicy::WithinBalance, ..terms() });
+    let mut town = Town::new(2, Terms { promotions: promotions.into(), limits, return_policy: ReturnPolicy::WithinBalance, ..terms() });
     town.run(0, award("a", 100)).unwrap();
     town.run(1, award("b", 100)).unwrap();
     let before = town.shared();
@@ -289,7 +292,7 @@ proptest! {
         limits in any_limits(),
         steps in proptest::collection::vec((0_usize..3, 0_i64..4_000, 0_usize..5, 0_u64..60, 0_usize..3), 1..40),
     ) {
-        let terms = Terms { promotions, limits, ..terms() };
+        let terms = Terms { promotions: promotions.into(), limits, ..terms() };
         let mut town = Town::new(3, terms.clone());
         let mut bought: Vec<(usize, String)> = Vec::new();
         for (number, (member, net, what, hours, place)) in steps.into_iter().enumerate() {
@@ -327,7 +330,7 @@ proptest! {
         nets in (0_i64..5_000, 0_i64..5_000),
         slices in proptest::collection::vec((0_usize..2, 1_i64..4), 1..8),
     ) {
-        let mut whole = Bench::new(Terms { promotions, limits, ..terms() });
+        let mut whole = Bench::new(Terms { promotions: promotions.into(), limits, ..terms() });
         (whole.terminal, whole.cashier) = ("one", "1");
         for (number, net) in before.into_iter().enumerate() {
             drop(whole.run(award(&number.to_string(), net)));

@@ -44,7 +44,7 @@ pub(super) fn terms() -> Terms {
         life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
         remind_before: None,
         activities: Vec::new(),
-        promotions: Vec::new(),
+        promotions: Promotions::default(),
         challenges: Vec::new(),
         limits: Vec::new(),
         tier_deficit_caps: Vec::new(),

@@ -65,9 +65,9 @@ pub(super) fn breakfast() -> Vec<Line> {
 
 /// What a receipt says: each part with its points, then each promotion that gave nothing, with the reason.
 fn receipt(promotions: Vec<Promotion>, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<String> {
-    let versions = versions(Terms { promotions, ..terms() });
+    let versions = versions(Terms { promotions: promotions.into(), ..terms() });
     let version = versions.at(basket.occurred_at);
-    let Selection { applied, rejected } = version.select(basket, buyer).unwrap();
+    let Selection { applied, rejected } = version.select(basket, buyer, Told::All).unwrap();
     let facts = FrozenFacts { promotions: applied, ..FrozenFacts::of_stranger(1) };
     let explanation = version.points_for(basket, &facts).unwrap();
     let part = |part: &super::super::terms::Component| match part.desired == part.points {
@@ -212,11 +212,11 @@ fn time_is_by_the_clock_on_the_wall_of_the_program() {
     ];
     for (zone, moment, weekdays, start_minute, end_minute, holds) in rows {
         let asks = Asks { weekly: Some(weekly(&weekdays, start_minute, end_minute)), ..Asks::default() };
-        let terms = Terms { promotions: vec![Promotion { asks, ..points("p", 1) }], ..terms() };
+        let terms = Terms { promotions: vec![Promotion { asks, ..points("p", 1) }].into(), ..terms() };
         let currency = Currency::parse("USD").unwrap();
         let version = Version { number: 1, terms: terms.into(), start_at: Timestamp::MIN, zone: Zone::parse(zone).unwrap(), currency };
         let basket = Basket { occurred_at: at(moment), ..basket(100, &[]) };
-        let selection = version.select(&basket, &newcomer(&NOBODY)).unwrap();
+        let selection = version.select(&basket, &newcomer(&NOBODY), Told::All).unwrap();
         assert_eq!(selection.applied.len(), usize::from(holds), "{zone} {moment}");
     }
 }
@@ -259,7 +259,7 @@ fn of_a_group_one_applies() {
 #[test]
 fn what_goes_back_takes_its_promotion_along() {
     let promotions = vec![Promotion { spend_min: 1_000, ..points("ten", 10) }, Promotion { lines: pastry(), ..times("pastry", "2") }];
-    let mut bench = Bench::new(Terms { promotions, ..terms() });
+    let mut bench = Bench::new(Terms { promotions: promotions.into(), ..terms() });
     bench.run(award_lines("p", 1_400, breakfast())).unwrap();
     assert_eq!(bench.active(), 14 + 10 + 8);
     bench.run(back("p", &[("2", 1)])).unwrap();
@@ -274,7 +274,7 @@ fn what_goes_back_takes_its_promotion_along() {
 fn what_did_not_apply_does_not_come_to_apply_when_something_goes_back() {
     let of = |priority, promotion: Promotion| Promotion { group: Some("g".to_owned()), priority, ..promotion };
     let promotions = vec![of(1, Promotion { spend_min: 1_000, ..points("few", 1) }), of(0, points("many", 100))];
-    let mut bench = Bench::new(Terms { promotions, ..terms() });
+    let mut bench = Bench::new(Terms { promotions: promotions.into(), ..terms() });
     bench.run(award("p", 1_400)).unwrap();
     bench.run(remaining("p", 900)).unwrap();
     assert_eq!(bench.active(), 9);
@@ -285,7 +285,7 @@ fn what_did_not_apply_does_not_come_to_apply_when_something_goes_back() {
 fn a_condition_is_judged_once() {
     let two = "purchase.lines.exists(line, line.category == 'pastry' && line.quantity >= 2)";
     let asks = Asks { condition: Some(Condition::parse(two).unwrap()), ..Asks::default() };
-    let mut bench = Bench::new(Terms { promotions: vec![Promotion { asks, ..points("two", 10) }], ..terms() });
+    let mut bench = Bench::new(Terms { promotions: vec![Promotion { asks, ..points("two", 10) }].into(), ..terms() });
     bench.run(award_lines("p", 1_400, breakfast())).unwrap();
     bench.run(back("p", &[("2", 1)])).unwrap();
     assert_eq!(bench.active(), 10 + 10);
@@ -295,7 +295,7 @@ fn a_condition_is_judged_once() {
 
 #[test]
 fn fixed_points_go_back_with_the_last_of_the_money_or_the_goods() {
-    let mut bench = Bench::new(Terms { promotions: vec![points("ten", 10)], ..terms() });
+    let mut bench = Bench::new(Terms { promotions: vec![points("ten", 10)].into(), ..terms() });
     bench.run(award_lines("p", 1_400, breakfast())).unwrap();
     bench.run(remaining("p", 0)).unwrap();
     bench.run(award("nothing", 0)).unwrap();
@@ -314,7 +314,7 @@ fn welcome_and_welcome_back() {
         asks(Asks { purchase_number: Some(2), ..Asks::default() }, points("again", 50)),
         asks(Asks { dormant_days: Some(60), ..Asks::default() }, points("come-back", 30)),
     ];
-    let mut bench = Bench::new(Terms { promotions, ..terms() });
+    let mut bench = Bench::new(Terms { promotions: promotions.into(), ..terms() });
     let mut earned = |days: u32| {
         let before = bench.active();
         bench.now = bench.now + days * Duration::from_secs(86_400);
@@ -377,8 +377,11 @@ fn a_limit_counts_in_its_period() {
         (limit(Some(2), Some(15), LimitPeriod::Day), [10, 5, 10, 10, 10, 10]),
     ];
     for (limit, expected) in rows {
-        let mut bench =
-            Bench::new(Terms { points_per_unit: Decimal::ZERO, promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+        let mut bench = Bench::new(Terms {
+            points_per_unit: Decimal::ZERO,
+            promotions: vec![Promotion { limit, ..points("p", 10) }].into(),
+            ..terms()
+        });
         bench.now = at("2026-05-14T20:00:00Z");
         let earned = hours.map(|hours| {
             bench.now = bench.now + Duration::from_secs(hours * 3_600);
@@ -393,7 +396,7 @@ fn a_limit_counts_in_its_period() {
 #[test]
 fn what_goes_back_makes_room_and_gains_nothing() {
     let limit = Some(Limit { times_max: Some(2), points_max: Some(15), period: LimitPeriod::Day });
-    let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, spend_min: 500, ..points("p", 10) }], ..terms() });
+    let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, spend_min: 500, ..points("p", 10) }].into(), ..terms() });
     bench.run(award("a", 1_000)).unwrap();
     bench.run(award("b", 1_000)).unwrap();
     assert_eq!((bench.active(), bench.account.counts.len()), (20 + 15, 1));
@@ -412,7 +415,7 @@ fn what_goes_back_makes_room_and_gains_nothing() {
 #[test]
 fn what_has_been_counted_follows_a_merge() {
     let limit = Some(Limit { times_max: Some(2), points_max: None, period: LimitPeriod::Month });
-    let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+    let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }].into(), ..terms() });
     town.run(0, award("a", 100)).unwrap();
     town.run(1, award("b", 100)).unwrap();
     town.merge(0, 1).unwrap();
@@ -427,7 +430,7 @@ fn what_has_been_counted_follows_a_merge() {
 #[test]
 fn what_has_been_counted_is_parted_with_the_accounts() {
     let limit = Some(Limit { times_max: Some(1), points_max: Some(i64::MAX), period: LimitPeriod::Ever });
-    let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+    let mut town = Town::new(2, Terms { promotions: vec![Promotion { limit, ..points("p", 10) }].into(), ..terms() });
     town.run(1, award("a", 100)).unwrap();
     town.merge(0, 1).unwrap();
     town.unmerge(0, 1).unwrap();
@@ -449,7 +452,7 @@ fn what_a_return_leaves_with_the_member_makes_no_room() {
     for (return_policy, spent) in [(ReturnPolicy::WithinBalance, 100), (ReturnPolicy::OnlyPending, 0)] {
         let limit = Some(Limit { times_max: Some(1), points_max: None, period: LimitPeriod::Ever });
         let promotions = vec![Promotion { limit, ..points("p", 100) }];
-        let mut bench = Bench::new(Terms { points_per_unit: Decimal::ZERO, promotions, return_policy, ..terms() });
+        let mut bench = Bench::new(Terms { points_per_unit: Decimal::ZERO, promotions: promotions.into(), return_policy, ..terms() });
         bench.run(award("a", 100)).unwrap();
         if spent > 0 {
             bench.run(redeem(spent)).unwrap();
@@ -476,7 +479,7 @@ fn an_activity_beyond_its_limit_is_refused() {
 #[test]
 fn a_period_that_is_over_is_forgotten() {
     let limit = Some(Limit { times_max: Some(9), points_max: None, period: LimitPeriod::Day });
-    let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, ..points("p", 10) }], ..terms() });
+    let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, ..points("p", 10) }].into(), ..terms() });
     let counts: Vec<usize> = (0..100)
         .map(|day| {
             bench.run(award(&format!("p{day}"), 100)).unwrap();
@@ -496,7 +499,7 @@ proptest! {
         limit in any_limit(),
         steps in proptest::collection::vec((0_i64..2_000, 0_usize..4, 0_u64..40), 1..30),
     ) {
-        let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, ..times("p", "2") }], ..terms() });
+        let mut bench = Bench::new(Terms { promotions: vec![Promotion { limit, ..times("p", "2") }].into(), ..terms() });
         let mut bought: Vec<String> = Vec::new();
         for (number, (net, what, hours)) in steps.into_iter().enumerate() {
             bench.now = bench.now + Duration::from_secs(hours * 3_600);
@@ -522,9 +525,9 @@ proptest! {
     fn the_order_of_promotions_does_not_matter(promotions in any_promotions(), net in 0_i64..20_000) {
         let lines = [line("1", 3, net / 2), line("2", 2, net - net / 2)];
         let given = |promotions: &[Promotion]| {
-            let versions = versions(Terms { promotions: promotions.to_vec(), ..terms() });
+            let versions = versions(Terms { promotions: promotions.to_vec().into(), ..terms() });
             let basket = basket(net, &lines);
-            let Selection { applied, rejected } = versions.at(tuesday()).select(&basket, &newcomer(&NOBODY)).unwrap();
+            let Selection { applied, rejected } = versions.at(tuesday()).select(&basket, &newcomer(&NOBODY), Told::All).unwrap();
             assert_eq!(applied.len() + rejected.len(), promotions.len(), "each is told of");
             let facts = FrozenFacts { promotions: applied, ..FrozenFacts::of_stranger(1) };
             versions.at(tuesday()).points_for(&basket, &facts).unwrap().points()
@@ -541,4 +544,62 @@ proptest! {
             prop_assert_eq!(given(&of_group) - given(&[]), best.map_or(0, |(_, points)| points));
         }
     }
+    /// An award asks only those that the index finds, and tells the same of them as a preview, which asks each.
+    #[test]
+    fn the_index_leaves_out_only_who_would_say_no(
+        promotions in any_asking(),
+        hour in 0_i64..24 * 14,
+        minute in prop_oneof![Just(0_i64), Just(59), 0_i64..60],
+        (names, tiers) in (proptest::array::uniform4(0_usize..4), proptest::collection::vec(0_usize..4, 0..3)),
+    ) {
+        let lines = breakfast();
+        let name = |which: usize| ["", "a", "b", "c"][which];
+        let occurred_at = at("2026-03-23T00:00:00Z") + Duration::from_secs(u64::try_from(hour * 3_600 + minute * 60).unwrap());
+        let bought = Basket { store: name(names[0]), channel: name(names[1]), occurred_at, ..basket(1_400, &lines) };
+        let tier = |which: &usize| TierInterval {
+            scheme: name(*which).to_owned(),
+            tier: name(*which).to_owned(),
+            multiplier: Decimal::ONE,
+            start_at: Timestamp::MIN,
+            end_at: None,
+        };
+        let facts = Facts {
+            tiers: tiers.iter().map(tier).collect(),
+            tags: texts(&[name(names[2]), name(names[3])]),
+            segments: texts(&[name(names[3])]),
+            ..NOBODY
+        };
+        let one = versions(Terms { promotions: promotions.into(), ..terms() });
+        // Where clocks are changed in these weeks.
+        let version = Version { zone: Zone::parse("Europe/Berlin").unwrap(), ..one.at(tuesday()).clone() };
+        let all = version.select(&bought, &newcomer(&facts), Told::All).unwrap();
+        let awarded = version.select(&bought, &newcomer(&facts), Told::OfTheBasket).unwrap();
+        prop_assert_eq!(&awarded.applied, &all.applied);
+        let told: Vec<_> = all.rejected.into_iter().filter(|(_, reason)| reason.is_about_the_basket()).collect();
+        prop_assert_eq!(awarded.rejected, told);
+    }
+}
+
+/// More than fit into a word of the index, that ask for names, times, and what is bought.
+fn any_asking() -> impl Strategy<Value = Vec<Promotion>> {
+    let names = || proptest::collection::vec(prop_oneof![Just("a"), Just("b"), Just("c")], 0..3).prop_map(|names| texts(&names));
+    let days = proptest::collection::vec(1_i8..8, 1..4);
+    let window = proptest::option::weighted(0.4, (days, 0_i32..1_440, 0_i32..1_441));
+    let weekly = window.prop_map(|window| window.map(|(days, start, end)| weekly(&days, start, end)));
+    let asks = (names(), names(), names(), names(), (names(), names()), weekly);
+    let asks = asks.prop_map(|(stores, channels, tiers, tags, (excluded_tags, segments), weekly)| Asks {
+        stores,
+        channels,
+        tiers,
+        tags,
+        excluded_tags,
+        segments,
+        weekly,
+        ..Asks::default()
+    });
+    (any_promotions(), proptest::collection::vec(asks, 0..130)).prop_map(|(some, asks)| {
+        let plain = |number: usize| some.get(number % 7).cloned().unwrap_or_else(|| points("p", 3));
+        let promotion = |(number, asks)| Promotion { id: format!("p{number}").into(), asks, ..plain(number) };
+        asks.into_iter().enumerate().map(promotion).collect()
+    })
 }

@@ -16,7 +16,7 @@ proptest! {
         let net = lines.iter().map(|(_, net)| net).sum();
         let bought: Vec<Line> = lines.iter().enumerate().map(|(number, (quantity, net))| line(&number.to_string(), *quantity, *net)).collect();
         let bench = || {
-            let mut bench = Bench::new(Terms { return_policy: policy, promotions: promotions.clone(), ..terms() });
+            let mut bench = Bench::new(Terms { return_policy: policy, promotions: promotions.clone().into(), ..terms() });
             bench.facts.tiers.push(TierInterval {
                 scheme: "s".to_owned(),
                 tier: "t".to_owned(),
@@ -63,7 +63,7 @@ proptest! {
         promotions in promotions::any_promotions(),
     ) {
         let ids = promotions.iter().map(|promotion| Applied { id: promotion.id.clone(), at_most: None }).collect();
-        let versions = versions(Terms { points_per_unit: "1.5".parse().unwrap(), rounding: PointRounding::HalfUp, promotions, ..terms() });
+        let versions = versions(Terms { points_per_unit: "1.5".parse().unwrap(), rounding: PointRounding::HalfUp, promotions: promotions.into(), ..terms() });
         let multiplier = Decimal::new(multiplier, 3);
         let facts = FrozenFacts {
             version: 1,

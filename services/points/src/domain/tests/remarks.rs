@@ -33,7 +33,7 @@ proptest! {
         day in 0_u32..7,
         in_app in any::<bool>(),
     ) {
-        let versions = versions(Terms { promotions, ..terms() });
+        let versions = versions(Terms { promotions: promotions.into(), ..terms() });
         let lines: Vec<Line> = lines
             .into_iter()
             .enumerate()
@@ -45,7 +45,7 @@ proptest! {
         let version = versions.at(occurred_at);
         let facts = Facts::default();
         let buyer = Buyer { facts: &facts, purchases: 0, last_purchase_at: None, counts: &[], shared: &[] };
-        let applied = version.select(&basket, &buyer).unwrap().applied;
+        let applied = version.select(&basket, &buyer, Told::All).unwrap().applied;
         for remark in version.remarks(None) {
             let of = |(index, promotion): (usize, &Promotion)| {
                 (remark.field == format!("promotions[{index}].stacking_group")).then(|| promotion.id.clone())
