@@ -11,13 +11,13 @@ use tonic::{Code, Status};
 
 use crate::store::VersionRow;
 
-/// A version with what only readers of the list want.
+/// A version with what only readers of the list want, and with its terms where they are wanted.
 #[derive(Clone)]
-pub(crate) struct VersionRecord {
+pub(crate) struct VersionRecord<T = pb::Terms> {
     pub(crate) number: i64,
     pub(crate) created_at: Timestamp,
     pub(crate) author: String,
-    pub(crate) terms: pb::Terms,
+    pub(crate) terms: T,
     /// The version whose terms it brought back.
     pub(crate) restored: Option<i64>,
     /// `None` for a draft.
@@ -75,24 +75,36 @@ impl VersionRefusal {
 }
 
 /// All versions of a program, by number.
-pub(crate) struct History(Vec<VersionRecord>);
+pub(crate) struct History<T = pb::Terms>(Vec<VersionRecord<T>>);
 
 impl History {
     pub(crate) fn read(rows: Vec<VersionRow>) -> Result<History, Error> {
-        rows.into_iter().map(record).collect::<Result<_, _>>().map(History)
+        let with_terms = |row: VersionRow| {
+            let terms = decode_terms(&row.terms)?;
+            Ok(record(row, terms))
+        };
+        rows.into_iter().map(with_terms).collect::<Result<_, _>>().map(History)
     }
+}
 
-    pub(crate) fn records(&self) -> &[VersionRecord] {
+impl History<()> {
+    pub(crate) fn of_heads(rows: Vec<VersionRow>) -> History<()> {
+        History(rows.into_iter().map(|row| record(row, ())).collect())
+    }
+}
+
+impl<T: Clone> History<T> {
+    pub(crate) fn records(&self) -> &[VersionRecord<T>] {
         &self.0
     }
 
     /// A version by the last part of its name.
-    pub(crate) fn find(&self, number: &str) -> Result<&VersionRecord, VersionRefusal> {
+    pub(crate) fn find(&self, number: &str) -> Result<&VersionRecord<T>, VersionRefusal> {
         self.0.iter().find(|record| record.number.to_string() == number).ok_or(VersionRefusal::NotFound)
     }
 
     /// Those that hold at their time, in the order in which they follow each other.
-    pub(crate) fn holding(&self) -> Vec<(&VersionRecord, &Scheduled)> {
+    pub(crate) fn holding(&self) -> Vec<(&VersionRecord<T>, &Scheduled)> {
         let mut holding: Vec<_> = self
             .0
             .iter()
@@ -104,13 +116,13 @@ impl History {
     }
 
     /// What is bought now is judged by it: the last that has started, or the first.
-    pub(crate) fn active(&self, now: Timestamp) -> Option<&VersionRecord> {
+    pub(crate) fn active(&self, now: Timestamp) -> Option<&VersionRecord<T>> {
         let holding = self.holding();
         let started = holding.iter().rev().find(|(_, scheduled)| scheduled.start_at <= now);
         started.or(holding.first()).map(|(record, _)| *record)
     }
 
-    pub(crate) fn state(&self, record: &VersionRecord, now: Timestamp) -> State {
+    pub(crate) fn state(&self, record: &VersionRecord<T>, now: Timestamp) -> State {
         let is_active = || self.active(now).is_some_and(|active| active.number == record.number);
         match (&record.retired, &record.scheduled) {
             (Some(_), _) => State::Retired,
@@ -138,7 +150,12 @@ impl History {
     }
 
     /// The same of a draft: it may start in the past only where nothing holds yet.
-    pub(crate) fn place_of(&self, draft: &VersionRecord, start_at: Timestamp, now: Timestamp) -> Result<(Timestamp, i64), VersionRefusal> {
+    pub(crate) fn place_of(
+        &self,
+        draft: &VersionRecord<T>,
+        start_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Timestamp, i64), VersionRefusal> {
         match self.state(draft, now) {
             State::Draft => {}
             State::Retired => return Err(VersionRefusal::Retired),
@@ -151,7 +168,7 @@ impl History {
     }
 
     /// Whether a version can be given up that must not start before `until`: until then tills may have used it already.
-    pub(crate) fn check_retirable(&self, record: &VersionRecord, now: Timestamp, until: Timestamp) -> Result<(), VersionRefusal> {
+    pub(crate) fn check_retirable(&self, record: &VersionRecord<T>, now: Timestamp, until: Timestamp) -> Result<(), VersionRefusal> {
         match (self.state(record, now), &record.scheduled) {
             (State::Retired, _) => Err(VersionRefusal::Retired),
             (State::Draft, _) => Ok(()),
@@ -159,7 +176,9 @@ impl History {
             _ => Err(VersionRefusal::Started),
         }
     }
+}
 
+impl History {
     /// A version as it is told.
     pub(crate) fn told(&self, program: &ProgramId, record: &VersionRecord, now: Timestamp) -> pb::ProgramVersion {
         let name = |number: i64| program.name_of("versions", &number.to_string());
@@ -181,9 +200,25 @@ impl History {
     }
 }
 
-fn record(row: VersionRow) -> Result<VersionRecord, Error> {
-    let VersionRow { number, created_at, author, terms, restored, start_at, ordinal, scheduled_at, scheduled_by, retired_at, retired_by } =
-        row;
+/// Reads what a version says.
+pub(crate) fn decode_terms(terms: &[u8]) -> Result<pb::Terms, Error> {
+    pb::Terms::decode(terms).map_err(|_| Error::Corrupt("terms of a program".to_owned()))
+}
+
+fn record<T>(row: VersionRow, terms: T) -> VersionRecord<T> {
+    let VersionRow {
+        number,
+        created_at,
+        author,
+        terms: _,
+        restored,
+        start_at,
+        ordinal,
+        scheduled_at,
+        scheduled_by,
+        retired_at,
+        retired_by,
+    } = row;
     // A process that does not know of drafts yet leaves out what it does not know: its versions hold in the order of their numbers.
     let scheduled = start_at.map(|start_at| Scheduled {
         start_at: start_at.into(),
@@ -191,7 +226,6 @@ fn record(row: VersionRow) -> Result<VersionRecord, Error> {
         at: scheduled_at.unwrap_or(created_at).into(),
         by: scheduled_by.unwrap_or_else(|| author.clone()),
     });
-    let terms = pb::Terms::decode(&terms[..]).map_err(|_| Error::Corrupt("terms of a program".to_owned()))?;
     let retired = retired_at.map(|at| (at.into(), retired_by.unwrap_or_default()));
-    Ok(VersionRecord { number, created_at: created_at.into(), author, terms, restored, scheduled, retired })
+    VersionRecord { number, created_at: created_at.into(), author, terms, restored, scheduled, retired }
 }

@@ -5,13 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use kernel::{ProgramId, Timestamp, Zone};
-use persistence::{Database, Error};
+use persistence::{Database, Error, Tx};
 use proto::points as pb;
 use rpc::Directory;
 use tokio::sync::Mutex;
 
 use crate::domain::{Terms, Version, Versions};
-use crate::history::{History, VersionRecord};
+use crate::history::{History, VersionRecord, decode_terms};
 use crate::message;
 use crate::store;
 
@@ -80,23 +80,37 @@ impl Programs {
 
     async fn fetch(&self, id: &ProgramId) -> Result<Option<Arc<Program>>, Error> {
         let Some(found) = self.directory.program(id).await? else { return Ok(None) };
-        let history = self.history(id).await?;
-        let version = |record: &VersionRecord| {
-            let start_at = record.scheduled.as_ref().map_or(Timestamp::MAX, |scheduled| scheduled.start_at);
-            let terms = match self.known_terms(id, record.number) {
-                Some(known) => known,
-                None => Arc::new(terms(&record.terms, &found.zone)?),
-            };
-            Ok(Version { number: record.number, terms, start_at, zone: found.zone.clone(), currency: found.currency })
-        };
-        let holding = history.holding().into_iter().map(|(record, _)| version(record)).collect::<Result<Vec<_>, Error>>()?;
+        let mut tx = self.database.read().await?;
+        let history = History::of_heads(store::program_version_heads(&mut tx, id).await?);
+        let (mut holding, mut given_up) = (Vec::new(), Vec::new());
+        for (record, _) in history.holding() {
+            holding.push(self.version(&mut tx, id, record, &found).await?);
+        }
         // A draft is never among them, so that nothing is ever awarded under it.
-        let given_up = history.records().iter().filter(|record| record.retired.is_some() && record.scheduled.is_some());
-        let given_up = given_up.map(version).collect::<Result<Vec<_>, Error>>()?;
+        for record in history.records().iter().filter(|record| record.retired.is_some() && record.scheduled.is_some()) {
+            given_up.push(self.version(&mut tx, id, record, &found).await?);
+        }
+        drop(tx);
         let versions = Versions::new(holding).map(|versions| versions.with_given_up(given_up));
         let program = Arc::new(Program { id: id.clone(), currency: found.currency, zone: found.zone.clone(), versions });
         self.cache.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), (Some(Instant::now()), program.clone()));
         Ok(Some(program))
+    }
+
+    async fn version(
+        &self,
+        tx: &mut Tx,
+        id: &ProgramId,
+        record: &VersionRecord<()>,
+        found: &rpc::directory::Program,
+    ) -> Result<Version, Error> {
+        let number = record.number;
+        let terms = match self.known_terms(id, number) {
+            Some(known) => known,
+            None => Arc::new(terms(&decode_terms(&store::terms_of_version(tx, id, number).await?)?, &found.zone)?),
+        };
+        let start_at = record.scheduled.as_ref().map_or(Timestamp::MAX, |scheduled| scheduled.start_at);
+        Ok(Version { number, terms, start_at, zone: found.zone.clone(), currency: found.currency })
     }
 
     /// All versions of a program's terms.

@@ -30,7 +30,9 @@ pub(crate) use counters::{Counter, insert_counters, lock_counters, read_counters
 pub(crate) use offline_uses::{
     NewOfflineUse, insert_offline_uses, losses_of, offline_losses, offline_uses, offline_uses_by_key, void_loss,
 };
-pub(crate) use programs::{NewVersion, VersionRow, insert_version, program_versions, retire_version, schedule_version};
+pub(crate) use programs::{
+    NewVersion, VersionRow, insert_version, program_version_heads, program_versions, retire_version, schedule_version, terms_of_version,
+};
 pub(crate) use read::{
     AccountRow, EntryRow, Sums, accounts_page, due_accounts, due_in_program, entries_before, entries_from, entry_from_row, forget_refusals,
     lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,

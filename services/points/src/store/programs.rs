@@ -1,12 +1,13 @@
 use kernel::{ProgramId, Timestamp};
 use persistence::{DbTime, Error, Tx, on_engine};
 
-/// A version of a program's terms as it is stored; the terms are encoded.
+/// A version of a program's terms as it is stored; the terms are encoded, and empty where they were not asked for.
 #[derive(sqlx::FromRow)]
 pub(crate) struct VersionRow {
     pub(crate) number: i64,
     pub(crate) created_at: DbTime,
     pub(crate) author: String,
+    #[sqlx(default)]
     pub(crate) terms: Vec<u8>,
     pub(crate) restored: Option<i64>,
     pub(crate) start_at: Option<DbTime>,
@@ -36,6 +37,26 @@ pub(crate) async fn program_versions(tx: &mut Tx, program: &ProgramId) -> Result
     .bind(program.as_str())
     .fetch_all(conn)
     .await)?)
+}
+
+/// The same without what they say, which is long and never changes.
+pub(crate) async fn program_version_heads(tx: &mut Tx, program: &ProgramId) -> Result<Vec<VersionRow>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_as(
+        "SELECT number, created_at, author, restored, start_at, ordinal, scheduled_at, scheduled_by, retired_at, retired_by
+           FROM program_versions WHERE program = $1 ORDER BY number",
+    )
+    .bind(program.as_str())
+    .fetch_all(conn)
+    .await)?)
+}
+
+/// What a version says.
+pub(crate) async fn terms_of_version(tx: &mut Tx, program: &ProgramId, number: i64) -> Result<Vec<u8>, Error> {
+    Ok(on_engine!(tx, |conn| sqlx::query_scalar("SELECT terms FROM program_versions WHERE program = $1 AND number = $2")
+        .bind(program.as_str())
+        .bind(number)
+        .fetch_one(conn)
+        .await)?)
 }
 
 /// Adds a version. Two at once collide on the number or the place, and the second tries again.
