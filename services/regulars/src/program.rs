@@ -45,6 +45,9 @@ pub(crate) enum Command {
         /// Only tell what would be done.
         #[arg(long)]
         dry_run: bool,
+        /// It may come from a program in another time zone.
+        #[arg(long)]
+        other_time_zone: bool,
         #[command(flatten)]
         connection: Connection,
     },
@@ -63,7 +66,12 @@ struct Imported {
 pub(crate) async fn run(command: Command, format: Format) -> anyhow::Result<ExitCode> {
     match command {
         Command::Export { program, version, file, connection } => export(&program, version, file, &connection).await?,
-        Command::Import { file, program, dry_run, connection } => import(&file, &program, dry_run, &connection, format).await?,
+        Command::Import { file, program, dry_run, other_time_zone, connection } => {
+            let content = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let request_id = RandomIds.uuid().to_string();
+            let request = ImportProgramRequest { parent: program.name(), content, dry_run, request_id, other_time_zone };
+            import(request, &connection, format).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -87,10 +95,8 @@ async fn export(program: &ProgramId, version: Option<i64>, file: Option<PathBuf>
     }
 }
 
-async fn import(file: &std::path::Path, program: &ProgramId, dry_run: bool, connection: &Connection, format: Format) -> anyhow::Result<()> {
-    let content = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+async fn import(request: ImportProgramRequest, connection: &Connection, format: Format) -> anyhow::Result<()> {
     let points = PointsServiceClient::new(connection.peer()?);
-    let request = ImportProgramRequest { parent: program.name(), content, dry_run, request_id: RandomIds.uuid().to_string() };
     let answer = persistently(PATIENCE, || {
         let (mut points, request) = (points.clone(), request.clone());
         async move { points.import_program(timed(request)).await }

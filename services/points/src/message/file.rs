@@ -5,6 +5,8 @@ use proto::json;
 use proto::points as pb;
 use proto::points::program_file::CatalogueReward;
 
+use crate::program::Program;
+
 /// What a file of ours means.
 const FORMAT_VERSION: i32 = 1;
 
@@ -20,15 +22,16 @@ pub(crate) enum FileError {
 }
 
 /// A program's terms and rewards as text.
-pub(crate) fn write(program: &ProgramId, currency_code: &str, terms: &pb::Terms, rewards: Vec<(String, pb::RewardTerms)>) -> String {
-    let within = format!("{}/", program.name());
+pub(crate) fn write(program: &Program, terms: &pb::Terms, rewards: Vec<(String, pb::RewardTerms)>) -> String {
+    let within = format!("{}/", program.id.name());
     let rewards = rewards.into_iter().map(|(reward_id, terms)| CatalogueReward { reward_id, terms: Some(without_stock(terms)) });
     let file = pb::ProgramFile {
         format_version: FORMAT_VERSION,
         digest: String::new(),
-        currency_code: currency_code.to_owned(),
+        currency_code: program.currency.to_string(),
         terms: Some(terms.clone()),
         rewards: rewards.collect(),
+        time_zone: program.zone.as_str().to_owned(),
     };
     let file: pb::ProgramFile = json::renamed(&file, &|name| name.strip_prefix(&within).unwrap_or(name).to_owned());
     json::pretty(&pb::ProgramFile { digest: digest(&file), ..file }) + "\n"
@@ -65,6 +68,11 @@ mod tests {
         ProgramId::parse(id).unwrap()
     }
 
+    fn tea(id: &str) -> Program {
+        let (currency, zone) = (kernel::Currency::parse("CNY").unwrap(), kernel::Zone::parse("Asia/Shanghai").unwrap());
+        Program { id: program(id), currency, zone, versions: None }
+    }
+
     fn terms(program: &str) -> pb::Terms {
         let rate = pb::EarnRate {
             rate_id: "here".to_owned(),
@@ -78,18 +86,19 @@ mod tests {
     #[test]
     fn a_file_comes_back_in_another_program() {
         let reward = pb::RewardTerms { title: "Cup".to_owned(), stock: Some(7), ..pb::RewardTerms::default() };
-        let text = write(&program("tea"), "CNY", &terms("tea"), vec![("cup".to_owned(), reward)]);
+        let text = write(&tea("tea"), &terms("tea"), vec![("cup".to_owned(), reward)]);
         assert!(!text.contains("programs/") && text.contains("\"stores/one\"") && text.contains("\"deficitCap\": \"1152921504606846976\""));
         let read = read(&program("coffee"), &text).unwrap();
-        assert_eq!((read.currency_code.as_str(), read.terms.clone()), ("CNY", Some(terms("coffee"))));
+        assert_eq!((read.currency_code.as_str(), read.time_zone.as_str()), ("CNY", "Asia/Shanghai"));
+        assert_eq!(read.terms, Some(terms("coffee")));
         assert_eq!(read.rewards[0].terms.as_ref().unwrap().stock, Some(0));
         let rewards = read.rewards.into_iter().map(|reward| (reward.reward_id, reward.terms.unwrap())).collect();
-        assert_eq!(write(&program("coffee"), "CNY", &terms("coffee"), rewards), text, "what is the same is the same file");
+        assert_eq!(write(&tea("coffee"), &terms("coffee"), rewards), text, "what is the same is the same file");
     }
 
     #[test]
     fn a_file_that_was_touched_is_refused() {
-        let text = write(&program("tea"), "CNY", &terms("tea"), Vec::new());
+        let text = write(&tea("tea"), &terms("tea"), Vec::new());
         let read = |text: &str| read(&program("tea"), text).unwrap_err();
         assert_eq!(read(&text.replace("\"2\"", "\"3\"")), FileError::Digest);
         assert_eq!(read(&text.replace("CNY", "EUR")), FileError::Digest);

@@ -53,7 +53,7 @@ impl Rpcs {
         };
         let rewards = self.rewards_to_export(&program.id).await.map_err(status::from_store)?;
         Ok(pb::ExportProgramResponse {
-            content: file::write(&program.id, program.currency.as_str(), &record.terms, rewards),
+            content: file::write(&program, &record.terms, rewards),
             version: program.id.name_of("versions", &record.number.to_string()),
         })
     }
@@ -74,11 +74,17 @@ impl Rpcs {
 
     pub(super) async fn import(&self, call: &Call, message: pb::ImportProgramRequest) -> Result<Answer<pb::ImportProgramResponse>, Status> {
         let program = self.program(&parse_program("parent", &message.parent)?).await?;
-        let pb::ProgramFile { format_version: _, digest: _, currency_code, terms, rewards } = file::read(&program.id, &message.content)?;
+        let pb::ProgramFile { format_version: _, digest: _, currency_code, terms, rewards, time_zone } =
+            file::read(&program.id, &message.content)?;
         if currency_code != program.currency.as_str() {
             let text = format!("the file is of a program in another currency than {}", program.currency);
             let expected = [("expected", program.currency.to_string())];
             return Err(status::with_reason(Code::InvalidArgument, "CURRENCY_MISMATCH", text, expected));
+        }
+        if time_zone != program.zone.as_str() && !message.other_time_zone {
+            let text = format!("the file is of a program in another time zone than {}", program.zone.as_str());
+            let expected = [("expected", program.zone.as_str().to_owned())];
+            return Err(status::with_reason(Code::InvalidArgument, "TIME_ZONE_MISMATCH", text, expected));
         }
         let (parent, request_id) = (message.parent.clone(), message.request_id.clone());
         let draft = pb::CreateProgramVersionRequest { parent, terms, request_id, draft: true, start_time: None };

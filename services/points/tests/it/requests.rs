@@ -174,7 +174,8 @@ pub(crate) fn roll_back(version: &str) -> pb::RollBackProgramRequest {
 /// A program's file of plain terms.
 pub(crate) fn plain_file() -> pb::ProgramFile {
     let (currency_code, terms) = ("CNY".to_owned(), Some(terms()));
-    pb::ProgramFile { format_version: 1, digest: String::new(), currency_code, terms, rewards: Vec::new() }
+    let time_zone = "Asia/Shanghai".to_owned();
+    pb::ProgramFile { format_version: 1, digest: String::new(), currency_code, terms, rewards: Vec::new(), time_zone }
 }
 
 /// As an export would have written it.
@@ -188,7 +189,13 @@ pub(crate) fn export(program: &str) -> pb::ExportProgramRequest {
 }
 
 pub(crate) fn import(program: &str, content: &str) -> pb::ImportProgramRequest {
-    pb::ImportProgramRequest { parent: program.to_owned(), content: content.to_owned(), dry_run: false, request_id: request_id() }
+    pb::ImportProgramRequest {
+        parent: program.to_owned(),
+        content: content.to_owned(),
+        dry_run: false,
+        request_id: request_id(),
+        other_time_zone: false,
+    }
 }
 
 pub(crate) fn figures(balance: &pb::Balance) -> (i64, i64, i64, i64) {

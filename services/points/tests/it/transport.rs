@@ -6,6 +6,7 @@ use proto::points::program_version::State;
 use proto::points::promotion::Gives;
 use testkit::TestEngine;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::requests::*;
 use super::rewards_requests::*;
@@ -17,6 +18,7 @@ testkit::on_each_engine!(
     rewards_that_differ_stay_as_they_are,
     a_dry_run_does_nothing,
     a_file_is_taken_in_once,
+    a_file_of_another_zone_is_taken_in_knowingly,
     a_file_that_was_touched_is_refused,
     a_file_is_checked_like_any_request,
 );
@@ -165,6 +167,21 @@ async fn a_file_is_taken_in_once(engine: TestEngine) {
     let mut names = futures::future::join_all(sent).await;
     names.sort();
     assert_eq!(names, (2..=5).map(|number| format!("{COFFEE}/versions/{number}")).collect::<Vec<_>>());
+    suite.stop().await;
+}
+
+async fn a_file_of_another_zone_is_taken_in_knowingly(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    for time_zone in ["Europe/Berlin", ""] {
+        let file = written(pb::ProgramFile { time_zone: time_zone.to_owned(), ..plain_file() });
+        let refused = suite.administrator().import_program(import(TEA, &file)).await.unwrap_err();
+        assert_eq!(refused.get_details_error_info().unwrap().metadata["expected"], "Asia/Shanghai");
+        assert_eq!(refusal(Err::<(), _>(refused)), (Code::InvalidArgument, "TIME_ZONE_MISMATCH".to_owned()));
+        let knowingly = pb::ImportProgramRequest { other_time_zone: true, ..import(TEA, &file) };
+        suite.administrator().import_program(knowingly).await.unwrap();
+    }
+    // The draft is exported with the zone in which it would hold.
+    assert!(suite.exported(TEA, 2).await.contains("\"timeZone\": \"Asia/Shanghai\""));
     suite.stop().await;
 }
 

@@ -304,7 +304,8 @@ fn field(root: &str, name: &str) -> Option<Typed> {
     match (root, name) {
         ("purchase", "net") => int(|on| Value::Int(on.basket.net)),
         ("purchase", "channel") => text(|on| Value::Text(on.basket.channel)),
-        ("purchase", "store") => text(|on| Value::Text(on.basket.store)),
+        // Its own id, so that a condition means the same in another program.
+        ("purchase", "store") => text(|on| Value::Text(on.basket.store.rsplit('/').next().unwrap_or_default())),
         ("purchase", "offer") => text(|on| Value::Text(on.basket.offer)),
         ("purchase", "lines") => Some(Typed::Many(Kind::Line, List::Lines)),
         ("member", "tiers") => Some(Typed::Many(Kind::Text, List::Tiers)),

@@ -48,7 +48,10 @@ fn a_condition_says_what_it_says() {
         ("true", true),
         ("purchase.net >= 1400 && purchase.net < 1401", true),
         ("purchase.channel == 'store' && purchase.offer == \"spring\"", true),
-        ("purchase.store.endsWith('/one') && purchase.store.startsWith('programs/') && purchase.store.contains('tea')", true),
+        (
+            "purchase.store == 'one' && purchase.store.endsWith('e') && purchase.store.startsWith('on') && purchase.store.contains('n')",
+            true,
+        ),
         ("purchase.lines.exists(line, line.category == 'coffee' && line.quantity >= 1)", true),
         ("purchase.lines.exists(line, line.sku == 'coffee-2')", false),
         ("purchase.lines.all(line, line.net >= 600)", true),

@@ -154,6 +154,7 @@ impl Player {
                 let file = written(plain_file());
                 let content = match words.maybe(0) {
                     Some("damaged") => file[..file.len() / 2].to_owned(),
+                    Some("elsewhere") => written(pb::ProgramFile { time_zone: "Europe/Berlin".to_owned(), ..plain_file() }),
                     Some("newer") => file.replace("\"formatVersion\": 1", "\"formatVersion\": 2"),
                     Some(_) => file.replace("\"CNY\"", "\"EUR\""),
                     None => file,
