@@ -1,5 +1,6 @@
 //! What there is to say about terms before they hold.
 
+use kernel::ProgramId;
 use proto::points as pb;
 use proto::points::validate_terms_request::What;
 use proto::points::validate_terms_response::Finding;
@@ -11,10 +12,12 @@ use tonic::Status;
 use super::Rpcs;
 use super::parse::parse_program;
 use super::programs::parse_version;
-use crate::domain::{Remark, Version};
+use crate::domain::{Remark, Terms, Version};
+use crate::executor::Target;
 use crate::history::{History, VersionRecord};
 use crate::message;
 use crate::program::Program;
+use crate::store;
 
 impl Rpcs {
     pub(super) async fn validate(&self, message: pb::ValidateTermsRequest) -> Result<pb::ValidateTermsResponse, Status> {
@@ -44,7 +47,8 @@ impl Rpcs {
         );
         if let Some(version) = version(&program, 0, &terms, start_at) {
             let running = running(&program, &history, now);
-            let remarks = version.remarks(running.as_ref());
+            let mut remarks = version.remarks(running.as_ref());
+            remarks.extend(self.missing_rewards(&program.id, &version.terms).await.map_err(status::from_store)?);
             findings.extend(remarks.into_iter().map(|Remark { field, text }| Finding {
                 severity: Severity::Warning.into(),
                 field: format!("terms.{field}"),
@@ -52,6 +56,21 @@ impl Rpcs {
             }));
         }
         Ok(pb::ValidateTermsResponse { findings })
+    }
+
+    /// Rewards that terms give and that nobody would get. They may still be made before the terms hold.
+    async fn missing_rewards(&self, program: &ProgramId, terms: &Terms) -> Result<Vec<Remark>, persistence::Error> {
+        let mut tx = self.database.read().await?;
+        let mut missing = Vec::new();
+        for (field, reward) in terms.rewards_given() {
+            let text = match store::catalogue_row(&mut tx, Target::catalogue(program, reward)).await? {
+                None => format!("there is no reward {reward}"),
+                Some(row) if row.retired_at.is_some() => format!("the reward {reward} is retired"),
+                Some(_) => continue,
+            };
+            missing.push(Remark { field, text });
+        }
+        Ok(missing)
     }
 }
 
