@@ -20,8 +20,24 @@ use super::faults::Fault;
 use super::{Target, request_id};
 use crate::client::{is_replayed, persistently, timed};
 
-const COLUMNS: [&str; 10] =
-    ["purchase_id", "customer_id", "date", "occurred_at", "amount", "quantity", "store", "terminal", "channel", "currency"];
+const COLUMNS: [&str; 16] = [
+    "purchase_id",
+    "customer_id",
+    "date",
+    "occurred_at",
+    "amount",
+    "tax",
+    "discount",
+    "quantity",
+    "sku",
+    "category",
+    "store",
+    "terminal",
+    "cashier",
+    "channel",
+    "offer",
+    "currency",
+];
 
 /// How many customers a worker remembers by name. Past that it forgets them all and asks again.
 const REMEMBERED_MAX: usize = 50_000;
@@ -42,10 +58,16 @@ struct PurchaseColumns {
     when: Column,
     when_name: &'static str,
     amount: Column,
+    tax: Option<Column>,
+    discount: Option<Column>,
     quantity: Option<Column>,
+    sku: Option<Column>,
+    category: Option<Column>,
     store: Option<Column>,
     terminal: Option<Column>,
+    cashier: Option<Column>,
     channel: Option<Column>,
+    offer: Option<Column>,
     currency: Option<Column>,
 }
 
@@ -157,10 +179,16 @@ impl PurchaseColumns {
             when,
             when_name,
             amount: header.need("amount")?,
+            tax: header.find("tax"),
+            discount: header.find("discount"),
             quantity: header.find("quantity"),
+            sku: header.find("sku"),
+            category: header.find("category"),
             store: header.find("store"),
             terminal: header.find("terminal"),
+            cashier: header.find("cashier"),
             channel: header.find("channel"),
+            offer: header.find("offer"),
             currency: header.find("currency"),
         })
     }
@@ -179,11 +207,28 @@ impl PurchaseColumns {
             "" => target.currency,
             code => Currency::parse(code).map_err(|error| Fault::new("CURRENCY_NOT_READABLE", "currency", error.to_string()))?,
         };
-        let net = amount(row.get(self.amount)?, currency)?;
-        let lines = match row.get_if(self.quantity)? {
-            "" => Vec::new(),
-            text => vec![line(quantity(text)?, net)],
+        let net = amount("amount", row.get(self.amount)?, currency)?;
+        let beside = |name, column| match row.get_if(column)? {
+            "" => Ok(0),
+            text => amount(name, text, currency).map(|money| money.minor),
         };
+        let (tax, discount) = (beside("tax", self.tax)?, beside("discount", self.discount)?);
+        let (sku, category) = (row.get_if(self.sku)?.to_owned(), row.get_if(self.category)?.to_owned());
+        let lines = match row.get_if(self.quantity)? {
+            "" if sku.is_empty() && category.is_empty() => Vec::new(),
+            "" => return Err(Fault::new("QUANTITY_MISSING", "quantity", "must be told beside what was bought")),
+            text => vec![PurchaseLine {
+                line_id: "1".to_owned(),
+                sku,
+                category,
+                quantity: quantity(text)?,
+                net_minor_units: net.minor,
+                tax_minor_units: tax,
+                discount_minor_units: discount,
+            }],
+        };
+        // Where there is a line, it tells.
+        let (tax, discount) = if lines.is_empty() { (tax, discount) } else { (0, 0) };
         let store = store(row.get_if(self.store)?, target);
         let terminal = terminal(row.get_if(self.terminal)?, &store)?;
         Ok(Purchase {
@@ -195,6 +240,10 @@ impl PurchaseColumns {
                 store,
                 terminal,
                 channel: row.get_if(self.channel)?.to_owned(),
+                offer: row.get_if(self.offer)?.to_owned(),
+                cashier: row.get_if(self.cashier)?.to_owned(),
+                tax_minor_units: tax,
+                discount_minor_units: discount,
                 occur_time: Some(timestamp(occur_time)),
                 ..PurchaseInput::default()
             },
@@ -203,17 +252,17 @@ impl PurchaseColumns {
 }
 
 /// A decimal in major units, exactly. Zeros beyond the currency's places say nothing.
-fn amount(text: &str, currency: Currency) -> Result<Money, Fault> {
+fn amount(column: &'static str, text: &str, currency: Currency) -> Result<Money, Fault> {
     let places = currency.places() as usize;
     let end = text.find('.').map_or(text.len(), |point| (point + 1 + places).min(text.len()));
     let (kept, beyond) = text.split_at_checked(end).unwrap_or((text, ""));
     let kept = if places == 0 && !beyond.is_empty() { kept.trim_end_matches('.') } else { kept };
     let money = Money::parse(currency, kept).ok().filter(|_| beyond.bytes().all(|byte| byte == b'0'));
     let money = money.ok_or_else(|| {
-        Fault::new("AMOUNT_NOT_READABLE", "amount", format!("is not a decimal number with at most {places} places, such as 12.50"))
+        Fault::new("AMOUNT_NOT_READABLE", column, format!("is not a decimal number with at most {places} places, such as 12.50"))
     })?;
     if money.minor < 0 {
-        return Err(Fault::new("AMOUNT_NEGATIVE", "amount", "must not be negative: returns are not purchases"));
+        return Err(Fault::new("AMOUNT_NEGATIVE", column, "must not be negative: returns are not purchases"));
     }
     Ok(money)
 }
@@ -221,10 +270,6 @@ fn amount(text: &str, currency: Currency) -> Result<Money, Fault> {
 fn quantity(text: &str) -> Result<i64, Fault> {
     let quantity = text.parse().ok().filter(|quantity| (1..=1_000_000).contains(quantity));
     quantity.ok_or_else(|| Fault::new("QUANTITY_NOT_READABLE", "quantity", "is not a whole number from 1 to 1000000"))
-}
-
-fn line(quantity: i64, net: Money) -> PurchaseLine {
-    PurchaseLine { line_id: "1".to_owned(), quantity, net_minor_units: net.minor, ..PurchaseLine::default() }
 }
 
 /// An id or a full name; empty stays empty.
@@ -283,6 +328,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_bought_is_told_in_a_line() {
+        let header = "purchase_id,customer_id,date,amount,tax,discount,quantity,sku,category,cashier,offer";
+        let line = read(header, "p,c,1997-01-01,10.00,1.90,0.50,2,sku-1,tea,17,spring").unwrap().input;
+        let told = &line.lines[0];
+        assert_eq!((told.sku.as_str(), told.category.as_str(), told.quantity), ("sku-1", "tea", 2));
+        assert_eq!((told.net_minor_units, told.tax_minor_units, told.discount_minor_units), (1000, 190, 50));
+        assert_eq!((line.tax_minor_units, line.discount_minor_units), (0, 0), "it is told once");
+        assert_eq!((line.cashier.as_str(), line.offer.as_str()), ("17", "spring"));
+        let plain = read(header, "p,c,1997-01-01,10.00,1.90,,,,,,").unwrap().input;
+        assert_eq!((plain.lines.len(), plain.tax_minor_units, plain.discount_minor_units), (0, 190, 0));
+        assert_eq!(read(header, "p,c,1997-01-01,10.00,,,,sku-1,,,").unwrap_err(), "QUANTITY_MISSING");
+        assert_eq!(read(header, "p,c,1997-01-01,10.00,-1.90,,,,,,").unwrap_err(), "AMOUNT_NEGATIVE");
+        assert_eq!(read(header, "p,c,1997-01-01,10.00,,a,,,,,").unwrap_err(), "AMOUNT_NOT_READABLE");
+    }
+
+    #[tokio::test]
     async fn stores_and_terminals_may_be_short() {
         let header = "purchase_id,customer_id,occurred_at,amount,store,terminal,channel,currency";
         let time = "2025-03-01T09:30:00+08:00";
@@ -325,10 +386,10 @@ mod tests {
             ("120.00", jpy, 120),
             ("90071992547409.93", usd, 9_007_199_254_740_993),
         ] {
-            assert_eq!(amount(text, currency).unwrap().minor, minor, "{text}");
+            assert_eq!(amount("amount", text, currency).unwrap().minor, minor, "{text}");
         }
         for (text, currency) in [("29.331", usd), ("120.5", jpy), ("1,000.00", usd), ("1e3", usd), ("29.33€", usd), ("１２", usd)] {
-            assert!(amount(text, currency).is_err(), "{text}");
+            assert!(amount("amount", text, currency).is_err(), "{text}");
         }
     }
 
