@@ -82,6 +82,11 @@ impl Directory {
         Ok(self.read(|known| known.programs.values().cloned().collect()))
     }
 
+    /// Whether a program has a store of this id.
+    pub async fn has_store(&self, program: &ProgramId, id: &str) -> Result<bool, persistence::Error> {
+        store::store_exists(&mut self.0.database.read().await?, program, id).await
+    }
+
     /// An API key, from memory when it is known here.
     pub(crate) async fn api_key(&self, id: &str) -> Result<Option<Arc<ApiKey>>, persistence::Error> {
         self.find(|known| known.api_keys.get(id).cloned()).await

@@ -119,6 +119,11 @@ impl Programs {
         History::read(store::program_versions(&mut tx, id).await?)
     }
 
+    /// Whether a store that terms name is there.
+    pub(crate) async fn has_store(&self, id: &ProgramId, store: &str) -> Result<bool, Error> {
+        self.directory.has_store(id, store).await
+    }
+
     /// Has a program fetched anew, so that the caller who changed it sees the change.
     pub(crate) fn forget(&self, id: &ProgramId) {
         if let Some((at, _)) = self.cache.write().unwrap_or_else(PoisonError::into_inner).get_mut(id) {

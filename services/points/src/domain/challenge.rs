@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernel::{Timestamp, Zone};
 
-use super::{Asks, Basket, LimitPeriod, LineFilter, Mark, Occasion, Terms};
+use super::{Asks, Basket, LimitPeriod, LineFilter, Mark, Occasion};
 
 /// How many days after it happened something counts, or ceases to.
 pub(super) const COUNTED_DAYS: i64 = 62;
@@ -192,24 +192,6 @@ impl Shape {
             Shape::Streak(Streak { cadence: Cadence::Month, .. }) => "streak-of-months",
             Shape::Streak(Streak { cadence: Cadence::Purchase, .. }) => UNIT_OF_PURCHASES,
         }
-    }
-}
-
-impl Terms {
-    /// The rewards that they give, by the fields that name them.
-    pub fn rewards_given(&self) -> impl Iterator<Item = (String, &str)> {
-        self.challenges.iter().enumerate().flat_map(|(index, challenge)| {
-            let gifts: Vec<(String, &Gift)> = match &challenge.shape {
-                Shape::Ladder { steps, .. } => {
-                    steps.iter().enumerate().map(|(step, Step { gives, .. })| (format!("ladder.steps[{step}]"), gives)).collect()
-                }
-                Shape::Streak(streak) => vec![("streak".to_owned(), &streak.gives)],
-            };
-            gifts.into_iter().filter_map(move |(field, gift)| match gift {
-                Gift::Reward(reward) => Some((format!("challenges[{index}].{field}.gives.reward"), &**reward)),
-                Gift::Points(_) => None,
-            })
-        })
     }
 }
 

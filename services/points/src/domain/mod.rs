@@ -18,6 +18,7 @@ mod ledger;
 mod limit;
 mod lot;
 mod merged;
+mod named;
 mod outcome;
 mod pending;
 mod pool;

@@ -1,5 +1,7 @@
 //! What there is to say about terms before they hold.
 
+use std::collections::HashMap;
+
 use kernel::ProgramId;
 use proto::points as pb;
 use proto::points::validate_terms_request::What;
@@ -48,7 +50,7 @@ impl Rpcs {
         if let Some(version) = version(&program, 0, &terms, start_at) {
             let running = running(&program, &history, now);
             let mut remarks = version.remarks(running.as_ref());
-            remarks.extend(self.missing_rewards(&program.id, &version.terms).await.map_err(status::from_store)?);
+            remarks.extend(self.missing(&program.id, &version.terms).await.map_err(status::from_store)?);
             findings.extend(remarks.into_iter().map(|Remark { field, text }| Finding {
                 severity: Severity::Warning.into(),
                 field: format!("terms.{field}"),
@@ -58,10 +60,22 @@ impl Rpcs {
         Ok(pb::ValidateTermsResponse { findings })
     }
 
-    /// Rewards that terms give and that nobody would get. They may still be made before the terms hold.
-    async fn missing_rewards(&self, program: &ProgramId, terms: &Terms) -> Result<Vec<Remark>, persistence::Error> {
-        let mut tx = self.database.read().await?;
+    /// Stores and rewards that terms name and that are not there. They may still be made before the terms hold.
+    async fn missing(&self, program: &ProgramId, terms: &Terms) -> Result<Vec<Remark>, persistence::Error> {
         let mut missing = Vec::new();
+        let mut looked_up = HashMap::new();
+        for (field, name) in terms.stores_named() {
+            let store = name.rsplit('/').next().unwrap_or(name);
+            let is_there = match looked_up.get(store) {
+                Some(is_there) => *is_there,
+                None => self.programs.has_store(program, store).await?,
+            };
+            looked_up.insert(store, is_there);
+            if !is_there {
+                missing.push(Remark { field, text: format!("there is no store {store} in the directory") });
+            }
+        }
+        let mut tx = self.database.read().await?;
         for (field, reward) in terms.rewards_given() {
             let text = match store::catalogue_row(&mut tx, Target::catalogue(program, reward)).await? {
                 None => format!("there is no reward {reward}"),

@@ -25,7 +25,7 @@ testkit::on_each_engine!(
     what_counts_survives_a_merge_and_its_end,
     a_step_gives_a_voucher_and_takes_it_back,
     a_voucher_waits_for_its_stock,
-    a_gift_that_nobody_would_get_is_told_before,
+    what_is_not_there_is_told_before,
     a_bad_challenge_is_refused_by_its_field,
     a_bad_condition_is_refused_with_line_and_column,
     bad_questions_are_refused_by_their_field,
@@ -215,7 +215,7 @@ async fn what_counts_survives_a_merge_and_its_end(engine: TestEngine) {
     suite.stop().await;
 }
 
-async fn a_gift_that_nobody_would_get_is_told_before(engine: TestEngine) {
+async fn what_is_not_there_is_told_before(engine: TestEngine) {
     let suite = Suite::start(engine).await;
     let mut catalogue = rewards(&suite, Role::Administrator).await;
     for id in ["cup", "old"] {
@@ -227,8 +227,10 @@ async fn a_gift_that_nobody_would_get_is_told_before(engine: TestEngine) {
     let steps = ids.iter().zip(1..).map(|(id, at)| pb::Step { at, gives: gives(id) }).collect();
     let ladder = pb::Ladder { period: Period::Month.into(), measure: Measure::Times.into(), steps };
     let streak = pb::Streak { cadence: Cadence::Day.into(), length: 3, gives: gives("none"), ..pb::Streak::default() };
+    let stores = vec![format!("{TEA}/stores/nowhere")];
+    let there = pb::QualifyingPurchase { stores, ..pb::QualifyingPurchase::default() };
     let challenges = [
-        pb::Challenge { shape: Some(Shape::Ladder(ladder)), ..visits(&[]) },
+        pb::Challenge { shape: Some(Shape::Ladder(ladder)), counts: Some(Counts::Purchases(there)), ..visits(&[]) },
         pb::Challenge { shape: Some(Shape::Streak(streak)), ..check_ins(3) },
     ];
     let what = Some(pb::validate_terms_request::What::Terms(challenging(&challenges)));
@@ -236,18 +238,19 @@ async fn a_gift_that_nobody_would_get_is_told_before(engine: TestEngine) {
     let told = async || suite.administrator().validate_terms(request.clone()).await.unwrap().into_inner().findings;
     let said: Vec<_> = told().await.into_iter().map(|found| (found.severity(), found.field, found.description)).collect();
     let warned = |field: &str, text: &str| {
-        (pb::validate_terms_response::finding::Severity::Warning, format!("terms.challenges{field}.gives.reward"), text.to_owned())
+        (pb::validate_terms_response::finding::Severity::Warning, format!("terms.challenges{field}"), text.to_owned())
     };
     assert_eq!(
         said,
         [
-            warned("[0].ladder.steps[1]", "the reward old is retired"),
-            warned("[0].ladder.steps[2]", "there is no reward none"),
-            warned("[1].streak", "there is no reward none"),
+            warned("[0].purchases.stores[0]", "there is no store nowhere in the directory"),
+            warned("[0].ladder.steps[1].gives.reward", "the reward old is retired"),
+            warned("[0].ladder.steps[2].gives.reward", "there is no reward none"),
+            warned("[1].streak.gives.reward", "there is no reward none"),
         ]
     );
     catalogue.create_reward(create("none", 100)).await.unwrap();
-    assert_eq!(told().await.len(), 1);
+    assert_eq!(told().await.len(), 2);
     suite.stop().await;
 }
 
