@@ -86,6 +86,11 @@ impl History {
         &self.0
     }
 
+    /// Whether a version has a wallet beside the main one, drafts included.
+    pub(crate) fn name_wallet(&self, name: &str) -> bool {
+        self.0.iter().flat_map(|record| &record.terms.wallets).any(|wallet| wallet.wallet == name)
+    }
+
     /// A version by the last part of its name.
     pub(crate) fn find(&self, number: &str) -> Result<&VersionRecord, VersionRefusal> {
         self.0.iter().find(|record| record.number.to_string() == number).ok_or(VersionRefusal::NotFound)
