@@ -130,7 +130,6 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         _ => Code::FailedPrecondition,
     };
     let metadata: Option<(&str, String)> = match refusal {
-        Refusal::WalletNotFound { wallet } => Some(("wallet", wallet.clone())),
         Refusal::InsufficientPoints { missing } => Some(("missing_points", missing.to_string())),
         Refusal::ExceedsReservation { held } => Some(("held_points", held.to_string())),
         Refusal::LineNotFound { line } => Some(("line_id", line.clone())),
