@@ -46,11 +46,8 @@ fn wallet(message: &pb::WalletTerms) -> Result<WalletTerms, Wrong> {
     let own = own.as_ref().map(|own| {
         let pb::wallet_terms::Life { expire_after, expire_time, expire_after_inactivity, expiry_rounding: _ } = own;
         let times = (expire_after.as_ref(), expire_time.as_ref(), expire_after_inactivity.as_ref());
-        life(times, own.expiry_rounding()).map_err(|(field, what)| match field {
-            "expire_after" => ("life.expire_after", what),
-            "expire_after_inactivity" => ("life.expire_after_inactivity", what),
-            _ => ("life.expire_time", what),
-        })
+        // That each has a unit is a rule of its field.
+        life(times, own.expiry_rounding()).map_err(|(_, what)| ("life.expire_time", what))
     });
     Ok(WalletTerms { name: wallet.as_str().into(), title: title.clone(), points_per_unit, lines, life: own.transpose()? })
 }

@@ -1,5 +1,6 @@
 //! Wallets beside "points".
 
+use persistence::on_engine;
 use proto::common::Role;
 use proto::events::event::Payload;
 use proto::points as pb;
@@ -8,6 +9,7 @@ use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
 use tonic::Code;
 
+use super::books::{damage, found};
 use super::input::refuses;
 use super::requests::*;
 use super::rewards_requests::{create_with, have, rewards, undo};
@@ -26,6 +28,7 @@ testkit::on_each_engine!(
     what_later_terms_do_not_name_stays,
     wallets_are_checked,
     a_file_carries_wallets,
+    verification_finds_what_a_purchase_says_of_stars,
 );
 
 fn wallet(name: &str, points_per_unit: &str) -> pb::WalletTerms {
@@ -291,7 +294,7 @@ async fn merges_transfers_and_pools_keep_wallets_apart(engine: TestEngine) {
     platform.leave_pool(leave(&pool, 2)).await.unwrap();
     let left = platform.leave_pool(leave(&pool, 1)).await.unwrap().into_inner();
     assert_eq!((left.requested_points, left.actual_points, &left.other_points), (20, -20, &vec![share(-9)]));
-    assert_eq!((suite.figures(1).await.0, star_figures(&suite, 1).await.0), (20, 9 + 0));
+    assert_eq!((suite.figures(1).await.0, star_figures(&suite, 1).await.0), (20, 9));
     suite.verified().await;
 }
 
@@ -376,7 +379,7 @@ async fn wallets_are_checked(engine: TestEngine) {
             let life = pb::wallet_terms::Life { expire_after: days(1), expire_after_inactivity: days(1), ..Default::default() };
             terms.wallets[0].life = Some(life);
         });
-        "terms.wallets[0].life.expire_after": |r| of(r, |terms| {
+        "terms.wallets[0].life.expire_after.unit": |r| of(r, |terms| {
             let nothing = proto::common::CalendarPeriod { count: 1, unit: 0 };
             terms.wallets[0].life = Some(pb::wallet_terms::Life { expire_after: Some(nothing), ..Default::default() });
         });
@@ -416,7 +419,7 @@ async fn wallets_are_checked(engine: TestEngine) {
     let wanted = ["terms.wallets[0].wallet", "terms.promotions[0].wallet", "terms.activities[0].wallet"];
     assert_eq!(check(wrong).await, wanted.map(|field| format!("SEVERITY_ERROR {field}")));
     let odd = pb::Terms { wallets: vec![wallet("stamps", "")], activities: Vec::new(), promotions: vec![multiplier], ..starry() };
-    let wanted = ["promotions[0].multiplier", "wallets", "activities"];
+    let wanted = ["promotions[0].multiplier", "activities", "wallets"];
     assert_eq!(check(odd).await, wanted.map(|field| format!("SEVERITY_WARNING terms.{field}")));
     suite.stop().await;
 }
@@ -441,4 +444,25 @@ async fn a_file_carries_wallets(engine: TestEngine) {
     let taken = administrator.import_program(import("programs/coffee", &file)).await.unwrap().into_inner();
     assert_eq!((taken.version.unwrap().terms, taken.created_rewards), (Some(starry()), vec!["mug".to_owned()]));
     suite.stop().await;
+}
+
+async fn verification_finds_what_a_purchase_says_of_stars(engine: TestEngine) {
+    let suite = Suite::with_terms(engine, starry()).await;
+    suite.award(2, "p1", 1_000).await;
+    suite.award(2, "p2", 2_000).await;
+    let mut tx = suite.points().await.begin().await.unwrap();
+    on_engine!(tx, |conn| sqlx::query("CREATE TABLE before AS SELECT * FROM purchases").execute(conn).await.map(|_| ())).unwrap();
+    tx.commit().await.unwrap();
+    suite.platform().return_purchase(down_to("p1", 0)).await.unwrap();
+    suite.verified().await;
+    let details_of = |net: i64| {
+        format!("UPDATE purchases SET details = (SELECT details FROM before WHERE net = {net}) WHERE account_id = $1 AND net = 1000")
+    };
+    // As if nothing had gone back of it: more could be taken another time.
+    damage(&suite, &details_of(1_000)).await;
+    let what = found(&suite).await;
+    assert!(what.iter().any(|what| what.ends_with("5 points of its purchase were taken back, its returns say 0")), "{what:?}");
+    damage(&suite, &details_of(2_000)).await;
+    let what = found(&suite).await;
+    assert!(what.contains(&"entry 2: its purchase says that it earned 10 points in the wallet stars".to_owned()), "{what:?}");
 }
