@@ -19,9 +19,10 @@ use crate::domain::{
 };
 use crate::program::Program;
 use crate::store::Sums;
+use wallets::{wallet_of, wallet_points};
 
 pub(crate) use terms::{period, terms, wrong_terms};
-pub(crate) use wallets::wallet_or_main;
+pub(crate) use wallets::{posted, posted_beside, wallet_or_main};
 
 /// What the answer of a command is made of.
 #[derive(Clone, Copy)]
@@ -168,36 +169,6 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
     };
     operation.kind = kind.into();
     operation
-}
-
-/// What the clock takes at once of what came free is not the command's doing.
-pub(crate) fn posted(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
-    entries.iter().filter(|entry| entry.source != Source::Due)
-}
-
-/// The wallet whose figures an answer tells first: the main one where a command may move several, else the one that it is about.
-fn wallet_of<'a>(outcome: &Outcome, entries: &'a [Entry]) -> &'a str {
-    use Outcome::{Awarded, LeftPool, Merged, PoolChanged, Returned, Unmerged};
-    match outcome {
-        Awarded { .. } | Returned(_) | Merged | Unmerged { .. } | PoolChanged | LeftPool { .. } => MAIN_WALLET,
-        _ => posted(entries).next().map_or(MAIN_WALLET, |entry| &entry.wallet),
-    }
-}
-
-/// What was posted in other wallets than one.
-pub(crate) fn posted_beside(wallet: &str, entries: &[Entry]) -> Vec<pb::WalletPoints> {
-    let mut others: Vec<pb::WalletPoints> = Vec::new();
-    for entry in posted(entries).filter(|entry| *entry.wallet != *wallet) {
-        match others.iter_mut().find(|known| *known.wallet == *entry.wallet) {
-            Some(known) => known.points += entry.points,
-            None => others.push(wallet_points((&entry.wallet, entry.points))),
-        }
-    }
-    others
-}
-
-fn wallet_points((wallet, points): (&str, i64)) -> pb::WalletPoints {
-    pb::WalletPoints { wallet: wallet.to_owned(), points }
 }
 
 fn reservation(program: &ProgramId, member: MemberId, held: &Reservation, state: pb::reservation::State, captured: i64) -> pb::Reservation {

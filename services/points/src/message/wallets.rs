@@ -1,4 +1,4 @@
-//! Wallets beside the main one, as terms say them.
+//! Wallets beside the main one, as terms say them and answers tell them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::promotions::line_filter;
 use super::terms::{Wrong, WrongTerms, life, rate};
-use crate::domain::{LineFilter, MAIN_WALLET, WalletTerms};
+use crate::domain::{Entry, LineFilter, MAIN_WALLET, Outcome, Source, WalletTerms};
 
 /// A wallet that is named beside the main one; `None` for that.
 pub(crate) fn other_wallet(named: &str) -> Option<Arc<str>> {
@@ -87,4 +87,35 @@ fn gifts(index: usize, challenge: &pb::Challenge) -> Vec<(String, &pb::Gift)> {
         }
         None => Vec::new(),
     }
+}
+
+/// What the clock takes at once of what came free is not the command's doing.
+pub(crate) fn posted(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
+    entries.iter().filter(|entry| entry.source != Source::Due)
+}
+
+/// The wallet whose figures an answer tells first: the main one where a command may move several, else the one that it is about.
+pub(super) fn wallet_of<'a>(outcome: &Outcome, entries: &'a [Entry]) -> &'a str {
+    use Outcome::{Awarded, LeftPool, Merged, PoolChanged, Returned, Unmerged};
+    match outcome {
+        Awarded { .. } | Returned(_) | Merged | Unmerged { .. } | PoolChanged | LeftPool { .. } => MAIN_WALLET,
+        _ => posted(entries).next().map_or(MAIN_WALLET, |entry| &entry.wallet),
+    }
+}
+
+/// What was posted in other wallets than one.
+pub(crate) fn posted_beside(wallet: &str, entries: &[Entry]) -> Vec<pb::WalletPoints> {
+    let mut others: Vec<pb::WalletPoints> = Vec::new();
+    for entry in posted(entries).filter(|entry| *entry.wallet != *wallet) {
+        match others.iter_mut().find(|known| *known.wallet == *entry.wallet) {
+            Some(known) => known.points += entry.points,
+            None => others.push(wallet_points((&entry.wallet, entry.points))),
+        }
+    }
+    others
+}
+
+/// Points of a wallet, as they are told.
+pub(super) fn wallet_points((wallet, points): (&str, i64)) -> pb::WalletPoints {
+    pb::WalletPoints { wallet: wallet.to_owned(), points }
 }

@@ -253,6 +253,31 @@ fn a_wallet_that_later_terms_do_not_name_keeps_its_points() {
     assert_eq!(figures(&bench, "stars").0, 0, "they lapse when they would have");
 }
 
+/// Together they are what was paid; the first of them comes back first, in slices as in one.
+#[test]
+fn points_and_stars_that_paid_come_back_alike_in_slices() {
+    let bench = || {
+        let mut bench = Bench::new(starry());
+        bench.run(award("p", 4_000)).unwrap();
+        let mut spend = |command| {
+            bench.run(command).unwrap();
+            bench.entries.last().unwrap().stamp.operation
+        };
+        let redemptions = vec![spend(redeem(10)), spend(within("stars", redeem(6)))];
+        bench.run(refunds::paid("order", 1_600, Vec::new(), redemptions)).unwrap();
+        bench
+    };
+    let (mut whole, mut sliced) = (bench(), bench());
+    let half = sliced.run(remaining("order", 800)).unwrap();
+    let Outcome::Returned(half) = half else { panic!("a return") };
+    assert_eq!(half.restored.points, 8);
+    assert_eq!((sliced.active(), figures(&sliced, "stars").0), (30 + 8 + 8, 14 + 4), "half of what it earned, and eight points");
+    for (bench, nets) in [(&mut whole, &[0][..]), (&mut sliced, &[333, 0])] {
+        nets.iter().for_each(|net| drop(bench.run(remaining("order", *net)).unwrap()));
+        assert_eq!((bench.active(), figures(bench, "stars").0), (40, 20));
+    }
+}
+
 #[test]
 fn a_reward_is_taken_back_where_it_went_to() {
     let mut bench = Bench::new(starry());
