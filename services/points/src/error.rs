@@ -43,6 +43,7 @@ impl StoredRefusal {
 pub(crate) fn reason(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Reward(refusal) => reward_reason(*refusal),
+        Refusal::WalletNotFound { .. } => "WALLET_NOT_FOUND",
         Refusal::InsufficientPoints { .. } => "INSUFFICIENT_POINTS",
         Refusal::MemberBlocked => "MEMBER_BLOCKED",
         Refusal::MemberClosed => "MEMBER_CLOSED",
@@ -108,7 +109,8 @@ pub(crate) fn reward_reason(refusal: RewardRefusal) -> &'static str {
 pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
     !matches!(
         refusal,
-        Refusal::PoolNotFound
+        Refusal::WalletNotFound { .. }
+            | Refusal::PoolNotFound
             | Refusal::ReservationNotFound
             | Refusal::PurchaseNotFound
             | Refusal::RedemptionNotFound
@@ -122,6 +124,7 @@ pub(crate) fn is_remembered(refusal: &Refusal) -> bool {
 pub(crate) fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
         Refusal::ReservationNotFound | Refusal::PurchaseNotFound | Refusal::RedemptionNotFound | Refusal::PoolNotFound => Code::NotFound,
+        Refusal::WalletNotFound { .. } => Code::NotFound,
         Refusal::Reward(RewardRefusal::NotFound | RewardRefusal::VoucherNotFound) => Code::NotFound,
         Refusal::Overflow => Code::OutOfRange,
         _ => Code::FailedPrecondition,

@@ -179,6 +179,11 @@ impl<T: Clone> History<T> {
 }
 
 impl History {
+    /// Whether a version has a wallet beside the main one, drafts included.
+    pub(crate) fn name_wallet(&self, name: &str) -> bool {
+        self.0.iter().flat_map(|record| &record.terms.wallets).any(|wallet| wallet.wallet == name)
+    }
+
     /// A version as it is told.
     pub(crate) fn told(&self, program: &ProgramId, record: &VersionRecord, now: Timestamp) -> pb::ProgramVersion {
         let name = |number: i64| program.name_of("versions", &number.to_string());

@@ -53,4 +53,5 @@ mod it {
     mod transfers;
     mod transport;
     mod versions;
+    mod wallets;
 }

@@ -92,6 +92,7 @@ fn reward(referral: &Referral, role: Role, points: i64, wanted: bool) -> Result<
         version: 0,
         reason: "referral".to_owned(),
         request_id: String::new(),
+        wallet: String::new(),
     };
     Ok(Effect { key: referral.reward_key(role), kind: rewards::KIND.to_owned(), wanted, payload: request.encode_to_vec() })
 }

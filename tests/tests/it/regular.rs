@@ -130,7 +130,7 @@ impl Suite {
             shape: Some(shape),
             ..Challenge::default()
         };
-        let gives = |gift| Some(Gift { gift: Some(gift) });
+        let gives = |gift| Some(Gift { gift: Some(gift), wallet: String::new() });
         let steps = vec![Step { at: 2, gives: gives(gift::Gift::Reward(CUP.to_owned())) }];
         let ladder = Ladder { period: Period::Month.into(), measure: Measure::Times.into(), steps };
         let streak = Streak { cadence: Cadence::Day.into(), length: 2, gives: gives(gift::Gift::Points(100)), ..Streak::default() };

@@ -28,7 +28,7 @@ impl AccountId {
 pub struct Account {
     /// Number of the last entry.
     pub version: i64,
-    /// Wallets that were ever used, the main one first.
+    /// Wallets that were ever used, in the order in which they came.
     pub wallets: Vec<Wallet>,
     /// Open reservations, oldest first.
     pub reservations: Vec<Reservation>,

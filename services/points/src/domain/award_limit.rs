@@ -100,8 +100,16 @@ impl Version {
         })
     }
 
-    /// What of the points of a purchase is limited, as it is counted. They are worked out by what is frozen of it.
-    pub(super) fn counts(&self, facts: &FrozenFacts, explanation: &Explanation, place: Place<'_>, at: Timestamp) -> Vec<Count> {
+    /// What of the points of a purchase in a wallet is limited, as it is counted; `None` is the main one, and the only one that limits of
+    /// awards are about. They are worked out by what is frozen of it.
+    pub(super) fn counts(
+        &self,
+        facts: &FrozenFacts,
+        explanation: &Explanation,
+        wallet: Option<&str>,
+        place: Place<'_>,
+        at: Timestamp,
+    ) -> Vec<Count> {
         if !self.is_counted(facts) {
             return Vec::new();
         }
@@ -113,8 +121,9 @@ impl Version {
                 Some(limit?.count(by, of, (1, part.points), at, &self.zone))
             }))
         };
-        let promotions = self.applied(facts).filter_map(of_promotion).flatten();
-        promotions.chain(self.limit_counts(explanation.points(), place, at)).collect()
+        let of_wallet = self.applied(facts).filter(|(promotion, _)| promotion.wallet.as_deref() == wallet);
+        let limited = if wallet.is_none() { explanation.points() } else { 0 };
+        of_wallet.filter_map(of_promotion).flatten().chain(self.limit_counts(limited, place, at)).collect()
     }
 
     /// Whether anything of a purchase may be counted.
@@ -164,7 +173,7 @@ impl FrozenFacts {
     /// something goes back.
     pub(super) fn bind(&mut self, explanation: &Explanation, bound: Bound) {
         let mut left = bound.points;
-        for part in &explanation.components {
+        for part in explanation.components.iter().filter(|part| part.wallet.is_none()) {
             let given = part.points.min(left);
             left -= given;
             let applied = self.promotions.iter_mut().find(|applied| part.promotion() == Some(&*applied.id));
@@ -185,6 +194,7 @@ impl Explanation {
             points: less,
             desired: less,
             title: String::new(),
+            wallet: None,
         });
         self.bonus += less;
         self

@@ -30,6 +30,7 @@ pub fn apply_between(
     mut first: Side<'_>,
     mut second: Side<'_>,
 ) -> Result<(Outcome, [Vec<Entry>; 2]), Refusal> {
+    first.books.check_wallet(command)?;
     let is_pool = |side: &Side<'_>| side.books.account.pool.is_some();
     let outcome = match command {
         Command::RedeemFromPool(request) => pool::redeem(request, &mut first, &mut second),
@@ -181,12 +182,13 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         let deficit = (brought - sum(&of_survivor)).min(wallet.deficit);
         let in_his_name = |known: &&GivenUp| known.of.first().is_some_and(|named| identities.iter().any(|known| known.account == *named));
         let given_up: Vec<&GivenUp> = wallet.given_up.iter().filter(in_his_name).collect();
-        if free.is_empty() && brought == 0 && of_other.is_empty() && given_up.is_empty() && &*wallet.name != MAIN_WALLET {
+        let apart = apart.iter().find(|apart| apart.wallet == wallet.name);
+        let nothing = free.is_empty() && brought == 0 && of_other.is_empty() && given_up.is_empty() && apart.is_none();
+        if nothing && &*wallet.name != MAIN_WALLET {
             continue;
         }
-        returned += sum(&free) + sum(&of_other);
+        returned += if *wallet.name == *MAIN_WALLET { sum(&free) + sum(&of_other) } else { 0 };
         let source = |member| Source::Unmerge { member, reason: merge.reason.clone(), account: to, purchases };
-        let apart = apart.iter().find(|apart| apart.wallet == wallet.name);
         let change = |key: LotKey, points| LotChange { key, points, reserved: 0 };
         let out = free.iter().map(|(key, points)| change((*key).clone(), -points));
         let lots = out.chain(of_survivor.iter().map(|(key, points)| change((*key).clone(), *points))).collect();

@@ -128,8 +128,8 @@ pub enum Cadence {
 /// What is given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Gift {
-    /// Points.
-    Points(i64),
+    /// Points of a wallet; `None` is the main one.
+    Points(i64, Option<Arc<str>>),
     /// The voucher of a reward, by its id.
     Reward(Arc<str>),
 }

@@ -128,6 +128,8 @@ pub struct Adjust {
 pub struct Ensure {
     /// The reward's own key in the program.
     pub key: String,
+    /// The wallet that they go to.
+    pub wallet: Arc<str>,
     /// How many points it is.
     pub points: i64,
     /// To have or not to have.

@@ -8,7 +8,7 @@ impl Ledger<'_> {
         let source = Source::Correction { reason: adjust.reason.clone(), approver: adjust.approver.clone() };
         if adjust.points > 0 {
             let version = self.versions.at(self.stamp.now);
-            let key = self.named(version.open_lot_for(self.stamp.now));
+            let key = self.named(version.open_lot_for(&adjust.wallet, self.stamp.now));
             self.credit(EntryKind::Adjust, &adjust.wallet, &key, adjust.points, source, version)?;
         } else {
             let wanted = -adjust.points;

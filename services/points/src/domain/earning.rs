@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::{Basket, Line, LineFilter, Refusal, Version};
+use super::{Basket, Line, LineFilter, Refusal, Version, WalletTerms};
 
 /// Points for what is spent on certain lines, or somewhere, instead of the general rate.
 #[derive(Clone, PartialEq, Debug)]
@@ -82,19 +82,33 @@ impl<'a> Earning<'a> {
         place.map(|place| &self.version.terms.earn_rates[place])
     }
 
+    /// The base points of another wallet for the lines that count, by its own rate.
+    pub(super) fn base_in(&self, wallet: &WalletTerms, counts: &LineFilter) -> Result<i64, Refusal> {
+        let is_of_lines = wallet.lines != LineFilter::default();
+        if wallet.points_per_unit.is_zero() || (is_of_lines && self.basket.lines.is_empty()) {
+            return Ok(0);
+        }
+        self.at_rate(wallet.points_per_unit, |_, line| wallet.lines.names(line), counts)
+    }
+
     fn points(&self, place: Option<usize>, counts: &LineFilter) -> Result<i64, Refusal> {
-        let (whole, kept) = self.amounts(place, counts)?;
+        let general = self.version.terms.points_per_unit;
+        let rate = self.rate(place).map_or(general, |rate| rate.points_per_unit);
+        self.at_rate(rate, |index, _| self.of_lines.get(index).copied().flatten() == place, counts)
+    }
+
+    fn at_rate(&self, rate: Decimal, is_at_it: impl Fn(usize, &Line) -> bool, counts: &LineFilter) -> Result<i64, Refusal> {
+        let (whole, kept) = self.amounts(is_at_it, counts)?;
         let counted = match self.basket.amount_left {
             // An amount went back, and nobody knows what of: as much of each rate as of the whole.
             Some(left) => kept.min(share(whole, left, self.basket.whole_net)?),
             None => kept,
         };
-        let general = self.version.terms.points_per_unit;
-        self.version.base_points(counted, self.rate(place).map_or(general, |rate| rate.points_per_unit))
+        self.version.base_points(counted, rate)
     }
 
     /// What falls under a rate of the whole purchase, and of what is left and counts; minor units.
-    fn amounts(&self, place: Option<usize>, counts: &LineFilter) -> Result<(i128, i128), Refusal> {
+    fn amounts(&self, is_at_it: impl Fn(usize, &Line) -> bool, counts: &LineFilter) -> Result<(i128, i128), Refusal> {
         let basis = self.version.terms.basis;
         let Basket { net, whole_net, lines, tax, discount, .. } = *self.basket;
         if lines.is_empty() {
@@ -102,7 +116,7 @@ impl<'a> Earning<'a> {
             // Without lines and money nothing could ever go back: so nothing counts.
             return Ok((whole, if whole_net > 0 { share(whole, net, whole_net)? } else { 0 }));
         }
-        let of_rate = lines.iter().enumerate().filter(|(index, _)| self.of_lines.get(*index).copied().flatten() == place);
+        let of_rate = lines.iter().enumerate().filter(|(index, line)| is_at_it(*index, line));
         Ok(of_rate.fold((0, 0), |(whole, kept), (_, line)| {
             let amount = basis.amount(line.net, line.tax, line.discount);
             (whole + amount, kept + if counts.counts(line) { line.kept(amount) } else { 0 })

@@ -140,6 +140,8 @@ pub struct RewardState {
     pub version: i64,
     /// The points are with the member; zero when they are not.
     pub granted: i64,
+    /// The wallet that they went to.
+    pub wallet: Arc<str>,
     /// The lot that they went to.
     pub lot: Option<LotKey>,
 }

@@ -5,11 +5,11 @@ use kernel::Timestamp;
 use rust_decimal::Decimal;
 
 use super::award_limit::Asking;
-use super::reaching::gifts_max;
+use super::reaching::{Event, gifts_max};
 use super::{
-    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Ensure, Entry, EntryKind, Explanation,
-    Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput, Refusal, Rejection,
-    ReturnPolicy, RewardState, Selection, Source, Stamp, TallyChange, Told, Version, Versions, Wallet,
+    Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Earned, Ensure, Entry, EntryKind,
+    Explanation, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput,
+    Refusal, Rejection, ReturnPolicy, RewardState, Selection, Share, Source, Stamp, TallyChange, Told, Version, Versions, Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -78,6 +78,7 @@ impl<'a> Ledger<'a> {
         if self.account.pool.is_some() && !matches!(command, Command::ChangePool(_) | Command::Refund(_) | Command::SetExpiry(_)) {
             return Err(Refusal::PoolAccount);
         }
+        self.check_wallet(command)?;
         let outcome = match command {
             Command::Award(award) => self.award(award, known),
             Command::Activity(activity) => self.activity(activity, known),
@@ -124,7 +125,7 @@ impl<'a> Ledger<'a> {
         let mut explanation = Explanation { rejected, ..version.points_for(&basket, &facts)? };
         if award.member.is_some() && version.is_counted(&facts) {
             let stamp = self.stamp;
-            let counts = |facts: &FrozenFacts, points: &Explanation| version.counts(facts, points, stamp.place(), stamp.occurred_at);
+            let counts = |facts: &FrozenFacts, points: &Explanation| version.counts(facts, points, None, stamp.place(), stamp.occurred_at);
             self.counted = match version.let_through(&self.asking(explanation.points(), true, known))? {
                 None => counts(&facts, &explanation),
                 Some(bound) => {
@@ -134,12 +135,17 @@ impl<'a> Ledger<'a> {
                 }
             };
         }
-        let mut lot = None;
+        let (mut lot, mut others) = (None, Vec::new());
         if award.member.is_some() {
-            let key = self.named(version.lot_for(self.stamp.occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
+            let key = self.named(version.lot_for(MAIN_WALLET, occurred_at, self.stamp.now, self.stamp.operation, &input.id.0));
             let counting = self.tally_purchase(version, &basket, &facts.tallied);
-            self.check_room(MAIN_WALLET, explanation.points().saturating_add(gifts_max(&counting)))?;
+            self.check_rooms(version, &counting, |wallet| explanation.points_in(wallet))?;
             self.credit(EntryKind::Award, MAIN_WALLET, &key, explanation.points(), Source::Purchase(input.id.clone()), version)?;
+            others = explanation
+                .others
+                .iter()
+                .map(|share| self.earn_share(version, input, (&facts, &explanation), share))
+                .collect::<Result<_, _>>()?;
             explanation.challenges = self.settle_challenges(version, &counting, &input.id.0)?;
             lot = (explanation.points() > 0).then_some(key);
         }
@@ -154,6 +160,7 @@ impl<'a> Ledger<'a> {
             redeemed: known.redemptions.iter().map(|redemption| redemption.left()).sum(),
             given_back: 0,
             lot,
+            others,
             facts,
             returns: 0,
             store: self.stamp.store.clone(),
@@ -166,11 +173,26 @@ impl<'a> Ledger<'a> {
         Ok(Outcome::Awarded { purchase: Box::new(purchase), explanation })
     }
 
+    /// What a purchase earns in a wallet beside the main one.
+    fn earn_share(
+        &mut self,
+        version: &Version,
+        input: &PurchaseInput,
+        (facts, explanation): (&FrozenFacts, &Explanation),
+        Share { wallet, points }: &Share,
+    ) -> Result<Earned, Refusal> {
+        let Stamp { occurred_at, now, operation, .. } = *self.stamp;
+        let lot = self.named(version.lot_for(wallet, occurred_at, now, operation, &input.id.0));
+        self.counted = version.counts(facts, explanation, Some(wallet), self.stamp.place(), occurred_at);
+        self.credit(EntryKind::Award, wallet, &lot, *points, Source::Purchase(input.id.clone()), version)?;
+        Ok(Earned { wallet: wallet.clone(), earned: *points, due: *points, lot })
+    }
+
     fn activity(&mut self, activity: &Activity, known: &Known) -> Result<Outcome, Refusal> {
         self.admit()?;
         let version = self.versions.at(self.stamp.occurred_at);
         let named = version.terms.activities.iter().find(|named| named.name == activity.activity);
-        let ActivityTerms { name, points: desired, limit, proof, approval } =
+        let ActivityTerms { name, points: desired, limit, proof, approval, wallet } =
             named.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
         if *proof && !activity.has_proof {
             return Err(Refusal::ProofRequired { activity: name.clone() });
@@ -180,48 +202,56 @@ impl<'a> Ledger<'a> {
         if limit.is_some_and(|limit| limit.room(&of, &self.account.counts, at, &version.zone).is_none_or(|left| left < *desired)) {
             return Err(Refusal::ActivityLimit { activity: name.clone() });
         }
-        let bound = version.let_through(&self.asking(*desired, false, known))?;
+        // Limits of awards are about the main wallet.
+        let limited = if wallet.is_none() { *desired } else { 0 };
+        let bound = version.let_through(&self.asking(limited, false, known))?;
         let points = bound.map_or(*desired, |bound| bound.points);
         let own = limit.map(|limit| limit.count(Counting::Member, of, (1, points), at, &version.zone));
-        self.counted = own.into_iter().chain(version.limit_counts(points, self.stamp.place(), at)).collect();
+        let limited = points.min(limited);
+        self.counted = own.into_iter().chain(version.limit_counts(limited, self.stamp.place(), at)).collect();
+        let wallet = wallet.as_deref();
+        let into = wallet.unwrap_or(MAIN_WALLET);
         let lot = self.named(match approval {
             Some(approval) => version.unapproved_lot(name, *approval, at, operation, &activity.id),
-            None => version.lot_for(at, now, operation, &activity.id),
+            None => version.lot_for(into, at, now, operation, &activity.id),
         });
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         let counting = self.tally_activity(version, name);
-        self.check_room(MAIN_WALLET, points.saturating_add(gifts_max(&counting)))?;
-        self.credit(EntryKind::Activity, MAIN_WALLET, &lot, points, source, version)?;
+        self.check_rooms(version, &counting, |named| if named == wallet { points } else { 0 })?;
+        self.credit(EntryKind::Activity, into, &lot, points, source, version)?;
         let challenges = self.settle_challenges(version, &counting, &activity.id)?;
         Ok(Outcome::Earned { desired: *desired, points, lot, challenges })
     }
 
     /// An older wish than the newest seen changes nothing: a revoke may overtake its grant.
     fn ensure(&mut self, ensure: &Ensure, known: &Known) -> Result<Outcome, Refusal> {
-        let state = known.reward.clone().unwrap_or(RewardState { version: 0, granted: 0, lot: None });
+        let first = || RewardState { version: 0, granted: 0, wallet: ensure.wallet.clone(), lot: None };
+        let state = known.reward.clone().unwrap_or_else(first);
         if ensure.version <= state.version {
             return Ok(Outcome::Ensured(state));
         }
         let source = Source::Reward { key: ensure.key.clone(), reason: ensure.reason.clone() };
         let version = self.versions.at(self.stamp.now);
-        let (granted, lot) = match (ensure.wanted, state.granted > 0) {
+        let (granted, wallet, lot) = match (ensure.wanted, state.granted > 0) {
             (true, false) => {
                 self.admit()?;
-                let key = self.named(version.open_lot_for(self.stamp.occurred_at));
-                self.credit(EntryKind::Reward, MAIN_WALLET, &key, ensure.points, source, version)?;
-                (ensure.points, Some(key))
+                let wallet = ensure.wallet.clone();
+                let key = self.named(version.open_lot_for(&wallet, self.stamp.occurred_at));
+                self.credit(EntryKind::Reward, &wallet, &key, ensure.points, source, version)?;
+                (ensure.points, wallet, Some(key))
             }
             (false, true) => {
                 let policy = (ReturnPolicy::Unlimited, version.deficit_cap(self.facts, self.stamp.now));
                 let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
                 let lot = state.lot.map(|lot| lot.moved(owner, self.id));
                 // When it was granted is not known: it counts as before any merge.
-                self.claw_back(EntryKind::RewardRevoked, state.granted, (lot, Timestamp::MIN), policy, source, version.number);
-                (0, None)
+                let own = (&*state.wallet, (lot, Timestamp::MIN));
+                self.claw_back(EntryKind::RewardRevoked, state.granted, own, policy, source, version.number);
+                (0, state.wallet, None)
             }
-            _ => (state.granted, state.lot),
+            _ => (state.granted, state.wallet, state.lot),
         };
-        Ok(Outcome::Ensured(RewardState { version: ensure.version, granted, lot }))
+        Ok(Outcome::Ensured(RewardState { version: ensure.version, granted, wallet, lot }))
     }
 
     /// Adds points to a lot. A credit that is spendable at once repays the deficit first; one of old data whose life is over
@@ -237,7 +267,7 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), Refusal> {
         let held = self.account.wallet(wallet);
         self.check_room(wallet, points)?;
-        let slides_to = held.and_then(|wallet| wallet.sliding_until).max(version.sliding_until(self.stamp.occurred_at));
+        let slides_to = held.and_then(|wallet| wallet.sliding_until).max(version.sliding_until(wallet, self.stamp.occurred_at));
         let lapsed = key.lapses_at(slides_to).filter(|at| *at <= self.stamp.now);
         let repaid = if key.is_open() && lapsed.is_none() { points.min(self.account.deficit(wallet)) } else { 0 };
         let lots = if points > repaid { vec![LotChange { key: key.clone(), points: points - repaid, reserved: 0 }] } else { Vec::new() };
@@ -256,6 +286,15 @@ impl<'a> Ledger<'a> {
     pub(super) fn check_room(&self, wallet: &str, points: i64) -> Result<(), Refusal> {
         let held = self.account.wallet(wallet).map_or(0, |wallet| wallet.active + wallet.pending + wallet.reserved);
         held.checked_add(points).map(|_| ()).ok_or(Refusal::Overflow)
+    }
+
+    /// The same of what something gives in each wallet, with what it may give for challenges.
+    fn check_rooms(&self, version: &Version, counting: &[Event<'_>], points: impl Fn(Option<&str>) -> i64) -> Result<(), Refusal> {
+        let others = version.terms.wallets.iter().map(|wallet| Some(&*wallet.name));
+        std::iter::once(None).chain(others).try_for_each(|wallet| {
+            let points = points(wallet).saturating_add(gifts_max(counting, wallet));
+            self.check_room(wallet.unwrap_or(MAIN_WALLET), points)
+        })
     }
 
     /// Whether an account is this one, or was taken in.
@@ -360,6 +399,6 @@ impl<'a> Ledger<'a> {
         let slid_until = self.account.wallet(&posting.wallet).and_then(|wallet| wallet.sliding_until);
         let is_first = |lot: &LotChange| self.account.starts_sliding(&posting.wallet, slid_until, lot, posting.effective_at);
         let moves = is_doing || (posting.kind.begins_sliding() && posting.lots.iter().any(is_first));
-        moves.then(|| self.versions.at(posting.effective_at).sliding_until(posting.effective_at)).flatten()
+        moves.then(|| self.versions.sliding_until(&posting.wallet, posting.effective_at)).flatten()
     }
 }

@@ -132,7 +132,7 @@ impl Account {
                 self.let_go_at = Some(entry.recorded_at);
                 self.purchases = *purchases;
             }
-            (_, EntryKind::Award) => {
+            (_, EntryKind::Award) if is_main => {
                 self.purchases += 1;
                 self.last_purchase_at = self.last_purchase_at.max(Some(entry.stamp.occurred_at));
                 if let Some(merged) = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented)) {
@@ -151,20 +151,24 @@ impl Account {
         if entry.kind.begins_sliding() {
             let is_first = |lot: &&LotChange| self.starts_sliding(&entry.wallet, slid_until, lot, entry.effective_at);
             for origin in entry.lots.iter().filter(is_first).map(|lot| lot.key.origin).collect::<Vec<_>>() {
-                self.slide_apart(entry, |merged| origin.is_some_and(|origin| merged.has(origin)));
+                self.slide_apart(entry, slid_until, |merged| origin.is_some_and(|origin| merged.has(origin)));
             }
         } else {
-            self.slide_apart(entry, |merged| merged.names(entry.stamp.presented));
+            self.slide_apart(entry, slid_until, |merged| merged.names(entry.stamp.presented));
         }
     }
 
-    fn slide_apart(&mut self, entry: &Entry, is_other: impl Fn(&Merged) -> bool) {
-        for merged in &mut self.merged {
+    fn slide_apart(&mut self, entry: &Entry, slid_until: Option<Timestamp>, is_other: impl Fn(&Merged) -> bool) {
+        // Each wallet of a merge tells by itself what it was before.
+        let comes_with = |merged: &Merged| matches!(&entry.source, Source::Merge { identities, .. } if *identities == merged.identities);
+        for merged in self.merged.iter_mut().filter(|merged| !comes_with(merged)) {
             let is_other = is_other(merged);
-            for apart in merged.apart.iter_mut().filter(|apart| apart.wallet == entry.wallet) {
-                let until = apart.side(is_other);
-                *until = (*until).max(entry.sliding_until);
-            }
+            let index = merged.apart.iter().position(|apart| apart.wallet == entry.wallet).unwrap_or_else(|| {
+                merged.apart.push(merged.apart_in(&entry.wallet, slid_until));
+                merged.apart.len() - 1
+            });
+            let until = merged.apart[index].side(is_other);
+            *until = (*until).max(entry.sliding_until);
         }
     }
 
@@ -172,13 +176,10 @@ impl Account {
     /// together had stayed apart.
     pub(super) fn starts_sliding(&self, wallet: &str, slid_until: Option<Timestamp>, lot: &LotChange, moment: Timestamp) -> bool {
         let lives = |until: Option<Timestamp>| until.is_some_and(|until| until > moment);
-        let sides = self.merged.iter().flat_map(|merged| {
+        let sides = self.merged.iter().map(|merged| {
             let is_other = lot.key.origin.is_some_and(|origin| merged.has(origin));
-            merged
-                .apart
-                .iter()
-                .filter(|apart| *apart.wallet == *wallet)
-                .map(move |apart| if is_other { apart.other } else { apart.survivor })
+            let apart = merged.apart_in(wallet, slid_until);
+            if is_other { apart.other } else { apart.survivor }
         });
         let arrives = lot.points > 0 && lot.key.expiry == Expiry::Sliding;
         arrives && !std::iter::once(slid_until).chain(sides).all(lives)
@@ -201,6 +202,12 @@ impl Merged {
     /// Whether an account is one of those that were taken in.
     fn has(&self, account: AccountId) -> bool {
         self.identities.iter().any(|known| known.account == account)
+    }
+
+    /// What it keeps apart of a wallet. One that the account taken in had not, and in which nothing has slid since, is the survivor's alone.
+    fn apart_in(&self, wallet: &str, slid_until: Option<Timestamp>) -> Apart {
+        let known = self.apart.iter().find(|apart| *apart.wallet == *wallet);
+        known.cloned().unwrap_or_else(|| Apart { wallet: wallet.into(), survivor: slid_until, other: None })
     }
 
     /// Whether a member is one of those that were taken in.

@@ -36,6 +36,7 @@ mod simulation;
 mod spending;
 mod tally;
 mod terms;
+mod wallets;
 mod window;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
@@ -68,6 +69,7 @@ pub use settle::Settled;
 pub use simulation::Simulation;
 pub use tally::{Given, Mark, Tallied, Tally, TallyChange};
 pub use terms::{Activation, ActivityTerms, Approval, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
+pub use wallets::{Earned, Share, WalletTerms};
 pub use window::WeeklyWindow;
 
 use promotion::Occasion;

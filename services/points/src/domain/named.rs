@@ -14,7 +14,7 @@ impl Terms {
             };
             gifts.into_iter().filter_map(move |(field, gift)| match gift {
                 Gift::Reward(reward) => Some((format!("challenges[{index}].{field}.gives.reward"), &**reward)),
-                Gift::Points(_) => None,
+                Gift::Points(..) => None,
             })
         })
     }

@@ -73,7 +73,7 @@ pub enum Outcome {
     },
     /// What waited for an event was opened or given up.
     Resolved {
-        /// So many points.
+        /// So many points of the first wallet that something waited in.
         points: i64,
         /// It was opened.
         came: bool,
@@ -99,14 +99,14 @@ pub enum Outcome {
     Merged,
     /// An account was let go.
     Unmerged {
-        /// Points that went back.
+        /// Points of the main wallet that went back.
         points: i64,
     },
     /// A pool has other members.
     PoolChanged,
     /// Somebody left a pool.
     LeftPool {
-        /// Points that he took back.
+        /// Points of the main wallet that he took back.
         points: i64,
     },
 }

@@ -18,19 +18,21 @@ impl Ledger<'_> {
         for (wallet, key, points) in &waiting {
             if resolve.came {
                 let source = Source::Event(resolve.event.to_string());
-                self.open_lot(wallet, key, self.opened_now(key), *points, source, self.stamp.occurred_at);
+                self.open_lot(wallet, key, self.opened_now(wallet, key), *points, source, self.stamp.occurred_at);
             } else {
                 let lots = vec![LotChange { key: key.clone(), points: -points, reserved: 0 }];
                 let source = Source::Event(resolve.reason.clone());
-                self.tallies = self.gifts_cancelled(key);
+                self.tallies = self.gifts_cancelled(wallet, key);
                 self.post(Posting { lots, ..self.posting(EntryKind::Cancel, wallet, source) });
             }
         }
-        Ok(Outcome::Resolved { points: waiting.iter().map(|(_, _, points)| points).sum(), came: resolve.came })
+        let first = &waiting[0].0;
+        let points = waiting.iter().filter(|(wallet, ..)| wallet == first).map(|(.., points)| points).sum();
+        Ok(Outcome::Resolved { points, came: resolve.came })
     }
 
-    fn opened_now(&self, key: &LotKey) -> LotKey {
+    fn opened_now(&self, wallet: &str, key: &LotKey) -> LotKey {
         let version = key.gate().and_then(|gate| self.versions.number(gate.version)).unwrap_or_else(|| self.versions.at(self.stamp.now));
-        LotKey { expiry: version.expiry_from(self.stamp.occurred_at), opening: Opening::Open, ..key.clone() }
+        LotKey { expiry: version.expiry_from(wallet, self.stamp.occurred_at), opening: Opening::Open, ..key.clone() }
     }
 }

@@ -1,6 +1,8 @@
 //! Household pools. A pool has an account of its own; members bring points into it by transfer, so that lots keep expiry and origin,
 //! and the origin says whose they are: who may spend them, and who takes them back.
 
+use std::sync::Arc;
+
 use kernel::{MemberId, Timestamp};
 
 use super::between::Side;
@@ -10,7 +12,7 @@ use super::{AccountId, Entry, EntryKind, GivenUp, Ledger, LotChange, LotKey, MAI
 /// The most members that a pool has, those who are invited included.
 const MEMBERS_MAX: usize = 20;
 
-/// What one account has brought at so many times is kept apart.
+/// What one account has brought into a wallet at so many times is kept apart.
 const BROUGHT_MAX: usize = 24;
 
 /// Who shares a pool's account.
@@ -18,7 +20,8 @@ const BROUGHT_MAX: usize = 24;
 pub struct Pool {
     /// Its members, the owner first.
     pub members: Vec<PoolMember>,
-    /// What each account has brought and not taken back, oldest first; also of those who have left: what they spent may come back.
+    /// What each account has brought and not taken back, oldest first; also of those who have left: what they spent may come back. Wallets
+    /// stay apart.
     pub brought: Vec<Brought>,
 }
 
@@ -29,6 +32,8 @@ pub struct Brought {
     pub account: AccountId,
     /// When, as it was recorded in both books.
     pub at: Timestamp,
+    /// The wallet.
+    pub wallet: Arc<str>,
     /// How many.
     pub points: i64,
 }
@@ -117,8 +122,9 @@ impl Pool {
     /// Notes that points of an account have come.
     pub(super) fn note_brought(&mut self, entry: &Entry) {
         let Some(account) = entry.lots.iter().find_map(|lot| lot.key.origin) else { return };
-        self.brought.push(Brought { account, at: entry.recorded_at, points: entry.points });
-        let mut own = self.brought.iter().enumerate().filter(|(_, known)| known.account == account).map(|(index, _)| index);
+        self.brought.push(Brought { account, at: entry.recorded_at, wallet: entry.wallet.clone(), points: entry.points });
+        let is_like = |known: &Brought| known.account == account && known.wallet == entry.wallet;
+        let mut own = self.brought.iter().enumerate().filter(|(_, known)| is_like(known)).map(|(index, _)| index);
         if let (Some(oldest), Some(next), true) = (own.next(), own.next(), own.count() + 2 > BROUGHT_MAX) {
             // Counted as later than it was, it is taken less often.
             let Brought { points, .. } = self.brought.remove(oldest);
@@ -129,18 +135,18 @@ impl Pool {
     /// Notes that points of an account have gone back to it.
     pub(super) fn note_taken_out(&mut self, entry: &Entry) {
         let Some(account) = entry.lots.iter().find_map(|lot| lot.key.origin) else { return };
-        for part in self.brought_last(account, -entry.points) {
+        for part in self.brought_last(account, &entry.wallet, -entry.points) {
             let known = self.brought.iter_mut().find(|known| known.account == account && known.at == part.at);
             known.expect("it is a part of it").points -= part.points;
         }
         self.brought.retain(|known| known.points > 0);
     }
 
-    /// So many points of an account that are left, newest first: what was brought first is what was spent.
-    fn brought_last(&self, account: AccountId, points: i64) -> Vec<Brought> {
+    /// So many points of an account that are left in a wallet, newest first: what was brought first is what was spent.
+    fn brought_last(&self, account: AccountId, wallet: &str, points: i64) -> Vec<Brought> {
         let mut left = points;
         let mut parts = Vec::new();
-        for known in self.brought.iter().rev().filter(|known| known.account == account) {
+        for known in self.brought.iter().rev().filter(|known| known.account == account && *known.wallet == *wallet) {
             let points = known.points.min(left);
             left -= points;
             if points > 0 {
@@ -197,7 +203,7 @@ impl Ledger<'_> {
         let mut left = self.account.active(wallet).min(arrived);
         let mut open: Vec<GivenUp> = self.account.wallet(wallet).map_or_else(Vec::new, |wallet| wallet.given_up.clone());
         let mut given_up = Vec::new();
-        for Brought { account, at, points } in returned {
+        for Brought { account, at, points, wallet: _ } in returned {
             let since = open.iter().filter(|known| known.at > *at && known.is_of(*account, self.id));
             let parts = GivenUp::take(since, left.min(*points));
             left += GivenUp::sum(parts.iter());
@@ -258,8 +264,9 @@ pub(super) fn leave(request: &LeavePool, pool: &mut Side<'_>, leaver: &mut Side<
     let mut points = 0;
     for (wallet, lots) in brought.into_iter().filter(|(_, lots)| !lots.is_empty()) {
         let taken = sum(&lots);
-        points += taken;
-        let returned = pool.books.account.pool.as_ref().map_or_else(Vec::new, |known| known.brought_last(request.account, taken));
+        points += if *wallet.name == *MAIN_WALLET { taken } else { 0 };
+        let known = pool.books.account.pool.as_ref();
+        let returned = known.map_or_else(Vec::new, |known| known.brought_last(request.account, &wallet.name, taken));
         let out: Vec<_> = lots.iter().map(|(key, free)| LotChange { key: key.clone(), points: -free, reserved: 0 }).collect();
         // Who was merged into the leaver meanwhile keeps what was his.
         let origin = (request.account != leaver.books.id).then_some(request.account);

@@ -36,6 +36,8 @@ pub struct Promotion {
     pub limit: Option<Limit>,
     /// The most that all may get of it together.
     pub budget: Option<Limit>,
+    /// The wallet that its points go to; `None` for the main one.
+    pub wallet: Option<Arc<str>>,
 }
 
 /// What a promotion gives.
@@ -301,7 +303,13 @@ impl Promotion {
         }
         let desired = match self.gives {
             Gives::Points(points) => points,
-            Gives::Multiplier(multiplier) => version.multiplied(earning.base(&self.lines)?, multiplier)?,
+            Gives::Multiplier(multiplier) => {
+                let base = match &self.wallet {
+                    None => earning.base(&self.lines)?,
+                    Some(name) => version.other_wallet(name).map_or(Ok(0), |wallet| earning.base_in(wallet, &self.lines))?,
+                };
+                version.multiplied(base, multiplier)?
+            }
         };
         let granted = self.points_max.into_iter().chain(at_most).fold(desired, i64::min);
         Ok(if granted > 0 { Ok(Bonus { desired, granted }) } else { Err(Rejection::Nothing) })

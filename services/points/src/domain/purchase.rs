@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use rust_decimal::Decimal;
 
-use super::{LotKey, Tallied};
+use super::{Earned, LotKey, Tallied};
 
 /// A purchase's id in its program, as the caller made it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -173,14 +173,16 @@ pub struct Purchase {
     pub amount_left: Option<i64>,
     /// Points before multipliers that it deserves now.
     pub base: i64,
-    /// Points that it deserves now.
+    /// Points of the main wallet that it deserves now.
     pub due: i64,
     /// Points that were spent on it.
     pub redeemed: i64,
     /// Points of them that its returns have given back.
     pub given_back: i64,
-    /// The lot that its points went to, as it was then; `None` when it earned nothing for anybody.
+    /// The lot that these went to, as it was then; `None` when it earned none for anybody.
     pub lot: Option<LotKey>,
+    /// What it earned in other wallets.
+    pub others: Vec<Earned>,
     /// The facts of its day.
     pub facts: FrozenFacts,
     /// How many returns there were.

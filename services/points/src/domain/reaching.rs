@@ -167,22 +167,24 @@ impl Ledger<'_> {
         let mut ids = (index..).map(|index| given_id(owner, &challenge.key, &gift, key, index));
         let Some(id) = ids.find(is_free) else { return Ok(None) };
         let Stamp { occurred_at, now, operation, .. } = *self.stamp;
-        let lot = matches!(gift, Gift::Points(_)).then(|| self.named(version.lot_for(occurred_at, now, operation, reference)));
+        let wallet = gift.wallet();
+        let lot = matches!(gift, Gift::Points(..)).then(|| self.named(version.lot_for(wallet, occurred_at, now, operation, reference)));
         let at = self.recorded_at();
         let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lot.clone(), at, stays: false };
         let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.key, self.tally_until(challenge)) };
         self.tallies = vec![change];
         let source = source(challenge, id, key, &gift);
         match (&gift, lot) {
-            (Gift::Points(points), Some(lot)) => self.credit(EntryKind::Reward, MAIN_WALLET, &lot, *points, source, version)?,
+            (Gift::Points(points, _), Some(lot)) => self.credit(EntryKind::Reward, wallet, &lot, *points, source, version)?,
             _ => self.post(Posting { program_version: version.number, ..self.posting(EntryKind::Reward, MAIN_WALLET, source) }),
         }
         Ok(Some(gift))
     }
 
-    /// What was given and waits in a lot that is cancelled is given no more.
-    pub(super) fn gifts_cancelled(&self, lot: &LotKey) -> Vec<TallyChange> {
-        let waits = |tally: &Tally| tally.given.iter().filter(|given| given.lot.as_ref() == Some(lot)).map(|given| given.id).collect();
+    /// What was given and waits in a lot of a wallet that is cancelled is given no more.
+    pub(super) fn gifts_cancelled(&self, wallet: &str, lot: &LotKey) -> Vec<TallyChange> {
+        let is_in = |given: &&Given| given.lot.as_ref() == Some(lot) && given.gift.wallet() == wallet;
+        let waits = |tally: &Tally| tally.given.iter().filter(is_in).map(|given| given.id).collect();
         let change = |tally: &Tally| TallyChange { dropped: waits(tally), ..TallyChange::new(&tally.of, tally.until) };
         self.account.tallies.iter().map(change).filter(|change| !change.dropped.is_empty()).collect()
     }
@@ -196,11 +198,11 @@ impl Ledger<'_> {
         self.tallies = vec![TallyChange { dropped: vec![id], given: stays, ..TallyChange::new(&challenge.key, until) }];
         let source = source(challenge, id, (period, step), gift);
         match gift {
-            Gift::Points(points) => {
+            Gift::Points(points, _) => {
                 let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
                 let has_opened = |lot: &LotKey| lot.opens_at().is_some_and(|at| at <= self.stamp.now);
                 let lot = lot.clone().map(|lot| if has_opened(&lot) { lot.opened() } else { lot });
-                self.claw_back(EntryKind::RewardRevoked, *points, (lot, at), policy, source, version.number);
+                self.claw_back(EntryKind::RewardRevoked, *points, (gift.wallet(), (lot, at)), policy, source, version.number);
             }
             Gift::Reward(_) => {
                 self.tallies.iter_mut().for_each(|change| change.given.clear());
@@ -215,9 +217,22 @@ impl Ledger<'_> {
     }
 }
 
-/// The most points that events can give, so that what cannot be counted is refused before anything is posted.
-pub(super) fn gifts_max(events: &[Event<'_>]) -> i64 {
-    let points = |gift: &Gift| if let Gift::Points(points) = gift { *points } else { 0 };
+impl Gift {
+    /// The wallet that points go to.
+    pub(super) fn wallet(&self) -> &str {
+        match self {
+            Gift::Points(_, Some(wallet)) => wallet,
+            Gift::Points(_, None) | Gift::Reward(_) => MAIN_WALLET,
+        }
+    }
+}
+
+/// The most points that events can give in a wallet, so that what cannot be counted is refused before anything is posted.
+pub(super) fn gifts_max(events: &[Event<'_>], wallet: Option<&str>) -> i64 {
+    let points = |gift: &Gift| match gift {
+        Gift::Points(points, named) if named.as_deref() == wallet => *points,
+        Gift::Points(..) | Gift::Reward(_) => 0,
+    };
     let of_challenge = |challenge: &Challenge| match &challenge.shape {
         Shape::Ladder { steps, .. } => steps.iter().map(|step| points(&step.gives)).sum::<i64>(),
         Shape::Streak(streak) => points(&streak.gives),

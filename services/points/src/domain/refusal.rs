@@ -13,6 +13,12 @@ pub enum Refusal {
         /// How many more it takes.
         missing: i64,
     },
+    /// No such wallet, yet.
+    #[error("neither the program's terms nor the account have a wallet {wallet}")]
+    WalletNotFound {
+        /// The wallet that was named.
+        wallet: String,
+    },
     /// The member is blocked.
     #[error("the member is blocked")]
     MemberBlocked,

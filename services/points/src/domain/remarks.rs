@@ -51,6 +51,10 @@ impl Version {
             if counts_anew(before.and_then(|before| before.limit), promotion.limit) {
                 say("member_limit.period", ANEW.to_owned());
             }
+            let earns = match &promotion.wallet {
+                None => earns,
+                Some(name) => self.other_wallet(name).is_some_and(|wallet| !wallet.points_per_unit.is_zero()),
+            };
             if matches!(promotion.gives, Gives::Multiplier(_)) && !earns {
                 say("multiplier", "it gives nothing: there are no base points to multiply".to_owned());
             }
@@ -86,6 +90,9 @@ impl Version {
         for dropped in running.terms.activities.iter().filter(|before| self.terms.activities.iter().all(|now| now.name != before.name)) {
             say("activities".to_owned(), format!("{} can be earned now, and could not any more", dropped.name));
         }
+        for dropped in running.terms.wallets.iter().filter(|before| self.other_wallet(&before.name).is_none()) {
+            say("wallets".to_owned(), format!("{} can be earned now, and could not any more", dropped.name));
+        }
         for dropped in running.terms.promotions.iter().filter(|before| promotions.find(&before.id).is_none()) {
             if dropped.asks.end_at.is_none_or(|end| end > self.start_at) {
                 say("promotions".to_owned(), format!("{} is there now, and would not be any more", dropped.id));
@@ -115,7 +122,7 @@ impl Promotion {
     /// Whether it goes before another of its group whenever that one would apply. Every field is named, so that nothing that it might come
     /// to ask for is forgotten here.
     fn always_beats(&self, other: &Promotion, is_first: bool) -> bool {
-        let Promotion { id: _, title: _, gives, asks, lines, spend_min, points_max, group, priority, limit, budget } = self;
+        let Promotion { id: _, title: _, gives, asks, lines, spend_min, points_max, group, priority, limit, budget, wallet } = self;
         let applies = group.is_some()
             && *group == other.group
             && limit.is_none()
@@ -127,7 +134,9 @@ impl Promotion {
         let gives_as_much = match (*gives, other.gives) {
             (Gives::Points(own), Gives::Points(others)) => bound(own, *points_max) >= bound(others, other.points_max),
             (Gives::Multiplier(own), Gives::Multiplier(others)) => {
-                own >= others && points_max.is_none_or(|max| other.points_max.is_some_and(|others| others <= max))
+                own >= others
+                    && *wallet == other.wallet
+                    && points_max.is_none_or(|max| other.points_max.is_some_and(|others| others <= max))
             }
             _ => false,
         };

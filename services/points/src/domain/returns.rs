@@ -2,8 +2,8 @@ use kernel::Timestamp;
 
 use super::ledger::Posting;
 use super::{
-    AccountId, Count, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Progress, Purchase,
-    PurchaseId, Refusal, Restored, ReturnPolicy, Source,
+    AccountId, Count, Earned, EntryKind, Explanation, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome,
+    Progress, Purchase, PurchaseId, Refusal, Restored, ReturnPolicy, Source, Version,
 };
 
 /// Goods that go back.
@@ -31,8 +31,10 @@ pub enum ReturnWhat {
 pub struct Returned {
     /// The purchase to keep.
     pub purchase: Purchase,
-    /// What happened.
+    /// What happened, and in the main wallet.
     pub summary: ReturnSummary,
+    /// Where points were taken from in each other wallet that the purchase had earned something in, in its order.
+    pub others: Vec<Taken>,
     /// What became of the points that had paid for it.
     pub restored: Restored,
     /// What it has changed of the member's challenges.
@@ -46,7 +48,7 @@ pub struct ReturnSummary {
     pub returned: i64,
     /// Change of the base points, zero or negative.
     pub base_delta: i64,
-    /// Change of the points deserved, zero or negative.
+    /// Change of the points of the main wallet that are deserved, zero or negative.
     pub due_delta: i64,
     /// Where the points came from.
     pub taken: Taken,
@@ -85,24 +87,37 @@ impl Ledger<'_> {
         after.due = if before.member.is_some() { explanation.points() } else { 0 };
         after.returns += 1;
         let due_delta = after.due - before.due;
+        for earned in &mut after.others {
+            earned.due = explanation.points_in(Some(&earned.wallet));
+        }
         let restored = self.give_back_paid(&mut after, request.give_back, known, other)?;
-        let (mut taken, mut challenges) = (Taken::default(), Vec::new());
+        let (mut taken, mut others, mut challenges) = (Taken::default(), Vec::new(), Vec::new());
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
             let source = Source::Purchase(before.input.id.clone());
-            let own = (self.lot_now(before), before.recorded_at);
-            if version.is_counted(&before.facts) {
-                let was = version.points_for(&before.basket(), &before.facts)?;
-                let counts = |explanation| version.counts(&before.facts, explanation, before.place(), before.occurred_at);
-                self.counted = went_back(&counts(&was), &counts(&explanation));
-            }
+            let own = |lot| (self.lot_now(before, lot), before.recorded_at);
+            let main = (MAIN_WALLET, own(before.lot.as_ref()));
+            let owns: Vec<_> = before.others.iter().map(|earned| (&*earned.wallet, own(Some(&earned.lot)))).collect();
+            let was = version.is_counted(&before.facts).then(|| version.points_for(&before.basket(), &before.facts)).transpose()?;
+            let uncounted = |wallet| was.as_ref().map_or_else(Vec::new, |was| uncounted(version, before, (was, &explanation), wallet));
+            self.counted = uncounted(None);
             let counting = self.tally_return(version, before, &after);
-            taken = self.claw_back(EntryKind::Clawback, -due_delta, own, policy, source, version.number);
+            taken = self.claw_back(EntryKind::Clawback, -due_delta, main, policy, source.clone(), version.number);
+            for ((Earned { due, .. }, left), own) in before.others.iter().zip(&after.others).zip(owns) {
+                self.counted = uncounted(Some(own.0));
+                let points = due - left.due;
+                let taken = if points > 0 {
+                    self.claw_back(EntryKind::Clawback, points, own, policy, source.clone(), version.number)
+                } else {
+                    Taken::default()
+                };
+                others.push(taken);
+            }
             challenges = self.settle_challenges(version, &counting, &before.input.id.0)?;
         }
         let returned = before.remaining_net - after.remaining_net;
         let summary = ReturnSummary { returned, base_delta: after.base - before.base, due_delta, taken };
-        Ok(Outcome::Returned(Box::new(Returned { purchase: after, summary, restored, challenges })))
+        Ok(Outcome::Returned(Box::new(Returned { purchase: after, summary, others, restored, challenges })))
     }
 
     /// Gives back what points paid of the goods that went back. By default it is what the rest of the purchase does not keep, so that
@@ -120,8 +135,10 @@ impl Ledger<'_> {
         if points > left {
             return Err(Refusal::ExceedsRedemption { left });
         }
-        self.check_room(MAIN_WALLET, points)?;
-        other.iter().try_for_each(|books| books.check_room(MAIN_WALLET, points))?;
+        for redemption in &known.redemptions {
+            self.check_room(&redemption.wallet, points)?;
+            other.iter().try_for_each(|books| books.check_room(&redemption.wallet, points))?;
+        }
         purchase.given_back += points;
         let mut restored = Restored::default();
         let mut rest = points;
@@ -139,13 +156,13 @@ impl Ledger<'_> {
         Ok(restored)
     }
 
-    /// Takes points back: from the lot they went to, then in spending order, then from what is pending, then as a deficit. How far
+    /// Takes points of a wallet back: from the lot they went to, then in spending order, then from what is pending, then as a deficit. How far
     /// down that list it goes is the policy's. Always posts an entry, so that every operation has one.
     pub(super) fn claw_back(
         &mut self,
         kind: EntryKind,
         points: i64,
-        (own, earned_at): (Option<LotKey>, Timestamp),
+        (wallet, (own, earned_at)): (&str, (Option<LotKey>, Timestamp)),
         (policy, cap): (ReturnPolicy, Option<i64>),
         source: Source,
         program_version: i64,
@@ -154,7 +171,7 @@ impl Ledger<'_> {
         let mut taken = Taken::default();
         let mut left = points;
         let (mut deficit, mut reserved) = (0, 0);
-        if let Some(wallet) = self.account.wallet(MAIN_WALLET) {
+        if let Some(wallet) = self.account.wallet(wallet) {
             (deficit, reserved) = (wallet.deficit, wallet.reserved);
             let is_own = |key: &LotKey| own.as_ref().is_some_and(|own| own == key || own.waits_like(key));
             let own_lots = wallet.in_order().filter(|lot| is_own(&lot.key));
@@ -191,7 +208,7 @@ impl Ledger<'_> {
         } else if kind == EntryKind::RewardRevoked {
             self.tallies.iter_mut().for_each(|change| change.given.clear());
         }
-        let posting = self.posting(kind, MAIN_WALLET, source);
+        let posting = self.posting(kind, wallet, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
         taken
     }
@@ -206,10 +223,10 @@ impl Ledger<'_> {
         GivenUp { at: self.recorded_at(), of, points }
     }
 
-    /// The lot that the points of a purchase are in now: the one they went to, opened if its time has come, also when the account
-    /// has been taken in since or let go.
-    fn lot_now(&self, purchase: &Purchase) -> Option<LotKey> {
-        let lot = purchase.lot.as_ref()?.moved(AccountId::of(&purchase.program, purchase.member?), self.id);
+    /// The lot that points of a purchase are in now: the one they went to, opened if its time has come, also when the account has been
+    /// taken in since or let go.
+    fn lot_now(&self, purchase: &Purchase, lot: Option<&LotKey>) -> Option<LotKey> {
+        let lot = lot?.moved(AccountId::of(&purchase.program, purchase.member?), self.id);
         match lot.opening {
             Opening::At(at) if at <= self.stamp.now => Some(lot.opened()),
             _ => Some(lot),
@@ -229,6 +246,12 @@ impl Purchase {
         };
         i64::try_from(i128::from(self.redeemed) * i128::from(left) / i128::from(whole)).expect("a part of an i64")
     }
+}
+
+/// What a return makes room for, of what is limited of the points of a wallet, by how they were worked out before and are now.
+fn uncounted(version: &Version, purchase: &Purchase, (was, is): (&Explanation, &Explanation), wallet: Option<&str>) -> Vec<Count> {
+    let counts = |explanation| version.counts(&purchase.facts, explanation, wallet, purchase.place(), purchase.occurred_at);
+    went_back(&counts(was), &counts(is))
 }
 
 /// By how much less is counted after a return than before.

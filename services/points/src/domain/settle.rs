@@ -45,7 +45,7 @@ impl Ledger<'_> {
                 Due::InVain(wallet, key, points) => {
                     settled.cancelled += points;
                     let source = Source::Event(key.gate().expect("it was chosen by it").event.to_string());
-                    self.tallies = self.gifts_cancelled(&key);
+                    self.tallies = self.gifts_cancelled(&wallet, &key);
                     let lots = vec![LotChange { key, points: -points, reserved: 0 }];
                     self.post(Posting { lots, effective_at: moment, ..self.posting(EntryKind::Cancel, &wallet, source) });
                 }

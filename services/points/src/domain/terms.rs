@@ -7,8 +7,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::earning::Earning;
 use super::{
-    Applied, AwardLimit, Basis, Basket, Challenge, EarnRate, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LotKey, Opening, Progress,
-    Promotion, Promotions, Refusal, Rejection,
+    Applied, AwardLimit, Basis, Basket, Challenge, EarnRate, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LineFilter, LotKey, Opening,
+    Progress, Promotion, Promotions, Refusal, Rejection, Share, WalletTerms,
 };
 
 /// How fractions of a point are rounded.
@@ -77,6 +77,8 @@ pub struct ActivityTerms {
     pub proof: bool,
     /// Its points wait until somebody approves it.
     pub approval: Option<Approval>,
+    /// The wallet that its points go to; `None` for the main one.
+    pub wallet: Option<Arc<str>>,
 }
 
 /// That somebody must approve an activity before its points can be spent.
@@ -103,6 +105,8 @@ pub struct Terms {
     pub life: Life,
     /// How long before an expiry it is announced.
     pub remind_before: Option<Period>,
+    /// Wallets beside the main one.
+    pub wallets: Vec<WalletTerms>,
     /// What is earned without a purchase.
     pub activities: Vec<ActivityTerms>,
     /// Extra points for purchases.
@@ -149,11 +153,13 @@ pub struct Component {
     pub points: i64,
     /// Points before that bound.
     pub desired: i64,
-    /// What a receipt calls a promotion.
+    /// What a receipt calls a promotion, or another wallet.
     pub title: String,
+    /// The wallet that it is for; `None` for the main one.
+    pub wallet: Option<Arc<str>>,
 }
 
-/// How the points of a purchase are worked out.
+/// How the points of a purchase are worked out. Figures are those of the main wallet unless another is named.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explanation {
     /// Points before multipliers.
@@ -162,6 +168,8 @@ pub struct Explanation {
     pub bonus: i64,
     /// The parts.
     pub components: Vec<Component>,
+    /// Points of other wallets.
+    pub others: Vec<Share>,
     /// Promotions that were running when it was awarded and gave nothing: in a preview all of them, else those that another basket might
     /// have got something of.
     pub rejected: Vec<(Arc<str>, Rejection)>,
@@ -170,7 +178,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Points in all.
+    /// Points of the main wallet in all.
     pub fn points(&self) -> i64 {
         self.base + self.bonus
     }
@@ -180,19 +188,31 @@ impl Version {
     /// The points that a purchase, or what is left of it, earns under these terms and the facts of its day. The same for an award, its
     /// preview and a return: base = round(what counts ÷ minor units per unit × rate) for each rate; the tier adds
     /// round(base × (multiplier − 1)), a promotion the same of the base of the lines that count, or its points; one rounding step each, and
-    /// none multiplies another. What is beyond a limit is cut off in the end.
+    /// none multiplies another. What is beyond a limit is cut off in the end. Other wallets have a base of their own, and promotions; tiers
+    /// and limits are about the main one.
     pub fn points_for(&self, basket: &Basket<'_>, facts: &FrozenFacts) -> Result<Explanation, Refusal> {
         let earning = Earning::of(self, basket);
-        let plain =
-            |source: String, factor, points| Component { source, factor: Some(factor), points, desired: points, title: String::new() };
+        let plain = |source: String, factor, points| Component {
+            source,
+            factor: Some(factor),
+            points,
+            desired: points,
+            title: String::new(),
+            wallet: None,
+        };
         let of_rate = |(rate, points): (Option<&EarnRate>, i64)| match rate {
             Some(rate) => plain(format!("base:{}", rate.id), rate.points_per_unit, points),
             None => plain("base".to_owned(), self.terms.points_per_unit, points),
         };
         let mut components = earning.parts().map(|part| part.map(of_rate)).collect::<Result<Vec<_>, _>>()?;
-        let base = sum(&components)?;
+        let base = sum(&components, None)?;
         if facts.multiplier != Decimal::ONE {
             components.push(plain(format!("tier:{}", facts.tier), facts.multiplier, self.multiplied(base, facts.multiplier)?));
+        }
+        for wallet in self.terms.wallets.iter().filter(|wallet| !wallet.points_per_unit.is_zero()) {
+            let points = earning.base_in(wallet, &LineFilter::default())?;
+            let (title, name) = (wallet.title.clone(), Some(wallet.name.clone()));
+            components.push(Component { title, wallet: name, ..plain("base".to_owned(), wallet.points_per_unit, points) });
         }
         for (promotion, applied) in self.applied(facts) {
             // What it asks for may have gone back.
@@ -203,10 +223,11 @@ impl Version {
                 points: bonus.granted,
                 desired: bonus.desired,
                 title: promotion.title.clone(),
+                wallet: promotion.wallet.clone(),
             });
         }
-        let points = sum(&components)?;
-        Ok(Explanation { base, bonus: points - base, components, rejected: Vec::new(), challenges: Vec::new() }.cut(facts.bound.as_ref()))
+        let (bonus, others) = (sum(&components, None)? - base, self.shares(&components)?);
+        Ok(Explanation { base, bonus, components, others, rejected: Vec::new(), challenges: Vec::new() }.cut(facts.bound.as_ref()))
     }
 
     /// The promotions that applied to a purchase: they are kept in the order of the version.
@@ -227,9 +248,9 @@ impl Version {
         self.round(Decimal::from(base).checked_mul(extra).ok_or(Refusal::Overflow)?)
     }
 
-    /// The lot that a credit of `occurred_at` belongs to, as it stands at `now`. `operation` and `reference` tell which gate is
-    /// meant, where it waits for an event.
-    pub fn lot_for(&self, occurred_at: Timestamp, now: Timestamp, operation: Uuid, reference: &Arc<str>) -> LotKey {
+    /// The lot of a wallet that a credit of `occurred_at` belongs to, as it stands at `now`. `operation` and `reference` tell which gate
+    /// is meant, where it waits for an event.
+    pub fn lot_for(&self, wallet: &str, occurred_at: Timestamp, now: Timestamp, operation: Uuid, reference: &Arc<str>) -> LotKey {
         let opens_at = match &self.terms.activation {
             Activation::Immediate => occurred_at,
             Activation::After(period) => period.after(occurred_at, &self.zone),
@@ -247,7 +268,7 @@ impl Version {
             }
         };
         LotKey {
-            expiry: self.expiry_from(opens_at),
+            expiry: self.expiry_from(wallet, opens_at),
             earn_month: earn_month(occurred_at, &self.zone),
             opening: if opens_at > now { Opening::At(opens_at) } else { Opening::Open },
             origin: None,
@@ -262,14 +283,14 @@ impl Version {
     }
 
     /// The same for points that wait for nothing, whatever the terms say of purchases.
-    pub fn open_lot_for(&self, occurred_at: Timestamp) -> LotKey {
+    pub fn open_lot_for(&self, wallet: &str, occurred_at: Timestamp) -> LotKey {
         let earn_month = earn_month(occurred_at, &self.zone);
-        LotKey { expiry: self.expiry_from(occurred_at), earn_month, opening: Opening::Open, origin: None }
+        LotKey { expiry: self.expiry_from(wallet, occurred_at), earn_month, opening: Opening::Open, origin: None }
     }
 
-    /// When points lapse that become spendable at `opens_at`.
-    pub fn expiry_from(&self, opens_at: Timestamp) -> Expiry {
-        match self.terms.life {
+    /// When points of a wallet lapse that become spendable at `opens_at`.
+    pub fn expiry_from(&self, wallet: &str, opens_at: Timestamp) -> Expiry {
+        match *self.life(wallet) {
             Life::Unlimited => Expiry::Never,
             Life::For(period, rounding) => Expiry::at(rounding.up(period.after(opens_at, &self.zone), &self.zone)),
             Life::Until(at) => Expiry::at(at),
@@ -277,13 +298,14 @@ impl Version {
         }
     }
 
-    /// Until when sliding lots live after the member did something at `moment`; `None` when nothing slides under these terms.
-    pub fn sliding_until(&self, moment: Timestamp) -> Option<Timestamp> {
-        let Life::WhileActive(period, rounding) = self.terms.life else { return None };
+    /// Until when sliding lots of a wallet live after the member did something in it at `moment`; `None` when nothing slides there under
+    /// these terms.
+    pub fn sliding_until(&self, wallet: &str, moment: Timestamp) -> Option<Timestamp> {
+        let Life::WhileActive(period, rounding) = *self.life(wallet) else { return None };
         Some(rounding.up(period.after(moment, &self.zone), &self.zone))
     }
 
-    /// The greatest deficit of a member at `now`: the most generous of his tiers counts, `None` is no bound.
+    /// The greatest deficit of a member at `now`, in each wallet: the most generous of his tiers counts, `None` is no bound.
     pub fn deficit_cap(&self, facts: &Facts, now: Timestamp) -> Option<i64> {
         let of_tiers = facts.tiers_at(now).filter_map(|tier| self.terms.tier_deficit_caps.iter().find(|(name, _)| *name == tier.tier));
         of_tiers.map(|(_, cap)| *cap).max().or(self.terms.deficit_cap)
@@ -299,8 +321,10 @@ impl Version {
     }
 }
 
-fn sum(components: &[Component]) -> Result<i64, Refusal> {
-    components.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points)).ok_or(Refusal::Overflow)
+/// What parts give in a wallet; `None` is the main one.
+pub(super) fn sum(components: &[Component], wallet: Option<&str>) -> Result<i64, Refusal> {
+    let parts = components.iter().filter(|part| part.wallet.as_deref() == wallet);
+    parts.map(|part| part.points).try_fold(0_i64, i64::checked_add).ok_or(Refusal::Overflow)
 }
 
 /// Year times 12 plus month 0 to 11.
@@ -326,6 +350,11 @@ impl Versions {
     #[must_use]
     pub fn with_given_up(self, given_up: Vec<Version>) -> Versions {
         Versions { given_up, ..self }
+    }
+
+    /// Those that hold, each at its time.
+    pub(super) fn holding(&self) -> &[Version] {
+        &self.holding
     }
 
     /// The version for what happens at a moment: the newest that has started, or the first for what lies before it.

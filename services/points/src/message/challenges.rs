@@ -8,6 +8,7 @@ use rpc::wire::timestamp;
 use super::limits::period;
 use super::promotions::{condition, line_filter, time};
 use super::terms::WrongTerms;
+use super::wallets::other_wallet;
 use crate::domain::{Asks, Cadence, Challenge, Counts, Gift, LimitPeriod, Measure, Progress, Qualifying, Shape, Step, Streak};
 
 type Wrong = (&'static str, &'static str);
@@ -140,7 +141,7 @@ fn streak(message: &pb::Streak) -> Result<Shape, Wrong> {
 /// The program of a reward's name is checked where the request is.
 fn gift(field: &'static str, message: Option<&pb::Gift>) -> Result<Gift, Wrong> {
     match message.and_then(|message| message.gift.as_ref()) {
-        Some(pb::gift::Gift::Points(points)) => Ok(Gift::Points(*points)),
+        Some(pb::gift::Gift::Points(points)) => Ok(Gift::Points(*points, other_wallet(message.map_or("", |message| &message.wallet)))),
         Some(pb::gift::Gift::Reward(reward)) => {
             let named = name::segments(reward, "programs/{program}/rewards/{reward}");
             let [_, reward] = named.map_err(|_| (field, "must be the name of a reward"))?;
@@ -152,11 +153,11 @@ fn gift(field: &'static str, message: Option<&pb::Gift>) -> Result<Gift, Wrong> 
 
 /// What is given, as it is told.
 pub(crate) fn gift_message(program: &ProgramId, gift: &Gift) -> pb::Gift {
-    let gift = match gift {
-        Gift::Points(points) => pb::gift::Gift::Points(*points),
-        Gift::Reward(reward) => pb::gift::Gift::Reward(program.name_of("rewards", reward)),
+    let (gift, wallet) = match gift {
+        Gift::Points(points, wallet) => (pb::gift::Gift::Points(*points), wallet.as_deref().unwrap_or_default().to_owned()),
+        Gift::Reward(reward) => (pb::gift::Gift::Reward(program.name_of("rewards", reward)), String::new()),
     };
-    pb::Gift { gift: Some(gift) }
+    pb::Gift { gift: Some(gift), wallet }
 }
 
 /// How far somebody has come, as it is told.

@@ -6,6 +6,7 @@ pub(crate) mod limits;
 mod promotions;
 pub(crate) mod rewards;
 mod terms;
+mod wallets;
 
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use prost::{DecodeError, Message};
@@ -18,8 +19,10 @@ use crate::domain::{
 };
 use crate::program::Program;
 use crate::store::Sums;
+use wallets::{wallet_of, wallet_points};
 
 pub(crate) use terms::{period, terms, wrong_terms};
+pub(crate) use wallets::{posted, posted_beside, wallet_or_main};
 
 /// What the answer of a command is made of.
 #[derive(Clone, Copy)]
@@ -59,8 +62,7 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
     use pb::operation::Kind;
     let AnswerParts { program, member, other, account, stamp, due, entries } = *parts;
     let written = due.iter().chain(entries);
-    // What the clock takes at once of what came free is not the command's doing.
-    let posted: i64 = entries.iter().filter(|entry| entry.source != Source::Due).map(|entry| entry.points).sum();
+    let wallet = wallet_of(outcome, entries);
     let mut operation = pb::Operation {
         name: operation_name(&program.id, stamp.operation),
         request_id: stamp.request_id.to_string(),
@@ -69,7 +71,8 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
         entries: member.map(|member| written.map(|posted| entry(&program.id, member, posted)).collect()).unwrap_or_default(),
         balance: member.zip(account).map(|(member, account)| balance(&program.id, member, account, stamp.now, Detail::Figures)),
         requested_points: 0,
-        actual_points: posted,
+        actual_points: posted(entries).filter(|entry| *entry.wallet == *wallet).map(|entry| entry.points).sum(),
+        other_points: posted_beside(wallet, entries),
         purchase: String::new(),
         reservation: None,
         award: None,
@@ -182,13 +185,18 @@ fn reservation(program: &ProgramId, member: MemberId, held: &Reservation, state:
 
 /// A pool, by its account; `None` for the account of a member.
 pub(crate) fn pool(program: &ProgramId, id: MemberId, account: &Account) -> Option<pb::Pool> {
-    let points = |of: AccountId| account.wallets.iter().flat_map(|wallet| wallet.free_of(of)).map(|(_, points)| points).sum();
+    let sum = |wallet: &Wallet, of: AccountId| wallet.free_of(of).into_iter().map(|(_, points)| points).sum::<i64>();
+    let others = |of: AccountId| {
+        let others = account.wallets.iter().filter(|wallet| *wallet.name != *MAIN_WALLET);
+        others.map(|wallet| (&*wallet.name, sum(wallet, of))).filter(|(_, points)| *points > 0).map(wallet_points).collect()
+    };
     let members = account.pool.as_ref()?.members.iter().enumerate().map(|(index, known)| pb::PoolMember {
         member: known.member.name(program),
         owner: index == 0,
         joined: known.joined,
         shares: known.shares,
-        points: points(known.account),
+        points: account.wallet(MAIN_WALLET).map_or(0, |main| sum(main, known.account)),
+        other_points: others(known.account),
     });
     Some(pb::Pool { name: format!("programs/{program}/pools/{}", id.0), members: members.collect() })
 }
@@ -202,6 +210,7 @@ pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanat
         points: part.points,
         desired_points: if part.desired > part.points { part.desired } else { 0 },
         title: part.title.clone(),
+        wallet: part.wallet.as_deref().unwrap_or_default().to_owned(),
     });
     pb::AwardExplanation {
         net: Some(money(program, purchase.input.net)),
@@ -214,11 +223,20 @@ pub(crate) fn award_explanation(program: &Program, purchase: &Purchase, explanat
         expire_time: lot.and_then(|lot| lot.lapses_at(None)).map(timestamp),
         first_purchase: purchase.facts.first_purchase,
         rejected_promotions: explanation.rejected.iter().map(|(id, reason)| promotions::rejected(id, *reason)).collect(),
+        other_points: explanation.others.iter().map(|share| wallet_points((&share.wallet, share.points))).collect(),
     }
 }
 
 fn return_explanation(program: &Program, returned: &Returned) -> pb::ReturnExplanation {
     let taken = returned.summary.taken;
+    let others = returned.purchase.others.iter().zip(&returned.others).map(|(earned, taken)| pb::WalletReturn {
+        wallet: earned.wallet.to_string(),
+        due_points: earned.due,
+        taken_from_pending: taken.pending,
+        taken_from_active: taken.active,
+        added_to_deficit: taken.deficit,
+        forgiven: taken.forgiven,
+    });
     pb::ReturnExplanation {
         returned: Some(money(program, returned.summary.returned)),
         remaining: Some(money(program, returned.purchase.remaining_net)),
@@ -228,6 +246,7 @@ fn return_explanation(program: &Program, returned: &Returned) -> pb::ReturnExpla
         added_to_deficit: taken.deficit,
         forgiven: taken.forgiven,
         refund: (returned.restored.points > 0).then(|| refund(&program.id, &returned.restored)),
+        other_wallets: others.collect(),
     }
 }
 
@@ -266,7 +285,7 @@ pub(crate) fn remembered_reward(operation: &pb::Operation, state: &RewardState) 
 /// What a remembered answer of EnsureReward says.
 pub(crate) fn reward_state(answer: &[u8]) -> Result<RewardState, DecodeError> {
     let RememberedReward { version, granted } = RememberedReward::decode(answer)?;
-    Ok(RewardState { version, granted: i64::from(granted), lot: None })
+    Ok(RewardState { version, granted: i64::from(granted), wallet: MAIN_WALLET.into(), lot: None })
 }
 
 /// One entry of a member's account.
@@ -499,6 +518,7 @@ pub(crate) fn purchase(program: &Program, purchase: &Purchase) -> pb::Purchase {
         given_back_points: purchase.given_back,
         tax_minor_units: input.tax,
         discount_minor_units: input.discount,
+        other_points: purchase.others.iter().map(|earned| wallet_points((&earned.wallet, earned.due))).collect(),
     }
 }
 

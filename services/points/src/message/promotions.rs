@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::limits::{budget, limit};
 use super::terms::WrongTerms;
+use super::wallets::other_wallet;
 use crate::domain::{Asks, BirthdayWindow, Condition, Gives, LineFilter, Promotion, Rejection, WeeklyWindow, Windows, windows};
 
 /// A field of a promotion, and what is wrong with it.
@@ -105,6 +106,7 @@ fn plain_promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, 
         priority: message.priority,
         limit: message.member_limit.as_ref().map(limit).transpose().map_err(|what| ("member_limit", what))?,
         budget: message.budget.as_ref().map(budget).transpose().map_err(|what| ("budget", what))?,
+        wallet: other_wallet(&message.wallet),
     })
 }
 

@@ -9,7 +9,7 @@ use proto::points as pb;
 use rpc::wire::timestamp;
 
 use super::promotions::weekdays;
-use super::{money, operation_name};
+use super::{money, operation_name, wallet_or_main};
 use crate::domain::WeeklyWindow;
 use crate::domain::rewards::{
     Audience, Basket, Claim, Code, Conditions, Effect, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardObstacle, Validity,
@@ -162,6 +162,7 @@ pub(crate) fn reward(program: &ProgramId, row: RewardRow) -> Result<Reward, Erro
         key: row.catalogue_key,
         id: row.reward.as_str().into(),
         cost: row.cost,
+        wallet: wallet_or_main(&terms.wallet),
         stock: row.stock,
         taken: row.taken,
         start_at: row.start_at.map(|at| at.0),

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use kernel::{CalendarUnit, Period, Rounding, Timestamp, Zone};
+use kernel::{CalendarUnit, Period, Rounding, Zone};
 use proto::common::CalendarPeriod;
 use proto::common::calendar_period::Unit;
 use proto::points as pb;
@@ -9,7 +9,8 @@ use rust_decimal::Decimal;
 
 use super::challenges::{challenges, wrong_challenges};
 use super::limits::{award_limits, limit};
-use super::promotions::{line_filter, promotions, wrong_promotions};
+use super::promotions::{line_filter, promotions, time, wrong_promotions};
+use super::wallets::{other_wallet, unknown_wallets, wallets};
 use crate::domain::{
     Activation, ActivityTerms, Approval, Basis, EarnRate, Life, LineFilter, PointRounding, Promotions, ReturnPolicy, Terms,
 };
@@ -20,16 +21,27 @@ pub(crate) type WrongTerms = (String, Cow<'static, str>);
 /// Reads terms of a program in this zone; the error is the field that is wrong and what it must be.
 pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerms> {
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what.into()))?;
+    let wallets = wallets(&message.wallets).collect::<Result<_, _>>()?;
+    unknown_wallets(message).into_iter().next().map_or(Ok(()), Err)?;
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
     let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges, &message.activities)?);
-    Ok(Terms { earn_rates, promotions: promotions.into(), challenges, limits, ..plain })
+    Ok(Terms { wallets, earn_rates, promotions: promotions.into(), challenges, limits, ..plain })
 }
 
 /// Everything that is wrong with terms: at most one thing about each promotion and each part of the rest.
 pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     // Each part alone, so that none hides what is wrong with the others.
-    let plain = pb::Terms { promotions: Vec::new(), earn_rates: Vec::new(), challenges: Vec::new(), limits: Vec::new(), ..message.clone() };
+    let in_main = |activity: &pb::ActivityTerms| pb::ActivityTerms { wallet: String::new(), ..activity.clone() };
+    let plain = pb::Terms {
+        promotions: Vec::new(),
+        earn_rates: Vec::new(),
+        challenges: Vec::new(),
+        limits: Vec::new(),
+        wallets: Vec::new(),
+        activities: message.activities.iter().map(in_main).collect(),
+        ..message.clone()
+    };
     let calm = pb::Terms { activate_after: None, activate_time: None, activate_on: None, ..plain.clone() };
     let lasting = pb::Terms { expire_after: None, expire_time: None, expire_after_inactivity: None, ..calm.clone() };
     let limited = pb::Terms { limits: message.limits.clone(), ..lasting.clone() };
@@ -37,20 +49,16 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     for part in [plain, calm, lasting, limited] {
         wrong.extend(terms(&part, zone).err().filter(|found| !wrong.contains(found)));
     }
+    wrong.extend(wallets(&message.wallets).filter_map(Result::err));
+    wrong.extend(unknown_wallets(message));
     wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
     wrong.extend(wrong_promotions(&message.promotions, zone));
     wrong.extend(wrong_challenges(&message.challenges, &message.activities));
     wrong
 }
 
-/// All but promotions, challenges and the limits of awards.
+/// All but wallets, rates, promotions, challenges and the limits of awards.
 fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
-    let told =
-        |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
-    let time = |field: &'static str, given: Option<&prost_types::Timestamp>| {
-        let read = |given: &prost_types::Timestamp| Timestamp::from_parts(given.seconds, given.nanos).ok_or((field, "must be a time"));
-        given.map(read).transpose()
-    };
     let points_per_unit = rate(&message.points_per_unit)?;
     let ttl = message.reservation_ttl.as_ref();
     let ttl =
@@ -67,7 +75,14 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         if approval.is_some() && one.points == 0 {
             return Err(("activities.approval", "there is nothing to approve where there are no points"));
         }
-        Ok(ActivityTerms { name: one.activity.clone(), points: one.points, limit, proof: one.proof_required, approval })
+        Ok(ActivityTerms {
+            name: one.activity.clone(),
+            points: one.points,
+            limit,
+            proof: one.proof_required,
+            approval,
+            wallet: other_wallet(&one.wallet),
+        })
     };
     let activities = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;
     let caps = message.tier_deficit_caps.iter().map(|cap| (cap.tier.clone(), cap.points));
@@ -87,9 +102,13 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
             pb::terms::PointRounding::Up => PointRounding::Up,
             pb::terms::PointRounding::Unspecified => return Err(("rounding", "must be set")),
         },
-        activation: activation(message, told("activate_after", message.activate_after.as_ref())?, time)?,
-        life: life(message, told, time)?,
+        activation: activation(message, told("activate_after", message.activate_after.as_ref())?)?,
+        life: life(
+            (message.expire_after.as_ref(), message.expire_time.as_ref(), message.expire_after_inactivity.as_ref()),
+            message.expiry_rounding(),
+        )?,
         remind_before: told("remind_before", message.remind_before.as_ref())?,
+        wallets: Vec::new(),
         activities,
         promotions: Promotions::default(),
         challenges: Vec::new(),
@@ -107,13 +126,13 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     })
 }
 
-type Wrong = (&'static str, &'static str);
+pub(super) type Wrong = (&'static str, &'static str);
 
-fn activation(
-    message: &pb::Terms,
-    after: Option<Period>,
-    time: impl Fn(&'static str, Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Wrong>,
-) -> Result<Activation, Wrong> {
+fn told(field: &'static str, given: Option<&CalendarPeriod>) -> Result<Option<Period>, Wrong> {
+    given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose()
+}
+
+fn activation(message: &pb::Terms, after: Option<Period>) -> Result<Activation, Wrong> {
     let at = time("activate_time", message.activate_time.as_ref())?;
     let on = message.activate_on.as_ref();
     if [after.is_some(), at.is_some(), on.is_some()].into_iter().filter(|set| *set).count() > 1 {
@@ -127,12 +146,12 @@ fn activation(
     Ok(at.map(Activation::At).or(after.map(Activation::After)).unwrap_or(Activation::Immediate))
 }
 
-fn life(
-    message: &pb::Terms,
-    told: impl Fn(&'static str, Option<&CalendarPeriod>) -> Result<Option<Period>, Wrong>,
-    time: impl Fn(&'static str, Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Wrong>,
-) -> Result<Life, Wrong> {
-    let rounding = match message.expiry_rounding() {
+/// For a time, until a moment, or as long as the member does something.
+type Times<'a> = (Option<&'a CalendarPeriod>, Option<&'a prost_types::Timestamp>, Option<&'a CalendarPeriod>);
+
+/// How long points live.
+pub(super) fn life((after, until, inactive): Times<'_>, rounding: pb::terms::ExpiryRounding) -> Result<Life, Wrong> {
+    let rounding = match rounding {
         pb::terms::ExpiryRounding::Unspecified => Rounding::None,
         pb::terms::ExpiryRounding::Day => Rounding::EndOfDay,
         pb::terms::ExpiryRounding::Month => Rounding::EndOfMonth,
@@ -140,9 +159,9 @@ fn life(
         pb::terms::ExpiryRounding::HalfYear => Rounding::EndOfHalfYear,
         pb::terms::ExpiryRounding::Year => Rounding::EndOfYear,
     };
-    let after = told("expire_after", message.expire_after.as_ref())?;
-    let until = time("expire_time", message.expire_time.as_ref())?;
-    let inactive = told("expire_after_inactivity", message.expire_after_inactivity.as_ref())?;
+    let after = told("expire_after", after)?;
+    let until = time("expire_time", until)?;
+    let inactive = told("expire_after_inactivity", inactive)?;
     match (after, until, inactive) {
         (None, None, None) => Ok(Life::Unlimited),
         (Some(period), None, None) => Ok(Life::For(period, rounding)),
@@ -153,7 +172,7 @@ fn life(
 }
 
 /// Points per major unit of money.
-fn rate(text: &str) -> Result<Decimal, Wrong> {
+pub(super) fn rate(text: &str) -> Result<Decimal, Wrong> {
     let rate: Decimal = text.parse().map_err(|_| ("points_per_unit", "must be a decimal"))?;
     if rate > Decimal::from(1_000_000) { Err(("points_per_unit", "must be at most 1000000")) } else { Ok(rate) }
 }

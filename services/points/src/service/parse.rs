@@ -10,11 +10,10 @@ use tonic::Status;
 
 use super::{Call, Parsed, Rpcs};
 use crate::domain::{
-    Adjust, Award, Capture, Command, Ensure, Line, MAIN_WALLET, PurchaseId, PurchaseInput, Redeem, Release, Reserve, Return, ReturnWhat,
+    Adjust, Award, Capture, Command, Ensure, Line, PurchaseId, PurchaseInput, Redeem, Release, Reserve, Return, ReturnWhat,
 };
-use crate::error;
 use crate::executor::{Origin, Target, ToldTime};
-use crate::message;
+use crate::message::{self, wallet_or_main};
 use crate::program::Program;
 
 const RESERVATION: &str = "programs/{program}/members/{member}/reservations/{reservation}";
@@ -49,11 +48,6 @@ fn parse_reservation(text: &str) -> Result<(ProgramId, MemberId, Uuid), Status> 
     let program = ProgramId::parse(program).map_err(bad_name("name"))?;
     let member = MemberId(name::uuid(member, RESERVATION).map_err(bad_name("name"))?);
     Ok((program, member, name::uuid(reservation, RESERVATION).map_err(bad_name("name"))?))
-}
-
-/// The wallet that is meant. Programs have only the main one so far; another must not come into being by a slip of the pen.
-pub(super) fn wallet(given: &str) -> Result<Arc<str>, Status> {
-    if given.is_empty() || given == MAIN_WALLET { Ok(MAIN_WALLET.into()) } else { Err(error::not_found("WALLET_NOT_FOUND", "wallet")) }
 }
 
 /// Where and when something happened, and who says so. A terminal's key tells store and terminal by itself.
@@ -142,7 +136,7 @@ impl Rpcs {
     pub(super) async fn parse_redeem(&self, call: &Call, message: &pb::RedeemRequest) -> Result<Parsed, Status> {
         let pb::RedeemRequest { member, points, mode: _, wallet: name, reference, store, terminal, request_id: _, cashier } = message;
         let up_to = message.mode() == pb::redeem_request::Mode::UpTo;
-        let command = Command::Redeem(Redeem { wallet: wallet(name)?, points: *points, up_to, reference: reference.clone() });
+        let command = Command::Redeem(Redeem { wallet: wallet_or_main(name), points: *points, up_to, reference: reference.clone() });
         let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         self.of_member(call, "member", member, command, Target::Account, &at).await
     }
@@ -152,7 +146,8 @@ impl Rpcs {
             message;
         let ttl = ttl.map(std::time::Duration::try_from).transpose().map_err(|_| status::bad_request([("ttl", "must be positive")]))?;
         let reference = reference.as_str().into();
-        let command = Command::Reserve(Reserve { wallet: wallet(name)?, points: *points, ttl, reference, several: *several_captures });
+        let command =
+            Command::Reserve(Reserve { wallet: wallet_or_main(name), points: *points, ttl, reference, several: *several_captures });
         let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         self.of_member(call, "member", member, command, Target::Account, &at).await
     }
@@ -208,15 +203,16 @@ impl Rpcs {
         if *points == 0 {
             return Err(status::bad_request([("points", "must not be zero")]));
         }
-        let adjust = Adjust { wallet: wallet(name)?, points: *points, reason: reason.clone(), approver: approver.clone() };
+        let adjust = Adjust { wallet: wallet_or_main(name), points: *points, reason: reason.clone(), approver: approver.clone() };
         self.of_member(call, "member", member, Command::Adjust(adjust), Target::Account, &Circumstances::default()).await
     }
 
     pub(super) async fn parse_ensure(&self, call: &Call, message: &pb::EnsureRewardRequest) -> Result<Parsed, Status> {
-        let pb::EnsureRewardRequest { member, reward_key, points, wanted, version, reason, request_id: _ } = message;
+        let pb::EnsureRewardRequest { member, reward_key, points, wanted, version, reason, request_id: _, wallet } = message;
         let (program, _) = parse_member("member", member)?;
         let target = Target::reward(&program, reward_key);
-        let ensure = Ensure { key: reward_key.clone(), points: *points, wanted: *wanted, version: *version, reason: reason.clone() };
+        let (key, reason) = (reward_key.clone(), reason.clone());
+        let ensure = Ensure { key, wallet: wallet_or_main(wallet), points: *points, wanted: *wanted, version: *version, reason };
         self.of_member(call, "member", member, Command::Ensure(ensure), target, &Circumstances::default()).await
     }
 

@@ -6,11 +6,11 @@ use rpc::wire::moment;
 use tonic::Status;
 use url::Url;
 
-use super::parse::{Circumstances, origin, parse_member, parse_operation, refuse_history, told_time, wallet};
+use super::parse::{Circumstances, origin, parse_member, parse_operation, refuse_history, told_time};
 use super::{Call, Parsed, Rpcs};
 use crate::domain::{Activity, Command, Forgive, Merge, NewExpiry, Refund, Resolve, SetExpiry, Transfer};
 use crate::executor::Target;
-use crate::message;
+use crate::message::{self, wallet_or_main};
 use crate::store;
 
 impl Rpcs {
@@ -77,7 +77,7 @@ impl Rpcs {
             None => return Err(status::bad_request([("to", "one of expire_time, later and never must be set")])),
         };
         let command = Command::SetExpiry(SetExpiry {
-            wallet: wallet(name)?,
+            wallet: wallet_or_main(name),
             lapsing_by: lapse_by_time.as_ref().map(|at| moment("lapse_by_time", at)).transpose()?,
             to,
             reason: reason.clone(),
@@ -88,13 +88,13 @@ impl Rpcs {
 
     pub(super) async fn parse_forgive(&self, call: &Call, message: &pb::ForgiveDeficitRequest) -> Result<Parsed, Status> {
         let pb::ForgiveDeficitRequest { member, wallet: name, points, reason, approver, request_id: _ } = message;
-        let forgive = Forgive { wallet: wallet(name)?, points: *points, reason: reason.clone(), approver: approver.clone() };
+        let forgive = Forgive { wallet: wallet_or_main(name), points: *points, reason: reason.clone(), approver: approver.clone() };
         self.of_member(call, "member", member, Command::Forgive(forgive), Target::Account, &Circumstances::default()).await
     }
 
     pub(super) async fn parse_transfer(&self, call: &Call, message: &pb::TransferRequest) -> Result<Parsed, Status> {
         let pb::TransferRequest { member, to_member, wallet: name, points, reason, request_id: _ } = message;
-        let transfer = Transfer { wallet: wallet(name)?, points: *points, reason: reason.clone(), into_pool: false };
+        let transfer = Transfer { wallet: wallet_or_main(name), points: *points, reason: reason.clone(), into_pool: false };
         self.between(call, member, ("to_member", to_member), Command::Transfer(transfer)).await
     }
 

@@ -5,10 +5,11 @@ use persistence::RequestKey;
 use proto::points as pb;
 use tonic::Status;
 
-use super::parse::{Circumstances, bad_name, origin, parse_member, wallet};
+use super::parse::{Circumstances, bad_name, origin, parse_member};
 use super::{Call, Parsed, Rpcs};
 use crate::domain::{AccountId, ChangePool, Command, LeavePool, PoolChange, Redeem, RedeemFromPool, Transfer};
 use crate::executor::Target;
+use crate::message::wallet_or_main;
 
 const POOL: &str = "programs/{program}/pools/{pool}";
 
@@ -50,7 +51,8 @@ impl Rpcs {
         let pb::ContributeToPoolRequest { pool, member, wallet: name, points, request_id: _ } = message;
         let (program, pool) = parse_pool("pool", pool)?;
         let (_, member) = parse_member("member", member)?;
-        let transfer = Transfer { wallet: wallet(name)?, points: *points, reason: "brought into the pool".to_owned(), into_pool: true };
+        let transfer =
+            Transfer { wallet: wallet_or_main(name), points: *points, reason: "brought into the pool".to_owned(), into_pool: true };
         self.pooled(call, program, (member, Some(pool)), Command::Transfer(transfer), &Circumstances::default()).await
     }
 
@@ -68,7 +70,7 @@ impl Rpcs {
         let up_to = message.mode() == pb::redeem_request::Mode::UpTo;
         let (program, pool) = parse_pool("pool", pool)?;
         let (_, spender) = parse_member("member", member)?;
-        let redeem = Redeem { wallet: wallet(name)?, points: *points, up_to, reference: reference.clone() };
+        let redeem = Redeem { wallet: wallet_or_main(name), points: *points, up_to, reference: reference.clone() };
         let command = Command::RedeemFromPool(RedeemFromPool { spender, redeem });
         let at = Circumstances { store, terminal, cashier, ..Circumstances::default() };
         self.pooled(call, program, (pool, Some(spender)), command, &at).await

@@ -11,7 +11,7 @@ use tonic::Status;
 use super::parse::{parse_member, parse_program, parse_purchase};
 use super::parse_pool::parse_pool;
 use super::{Call, Rpcs};
-use crate::domain::{AccountId, Command, Entry, Known, Ledger, Outcome, Purchase, Redemption, Source, Stamp};
+use crate::domain::{AccountId, Command, Entry, Known, Ledger, MAIN_WALLET, Outcome, Purchase, Redemption, Stamp};
 use crate::error::{self, StoredRefusal};
 use crate::executor::Target;
 use crate::message::{self, Detail};
@@ -71,7 +71,8 @@ impl Rpcs {
         };
         Ok(pb::AwardPreview {
             award: Some(message::award_explanation(program, &purchase, &explanation, now)),
-            points: entries.iter().filter(|entry| entry.source != Source::Due).map(|entry| entry.points).sum(),
+            points: message::posted(&entries).filter(|entry| *entry.wallet == *MAIN_WALLET).map(|entry| entry.points).sum(),
+            other_points: message::posted_beside(MAIN_WALLET, &entries),
             balance: member.map(|member| message::balance(&program.id, member, &held.account, now, Detail::Figures)),
             challenges: explanation.challenges.iter().map(|known| message::challenges::progress(&program.id, known)).collect(),
         })

@@ -38,8 +38,13 @@ pub(crate) async fn pasts(
     let owners: Vec<(Uuid, MemberId)> =
         accounts.into_iter().filter(|row| row.1 == program.as_str()).map(|(id, _, member)| (id, MemberId(member))).collect();
     let ids: Vec<Uuid> = owners.iter().map(|owner| owner.0).collect();
-    let awards: Vec<(Uuid, i64, Vec<u8>)> =
-        by_keys!(tx, &ids, "SELECT account_id, kind, details FROM entries WHERE account_id", "AND kind = 1 ORDER BY account_id, version")?;
+    // Each purchase posts one in the main wallet.
+    let awards: Vec<(Uuid, i64, Vec<u8>)> = by_keys!(
+        tx,
+        &ids,
+        "SELECT account_id, kind, details FROM entries WHERE account_id",
+        "AND kind = 1 AND wallet = 'points' ORDER BY account_id, version"
+    )?;
     const { assert!(EntryKind::Award as i64 == 1, "the statement says so") };
     let known: Vec<(Uuid, i64, Vec<u8>)> = by_keys!(tx, &ids, "SELECT account_id, version, details FROM facts WHERE account_id", "")?;
     let mut facts: HashMap<Uuid, Facts> = HashMap::new();

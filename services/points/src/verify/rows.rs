@@ -4,17 +4,18 @@
 //! merged account say is kept until all have been read, and so is what does not come to what the row says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kernel::{ProgramId, Timestamp, Uuid};
 use persistence::{Database, Error, Tx};
 
 use super::{ENTRIES_PER_PAGE, readable};
-use crate::domain::{AccountId, Entry, EntryKind, GivenUp, Source};
+use crate::domain::{AccountId, Entry, EntryKind, GivenUp, MAIN_WALLET, Source};
 use crate::executor::Target;
 use crate::store::{self, Guard, PurchaseRow};
 
 /// A row that says what entries have come to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Row {
     /// Points that were given back.
     Redemption(Uuid),
@@ -22,6 +23,8 @@ pub(super) enum Row {
     Reward(Uuid),
     /// Goods that went back.
     Purchase(Uuid),
+    /// The same for a wallet beside the main one.
+    Share(Uuid, Arc<str>),
 }
 
 /// What entries say of such a row.
@@ -76,13 +79,13 @@ impl Said {
     }
 
     /// What is wrong with a row that says this many points, and how many changes have come to them.
-    fn fault(&self, row: Row, (changes, points): (i64, i64)) -> Option<String> {
+    fn fault(&self, row: &Row, (changes, points): (i64, i64)) -> Option<String> {
         match row {
             Row::Purchase(_) if self.returns != changes => {
                 Some(format!("{} returns of its purchase took points back, the purchase counts {changes}", self.returns))
             }
             // What the terms leave with the member stands in no entry: it may be less.
-            Row::Purchase(_) if self.taken > i128::from(points) => {
+            Row::Purchase(_) | Row::Share(..) if self.taken > i128::from(points) => {
                 Some(format!("{} points of its purchase were taken back, its returns say {points}", self.taken))
             }
             Row::Redemption(_) if self.spent.is_some_and(|spent| spent < self.given_back) => {
@@ -96,7 +99,7 @@ impl Said {
                 let granted = self.last_grant.filter(|_| self.grants > 0).map_or(0, |(_, points)| points);
                 (granted != points).then(|| format!("{granted} points of its reward are granted, the reward says {points}"))
             }
-            Row::Redemption(_) | Row::Purchase(_) => None,
+            Row::Redemption(_) | Row::Purchase(_) | Row::Share(..) => None,
         }
     }
 }
@@ -115,7 +118,10 @@ impl Row {
         match target {
             Target::Redemption(key) => Some(Row::Redemption(key)),
             Target::Reward(key) => Some(Row::Reward(key)),
-            Target::Purchase(key) if entry.kind == EntryKind::Clawback => Some(Row::Purchase(key)),
+            Target::Purchase(key) if entry.kind == EntryKind::Clawback => Some(match &*entry.wallet {
+                MAIN_WALLET => Row::Purchase(key),
+                _ => Row::Share(key, entry.wallet.clone()),
+            }),
             _ => None,
         }
     }
@@ -224,6 +230,13 @@ async fn check_purchases(tx: &mut Tx, wanted: &[(&Entry, Uuid)], wrong: &mut Vec
         if row.operation != entry.stamp.operation {
             tell("its purchase was recorded by another operation".to_owned());
         }
+        if *entry.wallet != *MAIN_WALLET {
+            let earned = purchase.others.iter().find(|earned| earned.wallet == entry.wallet).map_or(0, |earned| earned.earned);
+            if earned != entry.points {
+                tell(format!("its purchase says that it earned {earned} points in the wallet {}", entry.wallet));
+            }
+            continue;
+        }
         let returns = returns.get(key).map_or(&[][..], |returns| returns);
         let returns: Vec<_> = returns.iter().filter(|back| back.number <= row.returns).collect();
         if i64::try_from(returns.len()) != Ok(row.returns) {
@@ -244,19 +257,32 @@ async fn check_purchases(tx: &mut Tx, wanted: &[(&Entry, Uuid)], wrong: &mut Vec
 
 /// What the rows say now: how many changes where that is counted, and the points.
 async fn rows_now(tx: &mut Tx, rows: impl Iterator<Item = &Row>) -> Result<BTreeMap<Row, (i64, i64)>, Error> {
-    let (mut redemptions, mut rewards, mut purchases) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut redemptions, mut rewards, mut purchases, mut shares) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         match row {
             Row::Redemption(key) => redemptions.push(*key),
             Row::Reward(key) => rewards.push(*key),
             Row::Purchase(key) => purchases.push(*key),
+            Row::Share(key, _) => shares.push(*key),
         }
     }
     let redemptions = if redemptions.is_empty() { Default::default() } else { store::redemption_rows(tx, &redemptions).await? };
     let rewards = if rewards.is_empty() { Default::default() } else { store::reward_rows(tx, &rewards).await? };
     let purchases = if purchases.is_empty() { Default::default() } else { returns_now(tx, &purchases).await? };
+    let shares = if shares.is_empty() { Default::default() } else { shares_now(tx, &shares).await? };
     let redemptions = redemptions.into_iter().map(|(key, row)| (Row::Redemption(key), (0, row.refunded)));
-    Ok(redemptions.chain(rewards.into_iter().map(|(key, row)| (Row::Reward(key), row))).chain(purchases).collect())
+    Ok(redemptions.chain(rewards.into_iter().map(|(key, row)| (Row::Reward(key), row))).chain(purchases).chain(shares).collect())
+}
+
+/// What returns should have taken of what purchases had earned in wallets beside the main one.
+async fn shares_now(tx: &mut Tx, keys: &[Uuid]) -> Result<Vec<(Row, (i64, i64))>, Error> {
+    let mut shares = Vec::new();
+    for (key, row) in store::purchase_rows(tx, keys).await? {
+        // One that cannot be read has been told of.
+        let Some(purchase) = readable(row.purchase(), |_| {})? else { continue };
+        shares.extend(purchase.others.into_iter().map(|earned| (Row::Share(key, earned.wallet), (0, earned.earned - earned.due))));
+    }
+    Ok(shares)
 }
 
 /// How many returns purchases count, and the points that these say they should have taken.
@@ -288,7 +314,7 @@ pub(super) async fn keep_suspects(
     for (row, said) in by_row {
         // One that is not there has been told of.
         let Some(now) = rows.get(&row) else { continue };
-        if has_merged || said.fault(row, *now).is_some() {
+        if has_merged || said.fault(&row, *now).is_some() {
             let first = || Suspect { member: member.to_owned(), program: program.to_owned(), said: Said::default() };
             suspects.entry(row).or_insert_with(first).said.add(said);
         }
@@ -313,22 +339,22 @@ impl Suspect {
         let program = ProgramId::parse(&self.program).map_err(|_| Error::Corrupt("program of an account".to_owned()))?;
         loop {
             let mut tx = database.read().await?;
-            let Some(now) = rows_now(&mut tx, [row].iter()).await?.remove(&row) else { return Ok(None) };
-            if self.said.fault(row, now).is_none() {
+            let Some(now) = rows_now(&mut tx, std::iter::once(&row)).await?.remove(&row) else { return Ok(None) };
+            if self.said.fault(&row, now).is_none() {
                 return Ok(None);
             }
             // A working server may have changed the row since its entries were read: unless it does so while they are read again, they
             // belong together.
-            self.said = self.read_again(&mut tx, row, &program).await?;
-            if rows_now(&mut tx, [row].iter()).await?.remove(&row) == Some(now) {
+            self.said = self.read_again(&mut tx, &row, &program).await?;
+            if rows_now(&mut tx, std::iter::once(&row)).await?.remove(&row) == Some(now) {
                 let entry = self.said.places.values().next().copied().unwrap_or_default();
-                return Ok(self.said.fault(row, now).map(|what| format!("entry {entry}: {what}")));
+                return Ok(self.said.fault(&row, now).map(|what| format!("entry {entry}: {what}")));
             }
         }
     }
 
     /// What the entries say in the accounts that had some, and in all that have ever been one with these.
-    async fn read_again(&self, tx: &mut Tx, row: Row, program: &ProgramId) -> Result<Said, Error> {
+    async fn read_again(&self, tx: &mut Tx, row: &Row, program: &ProgramId) -> Result<Said, Error> {
         let mut said = Said::default();
         let mut open: Vec<AccountId> = self.said.places.keys().copied().collect();
         let mut seen = BTreeSet::new();
@@ -347,7 +373,7 @@ impl Suspect {
                     if let Source::Merge { member, .. } | Source::Unmerge { member, .. } = entry.source {
                         open.push(AccountId::of(program, member));
                     }
-                    if natural_key(program, &entry).and_then(|target| Row::of(target, &entry)) == Some(row) {
+                    if natural_key(program, &entry).and_then(|target| Row::of(target, &entry)).as_ref() == Some(row) {
                         said.take(account, &entry);
                     }
                 }

@@ -44,7 +44,7 @@ async fn books(engine: TestEngine) -> Suite {
 }
 
 /// Runs a statement that does damage to one row.
-async fn damage(suite: &Suite, sql: &str) {
+pub(crate) async fn damage(suite: &Suite, sql: &str) {
     let mut tx = suite.points().await.begin().await.unwrap();
     let rows = on_engine!(tx, |conn| sqlx::query(AssertSqlSafe(sql.to_owned()))
         .bind(account(2))
@@ -56,7 +56,7 @@ async fn damage(suite: &Suite, sql: &str) {
 }
 
 /// The only differences are in the books of member 2; what they say.
-async fn found(suite: &Suite) -> Vec<String> {
+pub(crate) async fn found(suite: &Suite) -> Vec<String> {
     let report = points::verify(suite.points().await, &keyring(), |_| {}).await.unwrap();
     assert!(!report.differences.is_empty(), "the damage was not found");
     assert!(report.differences.iter().all(|difference| difference.member == member(2)), "{report:?}");

@@ -32,7 +32,7 @@ testkit::on_each_engine!(
 );
 
 fn points(points: i64) -> Option<pb::Gift> {
-    Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)) })
+    Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)), wallet: String::new() })
 }
 
 fn visits(steps: &[(i64, i64)]) -> pb::Challenge {
@@ -222,7 +222,7 @@ async fn what_is_not_there_is_told_before(engine: TestEngine) {
         catalogue.create_reward(create(id, 100)).await.unwrap();
     }
     catalogue.retire_reward(retire("old")).await.unwrap();
-    let gives = |id: &str| Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(reward_name(id))) });
+    let gives = |id: &str| Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(reward_name(id))), wallet: String::new() });
     let ids = ["cup", "old", "none"];
     let steps = ids.iter().zip(1..).map(|(id, at)| pb::Step { at, gives: gives(id) }).collect();
     let ladder = pb::Ladder { period: Period::Month.into(), measure: Measure::Times.into(), steps };
@@ -270,7 +270,7 @@ async fn a_bad_challenge_is_refused_by_its_field(engine: TestEngine) {
         change(&mut streak);
         pb::Challenge { challenge_id: "c".to_owned(), shape: Some(Shape::Streak(streak)), ..visits(&[]) }
     };
-    let reward = |name: &str| Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(name.to_owned())) });
+    let reward = |name: &str| Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(name.to_owned())), wallet: String::new() });
     let bad = [
         ("challenge_id", visits(&[(1, 1)])),
         ("challenge_id", pb::Challenge { challenge_id: "No".to_owned(), ..visits(&[(1, 1)]) }),
@@ -350,7 +350,8 @@ async fn bad_questions_are_refused_by_their_field(engine: TestEngine) {
 
 /// The cup at the second visit.
 fn a_cup() -> pb::Challenge {
-    let steps = vec![pb::Step { at: 2, gives: Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(reward_name("cup"))) }) }];
+    let steps =
+        vec![pb::Step { at: 2, gives: Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(reward_name("cup"))), wallet: String::new() }) }];
     let shape = Some(Shape::Ladder(pb::Ladder { period: Period::Month.into(), measure: Measure::Times.into(), steps }));
     pb::Challenge { shape, ..visits(&[]) }
 }

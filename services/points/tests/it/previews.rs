@@ -44,7 +44,7 @@ fn bounded(terms: pb::Terms) -> pb::Terms {
         points_max: 2_000,
         on_exceed: OnExceed::Trim.into(),
     };
-    let gives = |points| Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)) });
+    let gives = |points| Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)), wallet: String::new() });
     let steps = [(2, 15), (4, 25)].map(|(at, points)| pb::Step { at, gives: gives(points) });
     let ladder = pb::Ladder { period: Period::Month.into(), measure: Measure::Days.into(), steps: steps.into() };
     let streak = pb::Streak { cadence: Cadence::Week.into(), length: 3, freezes: 1, gives: gives(60), ..pb::Streak::default() };

@@ -138,6 +138,7 @@ pub(crate) fn ensure(owner: u128, key: &str, points: i64, wanted: bool, version:
         version,
         reason: "referral".to_owned(),
         request_id: request_id(),
+        wallet: String::new(),
     }
 }
 

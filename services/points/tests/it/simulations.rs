@@ -19,6 +19,7 @@ testkit::on_each_engine!(
     what_members_share_is_left_out,
     what_lapses_is_told_apart,
     many_members_come_in_pages,
+    other_wallets_are_left_out,
     bad_terms_are_not_tried,
 );
 
@@ -44,6 +45,21 @@ async fn outcome(suite: &Suite, request: pb::SimulateTermsRequest) -> pb::Simula
 fn promoted(promotion: pb::Promotion) -> pb::Terms {
     let promotion = pb::Promotion { promotion_id: "p".to_owned(), title: "P".to_owned(), ..promotion };
     pb::Terms { promotions: vec![promotion], ..terms() }
+}
+
+/// A purchase that has earned in two wallets is one, and its points are those of the main one.
+async fn other_wallets_are_left_out(engine: TestEngine) {
+    let title = "Stars".to_owned();
+    let stars = pb::WalletTerms { wallet: "stars".to_owned(), title, points_per_unit: "1".to_owned(), ..pb::WalletTerms::default() };
+    let five = pb::Promotion { gives: Some(Gives::Points(5)), wallet: "stars".to_owned(), ..pb::Promotion::default() };
+    let terms = pb::Terms { wallets: vec![stars], ..promoted(five) };
+    let suite = Suite::with_terms(engine, terms.clone()).await;
+    suite.award(1, "a", 10_000).await;
+    suite.clock.advance(DAY);
+    let told = outcome(&suite, trying(terms)).await;
+    assert_eq!((told.members, told.purchases, told.points, told.simulated_points), (1, 1, 100, 100));
+    let [five] = &told.promotions[..] else { panic!("one promotion") };
+    assert_eq!((five.purchases, five.points), (1, 5), "a promotion's points are those of its own wallet");
 }
 
 async fn the_terms_of_the_day_change_nothing(engine: TestEngine) {

@@ -199,9 +199,12 @@ impl Known {
     }
 }
 
+/// The wallet that every account has.
+const MAIN_WALLET: &str = "points";
+
 impl Figures {
     fn post(&mut self, postings: &[Posting]) {
-        for posting in postings {
+        for posting in postings.iter().filter(|posting| posting.wallet == MAIN_WALLET) {
             self.outstanding += posting.points;
             match posting.kind.as_str() {
                 "REDEEM" | "CAPTURE" | "REFUND" => self.redeemed -= posting.points,
@@ -239,8 +242,10 @@ mod tests {
     fn points_add_up() {
         let board = Board::new("programs/tea".to_owned());
         let posted = |kind: &str, points| {
-            let posting = Posting { kind: kind.to_owned(), points, ..Posting::default() };
-            Payload::PointsPosted(PointsPosted { operation: kind.to_owned(), postings: vec![posting], ..PointsPosted::default() })
+            let posting = |wallet: &str| Posting { kind: kind.to_owned(), wallet: wallet.to_owned(), points, ..Posting::default() };
+            // Points of another wallet are none of these.
+            let postings = vec![posting("points"), posting("stars")];
+            Payload::PointsPosted(PointsPosted { operation: kind.to_owned(), postings, ..PointsPosted::default() })
         };
         for (kind, points) in [("AWARD", 100), ("REWARD", 50), ("REDEEM", -60), ("CAPTURE", -20), ("CLAWBACK", -10), ("RESERVE", 0)] {
             hear(&board, "programs/tea", posted(kind, points));

@@ -73,6 +73,7 @@ fn version() -> anyhow::Result<Version> {
             activation: Activation::Immediate,
             life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
             remind_before: None,
+            wallets: Vec::new(),
             activities: Vec::new(),
             promotions: Promotions::default(),
             challenges: Vec::new(),

@@ -15,6 +15,8 @@ pub struct Reward {
     pub id: Arc<str>,
     /// What it costs.
     pub cost: i64,
+    /// The wallet that it is paid from.
+    pub wallet: Arc<str>,
     /// Pieces ever put into stock, less those taken away; `None` without limit.
     pub stock: Option<i64>,
     /// Pieces that were redeemed and not put back.

@@ -2,7 +2,7 @@ use super::catalogue::{Asker, Reward, RewardObstacle};
 use super::voucher::{Voucher, VoucherState};
 use super::{RedeemReward, RefundReward};
 use crate::domain::ledger::Posting;
-use crate::domain::{EntryKind, Known, Ledger, MAIN_WALLET, Outcome, Refusal, Restored, Source};
+use crate::domain::{EntryKind, Known, Ledger, Outcome, Refusal, Restored, Source};
 
 /// Why a reward is not had, or not given back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -61,13 +61,13 @@ impl Ledger<'_> {
     /// Spends points on a reward. Its stock, and how many the member has had, are known because the reward's row is locked.
     pub(in crate::domain) fn redeem_reward(&mut self, request: &RedeemReward, known: &Known) -> Result<Outcome, Refusal> {
         let (reward, taken) = known.catalogue.as_ref().ok_or(Refusal::Reward(RewardRefusal::NotFound))?;
-        let asker = Asker { facts: self.facts, active: self.account.active(MAIN_WALLET), taken: *taken };
+        let asker = Asker { facts: self.facts, active: self.account.active(&reward.wallet), taken: *taken };
         if let Some(first) = reward.obstacles(asker, self.stamp.now).first() {
             return Err(refusal(*first));
         }
         let source = Source::Catalogue { reward: reward.id.clone(), voucher: self.stamp.operation };
-        let lots = self.spend(MAIN_WALLET, reward.cost, |points| (-points, 0));
-        self.post(Posting { lots, ..self.posting(EntryKind::Redeem, MAIN_WALLET, source) });
+        let lots = self.spend(&reward.wallet, reward.cost, |points| (-points, 0));
+        self.post(Posting { lots, ..self.posting(EntryKind::Redeem, &reward.wallet, source) });
         let voucher = Box::new(self.issue(reward, request));
         Ok(Outcome::RewardRedeemed { points: reward.cost, voucher })
     }

@@ -53,14 +53,14 @@ fn points_lapse_when_the_terms_say_in_the_programs_zone() {
         let version = version(zone, Activation::Immediate, Life::For(period(count, unit), rounding));
         let earned_at = local(zone, earned);
         let expected = Expiry::At(local(zone, lapses));
-        assert_eq!(version.expiry_from(earned_at), expected, "{earned} in {zone}, {life:?}, {rounding:?}");
+        assert_eq!(version.expiry_from(MAIN_WALLET, earned_at), expected, "{earned} in {zone}, {life:?}, {rounding:?}");
         // What slides is counted the same.
         let sliding = Version {
             terms: Arc::new(Terms { life: Life::WhileActive(period(count, unit), rounding), ..(*version.terms).clone() }),
             ..version
         };
-        assert_eq!(sliding.sliding_until(earned_at).map(Expiry::At), Some(expected));
-        assert_eq!(sliding.expiry_from(earned_at), Expiry::Sliding);
+        assert_eq!(sliding.sliding_until(MAIN_WALLET, earned_at).map(Expiry::At), Some(expected));
+        assert_eq!(sliding.expiry_from(MAIN_WALLET, earned_at), Expiry::Sliding);
     }
 }
 
@@ -69,7 +69,7 @@ fn the_same_moment_is_another_day_elsewhere() {
     let moment = at("2026-06-30T17:00:00Z");
     let life = || Life::For(period(1, CalendarUnit::Month), Rounding::EndOfMonth);
     for (zone, lapses, month) in [(SHANGHAI, "2026-09-01 00:00:00", 7), (NEW_YORK, "2026-08-01 00:00:00", 6)] {
-        let lot = version(zone, Activation::Immediate, life()).lot_for(moment, moment, Uuid::nil(), &"".into());
+        let lot = version(zone, Activation::Immediate, life()).lot_for(MAIN_WALLET, moment, moment, Uuid::nil(), &"".into());
         assert_eq!((lot.expiry, lot.earn_month), (Expiry::At(local(zone, lapses)), 2026 * 12 + month - 1));
     }
 }
@@ -90,12 +90,12 @@ fn lots_open_when_the_terms_say_and_live_from_then_on() {
         ),
         (Activation::At(local(NEW_YORK, "2026-01-01 00:00:00")), Opening::Open, "2026-02-28 10:00:00"),
     ] {
-        let lot = version(NEW_YORK, activation.clone(), life.clone()).lot_for(earned, now, Uuid::nil(), &"".into());
+        let lot = version(NEW_YORK, activation.clone(), life.clone()).lot_for(MAIN_WALLET, earned, now, Uuid::nil(), &"".into());
         assert_eq!((lot.opening, lot.expiry), (opening, Expiry::At(local(NEW_YORK, lapses))), "{activation:?}");
     }
     // What waits for an event has no expiry yet; how long it waits is counted in the zone.
     let activation = Activation::On { event: "delivered".into(), cancel_after: Some(month) };
-    let lot = version(NEW_YORK, activation, life).lot_for(earned, now, Uuid::from_u128(5), &"order".into());
+    let lot = version(NEW_YORK, activation, life).lot_for(MAIN_WALLET, earned, now, Uuid::from_u128(5), &"order".into());
     let gate = lot.gate().unwrap();
     assert_eq!((lot.expiry, gate.cancel_at), (Expiry::Never, Some(local(NEW_YORK, "2026-02-28 10:00:00"))));
     assert_eq!((gate.operation, &*gate.reference, gate.version), (Uuid::from_u128(5), "order", 1));
@@ -104,10 +104,13 @@ fn lots_open_when_the_terms_say_and_live_from_then_on() {
 #[test]
 fn lives_that_end_at_a_moment_or_never() {
     let moment = at("2027-01-01T00:00:00Z");
-    assert_eq!(version(SHANGHAI, Activation::Immediate, Life::Until(moment)).expiry_from(Timestamp::default()), Expiry::At(moment));
-    assert_eq!(version(SHANGHAI, Activation::Immediate, Life::Unlimited).expiry_from(moment), Expiry::Never);
+    assert_eq!(
+        version(SHANGHAI, Activation::Immediate, Life::Until(moment)).expiry_from(MAIN_WALLET, Timestamp::default()),
+        Expiry::At(moment)
+    );
+    assert_eq!(version(SHANGHAI, Activation::Immediate, Life::Unlimited).expiry_from(MAIN_WALLET, moment), Expiry::Never);
     let for_ages = Life::For(period(1200, CalendarUnit::Year), Rounding::EndOfYear);
-    assert_eq!(version(SHANGHAI, Activation::Immediate, for_ages).expiry_from(at("9000-01-01T00:00:00Z")), Expiry::Never);
+    assert_eq!(version(SHANGHAI, Activation::Immediate, for_ages).expiry_from(MAIN_WALLET, at("9000-01-01T00:00:00Z")), Expiry::Never);
 }
 
 #[test]

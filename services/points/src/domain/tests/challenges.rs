@@ -21,12 +21,12 @@ fn challenge(id: &str, shape: Shape) -> Challenge {
 }
 
 fn ladder(period: LimitPeriod, measure: Measure, steps: &[(i64, i64)]) -> Challenge {
-    let steps = steps.iter().map(|(at, points)| Step { at: *at, gives: Gift::Points(*points) }).collect();
+    let steps = steps.iter().map(|(at, points)| Step { at: *at, gives: Gift::Points(*points, None) }).collect();
     challenge("visits", Shape::Ladder { period, measure, steps })
 }
 
 fn streak_of(cadence: Cadence, length: i64, freezes: i64) -> Streak {
-    let gives = Gift::Points(100);
+    let gives = Gift::Points(100, None);
     Streak { cadence, length, freezes, freezes_in_row: freezes, repair_days: Streak::REPAIR_DAYS_MAX, times_max: None, gives }
 }
 
@@ -111,11 +111,11 @@ fn an_answer_tells_how_far_it_is() {
         known.iter().map(tell).collect::<String>()
     };
     assert_eq!(says(&mut bench, award("a", 100)), "1 of 2 +[] -[]");
-    assert_eq!(says(&mut bench, award("b", 100)), "2 of 3 +[Points(20)] -[]");
-    assert_eq!(says(&mut bench, award("c", 100)), "3 of 0 +[Points(30)] -[]");
+    assert_eq!(says(&mut bench, award("b", 100)), "2 of 3 +[Points(20, None)] -[]");
+    assert_eq!(says(&mut bench, award("c", 100)), "3 of 0 +[Points(30, None)] -[]");
     assert_eq!(says(&mut bench, remaining("a", 50)), "", "a part is left, which counts");
-    assert_eq!(says(&mut bench, remaining("a", 0)), "2 of 3 +[] -[Points(30)]");
-    assert_eq!(says(&mut bench, remaining("b", 0)), "1 of 2 +[] -[Points(20)]");
+    assert_eq!(says(&mut bench, remaining("a", 0)), "2 of 3 +[] -[Points(30, None)]");
+    assert_eq!(says(&mut bench, remaining("b", 0)), "1 of 2 +[] -[Points(20, None)]");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn purchases_in_a_row_are_broken_by_one_that_does_not_count() {
 
 #[test]
 fn activities_count_though_they_earn_nothing() {
-    let check_in = ActivityTerms { name: "check_in".to_owned(), points: 0, limit: None, proof: false, approval: None };
+    let check_in = ActivityTerms { name: "check_in".to_owned(), points: 0, limit: None, proof: false, approval: None, wallet: None };
     let three = Challenge { counts: Counts::Activity("check_in".to_owned()), ..streak(Cadence::Day, 3, 0) };
     let mut bench = Bench::new(Terms { activities: vec![check_in, review(1)], challenges: vec![three], ..terms() });
     for (number, name) in [(0, "check_in"), (1, "check_in"), (2, "review")] {
@@ -206,7 +206,7 @@ fn activities_count_though_they_earn_nothing() {
     }
     assert_eq!(bench.active(), 1);
     let Outcome::Earned { challenges, .. } = bench.run(activity("check_in", "last")).unwrap() else { panic!("an activity") };
-    assert_eq!(challenges[0].reached, [Gift::Points(100)]);
+    assert_eq!(challenges[0].reached, [Gift::Points(100, None)]);
     assert_eq!(bench.active(), 101);
 }
 

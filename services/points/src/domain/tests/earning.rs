@@ -88,6 +88,7 @@ fn a_promotion_multiplies_what_its_lines_earn_at_their_rates() {
         priority: 0,
         limit: None,
         budget: None,
+        wallet: None,
     };
     let given = |filter: LineFilter| {
         let terms = Terms { earn_rates: rates(), promotions: vec![double(filter)].into(), ..terms() };

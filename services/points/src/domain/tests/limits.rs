@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::promotions::{points, times};
 use super::town::Town;
+use super::wallets::{figures, stars};
 
 use super::*;
 
@@ -254,12 +255,13 @@ fn any_limits() -> impl Strategy<Value = Vec<AwardLimit>> {
 fn any_budgets() -> impl Strategy<Value = Vec<Promotion>> {
     let period = prop_oneof![Just(LimitPeriod::Ever), Just(LimitPeriod::Week)];
     let budget = (0_i64..5, 1_i64..90, period).prop_map(|(times_max, points_max, period)| limit(times_max, points_max, period));
-    (super::promotions::any_promotions(), proptest::collection::vec(proptest::option::of(budget), 6)).prop_map(
-        |(mut promotions, budgets)| {
-            promotions.iter_mut().zip(budgets).for_each(|(promotion, budget)| promotion.budget = budget);
-            promotions
-        },
-    )
+    let others = proptest::collection::vec((proptest::option::of(budget), prop::bool::weighted(0.3)), 6);
+    (super::promotions::any_promotions(), others).prop_map(|(mut promotions, others)| {
+        for (promotion, (budget, into_stars)) in promotions.iter_mut().zip(others) {
+            (promotion.budget, promotion.wallet) = (budget, into_stars.then(|| "stars".into()));
+        }
+        promotions
+    })
 }
 
 /// No bound of the terms is broken by what has been counted, and what is shared is what the entries say.
@@ -292,7 +294,7 @@ proptest! {
         limits in any_limits(),
         steps in proptest::collection::vec((0_usize..3, 0_i64..4_000, 0_usize..5, 0_u64..60, 0_usize..3), 1..40),
     ) {
-        let terms = Terms { promotions: promotions.into(), limits, ..terms() };
+        let terms = Terms { promotions: promotions.into(), limits, wallets: vec![stars(Decimal::ONE)], ..terms() };
         let mut town = Town::new(3, terms.clone());
         let mut bought: Vec<(usize, String)> = Vec::new();
         for (number, (member, net, what, hours, place)) in steps.into_iter().enumerate() {
@@ -330,7 +332,7 @@ proptest! {
         nets in (0_i64..5_000, 0_i64..5_000),
         slices in proptest::collection::vec((0_usize..2, 1_i64..4), 1..8),
     ) {
-        let mut whole = Bench::new(Terms { promotions: promotions.into(), limits, ..terms() });
+        let mut whole = Bench::new(Terms { promotions: promotions.into(), limits, wallets: vec![stars(Decimal::ONE)], ..terms() });
         (whole.terminal, whole.cashier) = ("one", "1");
         for (number, net) in before.into_iter().enumerate() {
             drop(whole.run(award(&number.to_string(), net)));
@@ -353,6 +355,7 @@ proptest! {
         prop_assume!(!all.is_empty());
         whole.run(back("p", &all)).unwrap();
         prop_assert_eq!(whole.balances(), sliced.balances());
+        prop_assert_eq!(figures(&whole, "stars"), figures(&sliced, "stars"));
         prop_assert_eq!(&whole.account.counts, &sliced.account.counts);
         prop_assert_eq!(&whole.shared, &sliced.shared);
     }

@@ -19,6 +19,7 @@ mod sliding;
 mod stories;
 mod tables;
 mod town;
+mod wallets;
 mod windows;
 
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ pub(super) fn terms() -> Terms {
         activation: Activation::Immediate,
         life: Life::For(Period { count: 1, unit: CalendarUnit::Year }, Rounding::EndOfMonth),
         remind_before: None,
+        wallets: Vec::new(),
         activities: Vec::new(),
         promotions: Promotions::default(),
         challenges: Vec::new(),
@@ -57,7 +59,7 @@ pub(super) fn terms() -> Terms {
 
 /// An activity that earns so many points.
 pub(super) fn review(points: i64) -> ActivityTerms {
-    ActivityTerms { name: "review".to_owned(), points, limit: None, proof: false, approval: None }
+    ActivityTerms { name: "review".to_owned(), points, limit: None, proof: false, approval: None, wallet: None }
 }
 
 pub(super) fn versions(terms: Terms) -> Versions {
@@ -89,6 +91,8 @@ pub(super) struct Bench {
     pub(super) closed: HashMap<Uuid, ClosedReservation>,
     /// What members share of what is limited.
     pub(super) shared: Vec<Count>,
+    /// The wallet that is looked at.
+    pub(super) wallet: &'static str,
     /// Where and by whom things are sold.
     pub(super) terminal: &'static str,
     pub(super) cashier: &'static str,
@@ -111,6 +115,7 @@ impl Bench {
             redemptions: HashMap::new(),
             closed: HashMap::new(),
             shared: Vec::new(),
+            wallet: MAIN_WALLET,
             terminal: "",
             cashier: "",
             operations: 0,
@@ -260,15 +265,15 @@ impl Bench {
     }
 
     pub(super) fn active(&self) -> i64 {
-        self.account.active(MAIN_WALLET)
+        self.account.active(self.wallet)
     }
 
     pub(super) fn deficit(&self) -> i64 {
-        self.account.wallet(MAIN_WALLET).map_or(0, |wallet| wallet.deficit)
+        self.account.deficit(self.wallet)
     }
 
     pub(super) fn balances(&self) -> (i64, i64, i64, i64) {
-        self.account.wallet(MAIN_WALLET).map_or((0, 0, 0, 0), |wallet| (wallet.active, wallet.pending, wallet.reserved, wallet.deficit))
+        self.account.wallet(self.wallet).map_or((0, 0, 0, 0), |wallet| (wallet.active, wallet.pending, wallet.reserved, wallet.deficit))
     }
 }
 
@@ -300,6 +305,21 @@ pub(super) fn award_lines(id: &str, net: i64, lines: Vec<Line>) -> Command {
         redemptions: Vec::new(),
     };
     Command::Award(Award { program: program(), member: Some(member()), purchase })
+}
+
+/// The same command about another wallet.
+pub(super) fn within(wallet: &str, command: Command) -> Command {
+    let wallet = wallet.into();
+    match command {
+        Command::Redeem(redeem) => Command::Redeem(Redeem { wallet, ..redeem }),
+        Command::Reserve(reserve) => Command::Reserve(Reserve { wallet, ..reserve }),
+        Command::Adjust(adjust) => Command::Adjust(Adjust { wallet, ..adjust }),
+        Command::Ensure(ensure) => Command::Ensure(Ensure { wallet, ..ensure }),
+        Command::SetExpiry(change) => Command::SetExpiry(SetExpiry { wallet, ..change }),
+        Command::Forgive(forgive) => Command::Forgive(Forgive { wallet, ..forgive }),
+        Command::Transfer(transfer) => Command::Transfer(Transfer { wallet, ..transfer }),
+        other => other,
+    }
 }
 
 /// The same command by another member.
@@ -343,7 +363,14 @@ pub(super) fn set_expiry(to: NewExpiry) -> Command {
 }
 
 pub(super) fn ensure(version: i64, wanted: bool, points: i64) -> Command {
-    Command::Ensure(Ensure { key: "referral/1/FRIEND".to_owned(), points, wanted, version, reason: "referral".to_owned() })
+    Command::Ensure(Ensure {
+        key: "referral/1/FRIEND".to_owned(),
+        wallet: wallet(),
+        points,
+        wanted,
+        version,
+        reason: "referral".to_owned(),
+    })
 }
 
 pub(super) fn remaining(id: &str, net: i64) -> Command {

@@ -190,7 +190,7 @@ proptest! {
                 bench.versions = if what % 2 == 0 { waiting.clone() } else { plain.clone() };
                 let ttl = Some(u32::try_from(*ttl).unwrap() * DAY);
                 let hold = Reserve { wallet: wallet(), points: *size / 2 + 1, ttl, reference: "o".into(), several: false };
-                let reward = |version, wanted| Command::Ensure(Ensure { key: "k".to_owned(), points: *size, wanted, version, reason: "r".to_owned() });
+                let reward = |version, wanted| Command::Ensure(Ensure { key: "k".to_owned(), wallet: wallet(), points: *size, wanted, version, reason: "r".to_owned() });
                 let version = i64::try_from(number).unwrap() + 1;
                 let _ = match what {
                     0 | 1 => bench.run(award(&number.to_string(), size * 100)),

@@ -67,7 +67,13 @@ fn change(town: &mut Town, about: usize, change: PoolChange) -> Result<Outcome, 
 }
 
 fn open_pool() -> Town {
-    let mut town = open_pool_under(terms());
+    open_pool_in(MAIN_WALLET)
+}
+
+/// Of members who have a thousand points of a wallet each.
+fn open_pool_in(wallet: &'static str) -> Town {
+    let mut town = open_pool_under(Terms { wallets: vec![wallets::stars(Decimal::ONE)], ..terms() });
+    town.benches.iter_mut().for_each(|bench| bench.wallet = wallet);
     for member in 0..POOL {
         town.run(member, award(&format!("p{member}"), 100_000)).unwrap();
     }
@@ -91,8 +97,8 @@ fn total(town: &Town) -> i64 {
 proptest! {
     /// Whatever a household does, each member has in the pool what the paper says, and no point arises or is lost.
     #[test]
-    fn a_pool_keeps_whose_points_are_whose(steps in steps()) {
-        let mut town = open_pool();
+    fn a_pool_keeps_whose_points_are_whose(steps in steps(), wallet in prop_oneof![Just(MAIN_WALLET), Just("stars")]) {
+        let mut town = open_pool_in(wallet);
         let mut paper = Paper { joined: (0..POOL).map(|who| (town.benches[who].id(), true)).collect(), ..Paper::default() };
         let (whole, mut spent) = (total(&town), 0);
         let mut spendings: Vec<(Uuid, Vec<(AccountId, i64)>)> = Vec::new();
@@ -100,7 +106,7 @@ proptest! {
             match step {
                 Step::Bring(who, points) => {
                     let account = town.benches[who].id();
-                    let brings = Transfer { wallet: wallet(), points, reason: String::new(), into_pool: true };
+                    let brings = Transfer { wallet: wallet.into(), points, reason: String::new(), into_pool: true };
                     let may = paper.joined.contains_key(&account) && points <= town.benches[who].active();
                     prop_assert_eq!(town.between(who, POOL, &Command::Transfer(brings)).is_ok(), may);
                     if may {
@@ -108,7 +114,7 @@ proptest! {
                     }
                 }
                 Step::Spend(who, points, up_to) => {
-                    let redeem = Redeem { wallet: wallet(), points, up_to, reference: String::new() };
+                    let redeem = Redeem { wallet: wallet.into(), points, up_to, reference: String::new() };
                     let request = RedeemFromPool { spender: town.benches[who].member, redeem };
                     let done = town.between(POOL, who, &Command::RedeemFromPool(request));
                     let parts = paper.spend(town.benches[who].id(), points, up_to);
@@ -121,7 +127,7 @@ proptest! {
                         let account = town.benches[POOL].id();
                         let spent_at = entry.stamp.now;
                         let spender = entry.spender();
-                        let redemption = Redemption { operation, account, wallet: wallet(), lots, spender, refunded: 0, spent_at, of_reward: false };
+                        let redemption = Redemption { operation, account, wallet: wallet.into(), lots, spender, refunded: 0, spent_at, of_reward: false };
                         town.benches[POOL].redemptions.insert(operation, redemption);
                         spendings.push((operation, parts));
                     }

@@ -40,6 +40,7 @@ pub(super) fn points(id: &str, points: i64) -> Promotion {
         priority: 0,
         limit: None,
         budget: None,
+        wallet: None,
     }
 }
 

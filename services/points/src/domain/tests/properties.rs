@@ -12,11 +12,18 @@ proptest! {
         spent in 0_i64..200,
         policy in prop_oneof![Just(ReturnPolicy::Unlimited), Just(ReturnPolicy::WithinBalance), Just(ReturnPolicy::OnlyPending)],
         promotions in promotions::any_promotions(),
+        rate_of_stars in prop_oneof![Just(""), Just("0"), Just("0.5"), Just("3")],
+        into_stars in any::<u8>(),
     ) {
+        // In some cases there is another wallet, and some promotions give in that.
+        let mut promotions = promotions;
+        let into = |number: usize| (!rate_of_stars.is_empty() && into_stars >> number & 1 == 1).then(|| "stars".into());
+        promotions.iter_mut().enumerate().for_each(|(number, promotion)| promotion.wallet = into(number));
+        let wallets: Vec<WalletTerms> = rate_of_stars.parse().ok().map(wallets::stars).into_iter().collect();
         let net = lines.iter().map(|(_, net)| net).sum();
         let bought: Vec<Line> = lines.iter().enumerate().map(|(number, (quantity, net))| line(&number.to_string(), *quantity, *net)).collect();
         let bench = || {
-            let mut bench = Bench::new(Terms { return_policy: policy, promotions: promotions.clone().into(), ..terms() });
+            let mut bench = Bench::new(Terms { return_policy: policy, promotions: promotions.clone().into(), wallets: wallets.clone(), ..terms() });
             bench.facts.tiers.push(TierInterval {
                 scheme: "s".to_owned(),
                 tier: "t".to_owned(),
@@ -27,6 +34,7 @@ proptest! {
             bench.run(award("other", 5_000)).unwrap();
             bench.run(award_lines("p", net, bought.clone())).unwrap();
             bench.run(redeem(spent.min(bench.active()).max(1))).unwrap_or(Outcome::Adjusted { points: 0 });
+            bench.run(within("stars", redeem(spent.min(bench.account.active("stars")).max(1)))).unwrap_or(Outcome::Adjusted { points: 0 });
             bench
         };
         // The pieces one by one in a random order, then the rest of each line.
@@ -47,12 +55,18 @@ proptest! {
         }
         prop_assert_eq!(sliced.balances(), whole.balances());
         prop_assert_eq!(sliced.purchases[1].due, whole.purchases[1].due);
+        prop_assert_eq!(wallets::figures(&sliced, "stars"), wallets::figures(&whole, "stars"));
+        prop_assert_eq!(&sliced.purchases[1].others, &whole.purchases[1].others);
+        if policy == ReturnPolicy::Unlimited {
+            prop_assert_eq!(&sliced.account.counts, &whole.account.counts);
+        }
         // And nothing can be earned by buying, refunding and keeping.
         let rest = sliced.purchases[1].remaining_net;
         if rest > 0 {
             sliced.run(remaining("p", 0)).unwrap();
         }
         prop_assert_eq!(sliced.purchases[1].due, 0);
+        prop_assert!(sliced.purchases[1].others.iter().all(|earned| earned.due == 0));
     }
 
     /// Rule 7: a preview is the same function, so it cannot differ; what could is the rounding of parts, so they must add up.

@@ -265,7 +265,14 @@ fn a_blocked_member_neither_earns_nor_redeems_but_a_hold_can_end() {
 #[test]
 fn a_reward_ends_as_the_newest_wish_says_in_any_order() {
     let wish = |version, wanted| {
-        Command::Ensure(Ensure { key: "referral/1/FRIEND".to_owned(), points: 50, wanted, version, reason: "referral".to_owned() })
+        Command::Ensure(Ensure {
+            key: "referral/1/FRIEND".to_owned(),
+            wallet: wallet(),
+            points: 50,
+            wanted,
+            version,
+            reason: "referral".to_owned(),
+        })
     };
     for order in [[(1, true), (2, false)], [(2, false), (1, true)]] {
         let mut bench = Bench::new(terms());

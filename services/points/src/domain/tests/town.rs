@@ -38,7 +38,8 @@ impl Town {
 
     pub(super) fn transfer(&mut self, from: usize, to: usize, points: i64) -> Result<Outcome, Refusal> {
         let (from, to) = (self.home(from), self.home(to));
-        self.between(from, to, &Command::Transfer(Transfer { wallet: wallet(), points, reason: "gift".to_owned(), into_pool: false }))
+        let wallet = self.benches[from].wallet.into();
+        self.between(from, to, &Command::Transfer(Transfer { wallet, points, reason: "gift".to_owned(), into_pool: false }))
     }
 
     pub(super) fn merge(&mut self, survivor: usize, other: usize) -> Result<Outcome, Refusal> {
@@ -158,7 +159,8 @@ impl Town {
     /// How many spendable points of a member lapse when.
     pub(super) fn expiries(&self, member: usize) -> Vec<(Option<Timestamp>, i64)> {
         let mut all = std::collections::BTreeMap::new();
-        if let Some(wallet) = self.benches[member].account.wallet(MAIN_WALLET) {
+        let bench = &self.benches[member];
+        if let Some(wallet) = bench.account.wallet(bench.wallet) {
             for (key, points) in wallet.spendable() {
                 *all.entry(key.lapses_at(wallet.sliding_until)).or_insert(0) += points;
             }

@@ -15,6 +15,7 @@ use super::super::reads::settle_unseen;
 use crate::domain::rewards::{Asker, RewardRefusal, VoucherTerms};
 use crate::domain::{AccountId, MAIN_WALLET, Refusal};
 use crate::executor::Target;
+use crate::history::History;
 use crate::message::rewards as told;
 use crate::program::Program;
 use crate::reward_error::RewardError;
@@ -85,10 +86,14 @@ impl Rpcs {
         if let Some(first) = remembered(&mut tx, key, now).await? {
             return Ok(Answer::replay(first));
         }
+        let reward = told::reward(program, row.clone())?;
+        if *reward.wallet != *MAIN_WALLET && !History::read(store::program_versions(&mut tx, program).await?)?.name_wallet(&reward.wallet) {
+            return Err(Refusal::WalletNotFound { wallet: reward.wallet.to_string() }.into());
+        }
         if !store::insert_reward(&mut tx, program, row).await? {
             return Err(RewardError::IdTaken);
         }
-        let answer = told::told_reward(program, &told::reward(program, row.clone())?)?;
+        let answer = told::told_reward(program, &reward)?;
         remember(&mut tx, key, &answer, now).await?;
         tx.commit().await?;
         Ok(Answer::first(answer))
@@ -188,17 +193,17 @@ impl Rpcs {
         let rows = store::catalogue_by_cost(&mut tx, &program.id, now, after, page.limit()).await.map_err(status::from_store)?;
         drop(tx);
         let (rows, next_page_token) = page.cut(rows, |row| [row.cost.to_string(), row.reward.clone()]);
-        let active_points = held.account.active(MAIN_WALLET);
+        let active = |wallet: &str| held.account.active(wallet);
         let mut rewards = Vec::with_capacity(rows.len());
         for row in rows {
             let reward = told::reward(&program.id, row).map_err(status::from_store)?;
             let taken = accounts.iter().filter_map(|account| taken_by.get(&(*account, reward.key))).sum();
-            let obstacles = reward.obstacles(Asker { facts: &held.facts, active: active_points, taken }, now);
+            let obstacles = reward.obstacles(Asker { facts: &held.facts, active: active(&reward.wallet), taken }, now);
             let available = obstacles.is_empty();
             let (obstacles, missing_points) = told::reward_obstacles(&obstacles);
             let reward = Some(told::told_reward(&program.id, &reward).map_err(status::from_store)?);
             rewards.push(pb::MemberReward { reward, available, obstacles, missing_points, taken_by_member: taken });
         }
-        Ok(pb::ListMemberRewardsResponse { rewards, active_points, next_page_token })
+        Ok(pb::ListMemberRewardsResponse { rewards, active_points: active(MAIN_WALLET), next_page_token })
     }
 }

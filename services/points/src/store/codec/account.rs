@@ -4,7 +4,9 @@ use prost::Message;
 
 use super::tally::StoredTally;
 use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{Account, AccountId, Apart, Brought, Counting, Identity, Lot, Merged, Pool, PoolMember, Reservation, Wallet};
+use crate::domain::{
+    Account, AccountId, Apart, Brought, Counting, Identity, Lot, MAIN_WALLET, Merged, Pool, PoolMember, Reservation, Wallet,
+};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredState {
@@ -48,6 +50,9 @@ struct StoredBrought {
     at: i64,
     #[prost(int64, tag = "3")]
     points: i64,
+    /// Empty for the main one.
+    #[prost(string, tag = "4")]
+    wallet: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -223,10 +228,11 @@ impl StoredPool {
             joined: known.joined,
             shares: known.shares,
         };
-        let brought = |Brought { account, at, points }: &Brought| StoredBrought {
+        let brought = |Brought { account, at, wallet, points }: &Brought| StoredBrought {
             account: account.0.as_bytes().to_vec(),
             at: at.as_micros(),
             points: *points,
+            wallet: if **wallet == *MAIN_WALLET { String::new() } else { wallet.to_string() },
         };
         StoredPool { members: pool.members.iter().map(member).collect(), brought: pool.brought.iter().map(brought).collect() }
     }
@@ -236,8 +242,9 @@ impl StoredPool {
             let (account, member) = stored.identity.identity()?;
             Ok(PoolMember { member, account, joined: stored.joined, shares: stored.shares })
         };
-        let brought = |StoredBrought { account, at, points }: StoredBrought| {
-            Ok(Brought { account: AccountId(uuid(&account, "account in a pool")?), at: time(at), points })
+        let brought = |StoredBrought { account, at, points, wallet }: StoredBrought| {
+            let wallet = if wallet.is_empty() { MAIN_WALLET.into() } else { wallet.into() };
+            Ok(Brought { account: AccountId(uuid(&account, "account in a pool")?), at: time(at), wallet, points })
         };
         Ok(Pool {
             members: self.members.into_iter().map(member).collect::<Result<_, Error>>()?,

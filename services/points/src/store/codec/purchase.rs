@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::tally::StoredTallied;
 use super::{StoredKey, corrupt, decimal, decode, shared, time, uuid};
-use crate::domain::{Applied, Bound, FrozenFacts, Line, Purchase, PurchaseId, PurchaseInput, RewardState};
+use crate::domain::{Applied, Bound, Earned, FrozenFacts, Line, MAIN_WALLET, Purchase, PurchaseId, PurchaseInput, RewardState};
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredPurchase {
@@ -68,6 +68,28 @@ struct StoredPurchase {
     tax: i64,
     #[prost(int64, tag = "32")]
     discount: i64,
+    #[prost(message, repeated, tag = "40")]
+    others: Vec<StoredEarned>,
+}
+
+/// What a purchase has earned in a wallet beside the main one.
+#[derive(Clone, PartialEq, Message)]
+struct StoredEarned {
+    #[prost(string, tag = "1")]
+    wallet: String,
+    #[prost(int64, tag = "2")]
+    earned: i64,
+    #[prost(int64, tag = "3")]
+    due: i64,
+    #[prost(message, required, tag = "4")]
+    lot: StoredKey,
+}
+
+/// The wallet of a reward, beside the fields of its lot; empty for the main one.
+#[derive(Clone, PartialEq, Message)]
+struct StoredRewardWallet {
+    #[prost(string, tag = "40")]
+    wallet: String,
 }
 
 /// What limits of awards ask for, and what one has let through.
@@ -109,6 +131,16 @@ struct StoredLine {
     discount: i64,
 }
 
+impl StoredEarned {
+    fn of(Earned { wallet, earned, due, lot }: &Earned) -> StoredEarned {
+        StoredEarned { wallet: wallet.to_string(), earned: *earned, due: *due, lot: lot.into() }
+    }
+
+    fn earned(self) -> Result<Earned, Error> {
+        Ok(Earned { wallet: self.wallet.into(), earned: self.earned, due: self.due, lot: self.lot.key()? })
+    }
+}
+
 impl StoredLimited {
     fn of(cashier: &str, bound: Option<&Bound>) -> Option<StoredLimited> {
         let stored = StoredLimited {
@@ -132,6 +164,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         redeemed,
         given_back,
         lot,
+        others,
         facts,
         returns,
         store,
@@ -183,6 +216,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         amount_left: *amount_left,
         tax: input.tax,
         discount: input.discount,
+        others: others.iter().map(StoredEarned::of).collect(),
     };
     stored.encode_to_vec()
 }
@@ -234,6 +268,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         redeemed: stored.redeemed,
         given_back: stored.given_back,
         lot: stored.lot.as_ref().map(StoredKey::key).transpose()?,
+        others: stored.others.into_iter().map(StoredEarned::earned).collect::<Result<_, _>>()?,
         facts,
         returns: stored.returns,
         store: stored.store.into(),
@@ -246,10 +281,15 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
 }
 
 pub(in crate::store) fn encode_reward_lot(state: &RewardState) -> Vec<u8> {
-    state.lot.as_ref().map(|key| StoredKey::from(key).encode_to_vec()).unwrap_or_default()
+    let Some(lot) = &state.lot else { return Vec::new() };
+    let wallet = if *state.wallet == *MAIN_WALLET { String::new() } else { state.wallet.to_string() };
+    let mut bytes = StoredKey::from(lot).encode_to_vec();
+    bytes.extend(StoredRewardWallet { wallet }.encode_to_vec());
+    bytes
 }
 
-pub(in crate::store) fn decode_reward(version: i64, granted: i64, lot: &[u8]) -> Result<RewardState, Error> {
-    let lot = if granted > 0 { Some(decode::<StoredKey>(lot, "lot of a reward")?.key()?) } else { None };
-    Ok(RewardState { version, granted, lot })
+pub(in crate::store) fn decode_reward(version: i64, granted: i64, bytes: &[u8]) -> Result<RewardState, Error> {
+    let lot = if granted > 0 { Some(decode::<StoredKey>(bytes, "lot of a reward")?.key()?) } else { None };
+    let StoredRewardWallet { wallet } = decode(bytes, "wallet of a reward")?;
+    Ok(RewardState { version, granted, wallet: if wallet.is_empty() { MAIN_WALLET.into() } else { wallet.into() }, lot })
 }

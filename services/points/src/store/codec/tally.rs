@@ -51,6 +51,9 @@ struct StoredGiven {
     at: i64,
     #[prost(bool, tag = "8")]
     stays: bool,
+    /// Of points; empty for the main one.
+    #[prost(string, tag = "40")]
+    wallet: String,
 }
 
 /// A step of a ladder or a streak that an entry is about.
@@ -129,9 +132,9 @@ impl StoredMark {
 
 impl StoredGiven {
     fn of(given: &Given) -> StoredGiven {
-        let (points, reward) = match &given.gift {
-            Gift::Points(points) => (*points, String::new()),
-            Gift::Reward(reward) => (0, reward.to_string()),
+        let (points, wallet, reward) = match &given.gift {
+            Gift::Points(points, wallet) => (*points, wallet.as_deref().unwrap_or_default().to_owned(), String::new()),
+            Gift::Reward(reward) => (0, String::new(), reward.to_string()),
         };
         StoredGiven {
             id: given.id.as_bytes().to_vec(),
@@ -142,6 +145,7 @@ impl StoredGiven {
             lot: given.lot.as_ref().map(StoredKey::from),
             at: given.at.as_micros(),
             stays: given.stays,
+            wallet,
         }
     }
 
@@ -150,7 +154,11 @@ impl StoredGiven {
             id: uuid(&self.id, "something given for a challenge")?,
             period: self.period,
             step: self.step,
-            gift: if self.reward.is_empty() { Gift::Points(self.points) } else { Gift::Reward(self.reward.as_str().into()) },
+            gift: match (&*self.reward, &*self.wallet) {
+                ("", "") => Gift::Points(self.points, None),
+                ("", wallet) => Gift::Points(self.points, Some(wallet.into())),
+                (reward, _) => Gift::Reward(reward.into()),
+            },
             lot: self.lot.as_ref().map(StoredKey::key).transpose()?,
             at: time(self.at),
             stays: self.stays,

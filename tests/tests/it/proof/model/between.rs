@@ -322,6 +322,7 @@ impl Account {
             joined: known.joined,
             shares: known.shares,
             points: free_of(&known.owner),
+            other_points: Vec::new(),
         });
         Some(pb::Pool { name: pool_name(self.member()), members: members.collect() })
     }

@@ -40,6 +40,9 @@ impl World {
                 _ => "SAME_ACCOUNT",
             }));
         }
+        if super::names_unknown_wallet(call) {
+            return Err(Refusal::new(Code::NotFound, "WALLET_NOT_FOUND", &[]));
+        }
         let of = |member: &Option<Arc<str>>| (*self.account(member.as_deref().unwrap_or(super::NOBODY))).clone();
         let (mut first, mut second) = (of(&sides.first), of(&sides.second));
         let before = first.entries.len();

@@ -272,25 +272,31 @@ impl Remembered {
 /// What is the matter with a request whatever the books say.
 fn malformed(call: &Call) -> Option<Refusal> {
     use pb::return_purchase_request::What;
-    let (wallet, money, field) = match call {
-        Call::Award(request) => ("", input(request).net.as_ref(), "purchase.net"),
-        Call::PreviewAward(request) => ("", request.purchase.as_ref()?.net.as_ref(), "purchase.net"),
-        Call::ReturnPurchase(pb::ReturnPurchaseRequest { what: Some(What::RemainingNet(net)), .. }) => ("", Some(net), "remaining_net"),
-        Call::Redeem(request) => (&*request.wallet, None, ""),
-        Call::Reserve(request) => (&*request.wallet, None, ""),
-        Call::Adjust(request) => (&*request.wallet, None, ""),
-        Call::SetExpiry(request) => (&*request.wallet, None, ""),
-        Call::ForgiveDeficit(request) => (&*request.wallet, None, ""),
-        Call::Transfer(request) => (&*request.wallet, None, ""),
-        Call::ContributeToPool(request) => (&*request.wallet, None, ""),
-        Call::RedeemFromPool(request) => (&*request.wallet, None, ""),
+    let money = match call {
+        Call::Award(request) => input(request).net.as_ref(),
+        Call::PreviewAward(request) => request.purchase.as_ref()?.net.as_ref(),
+        Call::ReturnPurchase(pb::ReturnPurchaseRequest { what: Some(What::RemainingNet(net)), .. }) => Some(net),
         _ => return None,
     };
-    if !matches!(wallet, "" | "points") {
-        return Some(Refusal::new(Code::NotFound, "WALLET_NOT_FOUND", &[]));
-    }
     let foreign = money.is_some_and(|money| money.currency_code != "CNY");
-    (foreign && !field.is_empty()).then(|| Refusal::new(Code::InvalidArgument, "CURRENCY_MISMATCH", &[("expected", "CNY".to_owned())]))
+    foreign.then(|| Refusal::new(Code::InvalidArgument, "CURRENCY_MISMATCH", &[("expected", "CNY".to_owned())]))
+}
+
+/// Whether a call names another wallet than the only one that the program has.
+fn names_unknown_wallet(call: &Call) -> bool {
+    let wallet = match call {
+        Call::Redeem(request) => &request.wallet,
+        Call::Reserve(request) => &request.wallet,
+        Call::Adjust(request) => &request.wallet,
+        Call::SetExpiry(request) => &request.wallet,
+        Call::ForgiveDeficit(request) => &request.wallet,
+        Call::Transfer(request) => &request.wallet,
+        Call::ContributeToPool(request) => &request.wallet,
+        Call::RedeemFromPool(request) => &request.wallet,
+        Call::EnsureReward(request) if request.wanted => &request.wallet,
+        _ => return false,
+    };
+    !matches!(&**wallet, "" | "points")
 }
 
 /// Whether an answer is the one that was expected. Only what is repeated from memory must have the same words, and a page token

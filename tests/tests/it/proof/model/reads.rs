@@ -63,6 +63,7 @@ impl World {
                     points: purchase.told.due_points,
                     balance: member.map(|_| account.balance(now, false)),
                     challenges: Vec::new(),
+                    other_points: Vec::new(),
                 })
             }
             other => panic!("{} is no read", other.rpc()),

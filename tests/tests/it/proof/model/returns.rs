@@ -81,6 +81,7 @@ impl World {
             given_back_points: 0,
             tax_minor_units: 0,
             discount_minor_units: 0,
+            other_points: Vec::new(),
         };
         let rules = self.rules.iter().position(|version| version.number == rules.number).expect("it is one of them");
         Ok(Purchase { told, lot, rules, redemptions: input.redemptions.clone(), recorded_by: stamp.request_id.clone() })
@@ -144,6 +145,7 @@ impl World {
             added_to_deficit,
             forgiven,
             refund,
+            other_wallets: Vec::new(),
         })
     }
 

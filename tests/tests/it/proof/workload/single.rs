@@ -236,6 +236,7 @@ impl Planner {
             version: self.dice.random_range(1..=6),
             reason: "referral".to_owned(),
             request_id: self.id(),
+            wallet: String::new(),
         })
     }
 

@@ -11,6 +11,7 @@ fn reward() -> Reward {
         key: Uuid::from_u128(1),
         id: "mug".into(),
         cost: 100,
+        wallet: crate::domain::MAIN_WALLET.into(),
         stock: None,
         taken: 0,
         start_at: None,
