@@ -13,6 +13,7 @@ mod pending;
 mod pools;
 mod promotions;
 mod properties;
+mod receipts;
 mod refunds;
 mod remarks;
 mod sliding;
@@ -90,6 +91,7 @@ pub(super) struct Bench {
     /// What members share of what is limited.
     pub(super) shared: Vec<Count>,
     /// Where and by whom things are sold.
+    pub(super) store: &'static str,
     pub(super) terminal: &'static str,
     pub(super) cashier: &'static str,
     pub(super) operations: u128,
@@ -111,6 +113,7 @@ impl Bench {
             redemptions: HashMap::new(),
             closed: HashMap::new(),
             shared: Vec::new(),
+            store: "",
             terminal: "",
             cashier: "",
             operations: 0,
@@ -124,7 +127,7 @@ impl Bench {
             request_id: "r".into(),
             actor: "apiKeys/k".into(),
             terminal: self.terminal.into(),
-            store: "".into(),
+            store: self.store.into(),
             cashier: self.cashier.into(),
             presented: self.presented,
             occurred_at: self.occurred_at.unwrap_or(self.now),
