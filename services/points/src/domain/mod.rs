@@ -4,6 +4,7 @@
 //! ([`Account::evolve`]), so the service, a replay and a simulation all end at the same state.
 
 mod account;
+mod approval;
 mod award_limit;
 mod between;
 mod challenge;
@@ -37,6 +38,7 @@ mod terms;
 mod window;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
+pub use approval::Unapproved;
 pub use award_limit::{AwardLimit, LimitScope};
 pub use between::{Side, apply_between};
 pub use challenge::{Cadence, Challenge, Counts, Gift, Measure, Progress, Qualifying, Shape, Step, Streak};

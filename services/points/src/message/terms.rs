@@ -20,7 +20,7 @@ pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerm
     let plain = plain_terms(message).map_err(|(field, what)| (field.to_owned(), what.into()))?;
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
-    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges, &message.activities)?);
+    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges)?);
     Ok(Terms { earn_rates, promotions, challenges, limits, ..plain })
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     }
     wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
     wrong.extend(wrong_promotions(&message.promotions, zone));
-    wrong.extend(wrong_challenges(&message.challenges, &message.activities));
+    wrong.extend(wrong_challenges(&message.challenges));
     wrong
 }
 
@@ -62,9 +62,6 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
             cancel_after.map(|given| period(given).ok_or(("activities.approval.cancel_after", "needs a unit"))).transpose()
         });
         let approval = approval.transpose()?.map(|cancel_after| Approval { cancel_after });
-        if approval.is_some() && one.points == 0 {
-            return Err(("activities.approval", "there is nothing to approve where there are no points"));
-        }
         Ok(ActivityTerms { name: one.activity.clone(), points: one.points, limit, proof: one.proof_required, approval })
     };
     let activities = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;

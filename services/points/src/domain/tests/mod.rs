@@ -1,6 +1,7 @@
 //! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
 
 mod agreement;
+mod approvals;
 mod calendar;
 mod challenges;
 mod conditions;
@@ -143,6 +144,7 @@ impl Bench {
         let stamp = Stamp { operation: Uuid::nil(), ..self.stamp() };
         let settled = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).settle();
         self.entries.extend(settled.entries.iter().cloned());
+        settled.entries.iter().flat_map(Entry::counted_of_all).for_each(|change| self.count(change));
         self.closed.extend(settled.ended.iter().copied());
         settled
     }
