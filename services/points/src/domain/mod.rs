@@ -64,7 +64,7 @@ pub use refusal::Refusal;
 pub use remarks::Remark;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
-pub use simulation::Simulation;
+pub use simulation::{Credit, Gifts, Happened, Simulation, past};
 pub use tally::{Given, Mark, Tallied, Tally, TallyChange};
 pub use terms::{Activation, ActivityTerms, Approval, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 pub use window::WeeklyWindow;

@@ -255,7 +255,7 @@ async fn a_link_proves_one_activity(engine: TestEngine) {
     suite.stop().await;
 }
 
-fn approve(number: u128, id: &str) -> pb::ActivatePendingRequest {
+pub(crate) fn approve(number: u128, id: &str) -> pb::ActivatePendingRequest {
     pb::ActivatePendingRequest {
         member: member(number),
         event: "share".to_owned(),
@@ -265,7 +265,7 @@ fn approve(number: u128, id: &str) -> pb::ActivatePendingRequest {
     }
 }
 
-fn reject(number: u128, id: &str) -> pb::CancelPendingRequest {
+pub(crate) fn reject(number: u128, id: &str) -> pb::CancelPendingRequest {
     pb::CancelPendingRequest {
         member: member(number),
         event: "share".to_owned(),

@@ -17,6 +17,7 @@ mod properties;
 mod receipts;
 mod refunds;
 mod remarks;
+mod simulating;
 mod sliding;
 mod stories;
 mod tables;

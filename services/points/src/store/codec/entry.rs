@@ -378,14 +378,6 @@ impl StoredEntry {
         self.decided.iter().map(|id| uuid(id, "activity that was decided on")).collect()
     }
 
-    /// The id of the purchase that it is about.
-    pub(in crate::store) fn purchase(&self) -> Option<&str> {
-        match &self.source {
-            Some(StoredSource::Purchase(id)) => Some(id),
-            _ => None,
-        }
-    }
-
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {
         self.remind_at.map(time)
     }
