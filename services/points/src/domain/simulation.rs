@@ -16,9 +16,9 @@ pub enum Happened {
     /// A purchase, with what has gone back of it.
     Bought(Box<Purchase>),
     /// Something that earns without a purchase.
-    Did(Did),
+    Did(Box<Did>),
     /// A challenge has given something, or taken it back.
-    Given(Entry),
+    Given(Box<Entry>),
 }
 
 /// An activity, and what has become of it.
@@ -116,9 +116,9 @@ pub fn past(entries: Vec<Entry>, mut bought: impl FnMut(&PurchaseId) -> Option<P
                 };
                 let points = if fate == Fate::Rejected { 0 } else { entry.points };
                 let activity = Activity { activity: activity.clone(), id: id.clone(), has_proof: true };
-                Some(Happened::Did(Did { activity, fate, had: Credit { points, lapses_at }, stamp: entry.stamp }))
+                Some(Happened::Did(Box::new(Did { activity, fate, had: Credit { points, lapses_at }, stamp: entry.stamp })))
             }
-            (EntryKind::Reward | EntryKind::RewardRevoked, Source::Challenge { .. }) => Some(Happened::Given(entry)),
+            (EntryKind::Reward | EntryKind::RewardRevoked, Source::Challenge { .. }) => Some(Happened::Given(Box::new(entry))),
             _ => None,
         }
     };

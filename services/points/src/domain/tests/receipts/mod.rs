@@ -1,10 +1,12 @@
 //! `docs/promotions-and-receipts.md`, played: each row of its tables is what somebody set up, what is bought, and what the receipt says.
 
+mod plain;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::words::{Buying, Known as Somebody, Program, What, Words, moment};
+use self::plain::moment;
+use self::words::{Buying, Known as Somebody, Program, What, Words};
 use super::*;
 
 const PAGE: &str = include_str!("../../../../../../docs/promotions-and-receipts.md");
