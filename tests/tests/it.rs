@@ -14,6 +14,7 @@ mod it {
     mod browser;
     mod contracts;
     mod crash;
+    mod crash_promotions;
     mod feeds;
     mod friend;
     mod privacy;

@@ -26,11 +26,11 @@ use super::suite::{TEA, Wire};
 
 testkit::on_each_engine!(what_was_acknowledged_survives_a_kill);
 
-const MEMBERS: usize = 6;
-const CALLERS: usize = 24;
+pub(super) const MEMBERS: usize = 6;
+pub(super) const CALLERS: usize = 24;
 
 /// Kills, and how long the load goes on before each. REGULARS_TEST_LONG=1 takes longer.
-fn rounds() -> (usize, Duration) {
+pub(super) fn rounds() -> (usize, Duration) {
     match std::env::var("REGULARS_TEST_LONG") {
         Ok(_) => (20, Duration::from_secs(3)),
         Err(_) => (2, Duration::from_millis(700)),
@@ -46,7 +46,9 @@ struct Sent {
 async fn what_was_acknowledged_survives_a_kill(engine: TestEngine) {
     let folder = tempfile::TempDir::new().unwrap();
     let mut process = Process::serve(&engine, folder.path()).await;
-    let secret = prepare(&process).await;
+    make_program(&process, plain()).await;
+    make_scheme(&process).await;
+    let secret = platform_key(&process).await;
     let members = enrol(&process.wire(&secret)).await;
     let (kills, load) = rounds();
     let mut sent: Vec<Sent> = Vec::new();
@@ -128,7 +130,7 @@ async fn replay(wire: &Wire, sent: &mut [Sent]) {
     while replays.next().await.is_some() {}
 }
 
-fn is_replay<T>(answer: &Response<T>) -> bool {
+pub(super) fn is_replay<T>(answer: &Response<T>) -> bool {
     answer.metadata().contains_key("regulars-replayed")
 }
 
@@ -160,7 +162,7 @@ async fn tiers_know(wire: &Wire, member: &str, points: i64) {
     .await;
 }
 
-fn award(member: &str, units: i64) -> AwardRequest {
+pub(super) fn award(member: &str, units: i64) -> AwardRequest {
     let purchase = PurchaseInput {
         purchase_id: id(),
         net: Some(Money { currency_code: "CNY".to_owned(), minor_units: units * 100 }),
@@ -169,9 +171,23 @@ fn award(member: &str, units: i64) -> AwardRequest {
     AwardRequest { parent: TEA.to_owned(), member: member.to_owned(), purchase: Some(purchase), historical: false, request_id: id() }
 }
 
-/// A program with terms and a scheme; the secret of a platform's key.
-async fn prepare(process: &Process) -> String {
-    let administrator = process.wire(process.administrator.as_ref().expect("the first start tells it"));
+/// A point for a unit.
+pub(super) fn plain() -> Terms {
+    Terms {
+        points_per_unit: "1".to_owned(),
+        rounding: terms::PointRounding::Down.into(),
+        return_policy: terms::ReturnPolicy::Unlimited.into(),
+        ..Terms::default()
+    }
+}
+
+pub(super) fn administrator(process: &Process) -> Wire {
+    process.wire(process.administrator.as_ref().expect("the first start tells it"))
+}
+
+/// The program with its terms.
+pub(super) async fn make_program(process: &Process, terms: Terms) {
+    let administrator = administrator(process);
     let mut directory = DirectoryServiceClient::new(administrator.clone());
     let program = CreateProgramRequest {
         program_id: "tea".to_owned(),
@@ -181,15 +197,12 @@ async fn prepare(process: &Process) -> String {
         request_id: id(),
     };
     directory.create_program(program).await.unwrap();
-    let terms = Terms {
-        points_per_unit: "1".to_owned(),
-        rounding: terms::PointRounding::Down.into(),
-        return_policy: terms::ReturnPolicy::Unlimited.into(),
-        ..Terms::default()
-    };
     let version =
         CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, draft: false, request_id: id() };
-    PointsServiceClient::new(administrator.clone()).create_program_version(version).await.unwrap();
+    PointsServiceClient::new(administrator).create_program_version(version).await.unwrap();
+}
+
+async fn make_scheme(process: &Process) {
     let lifetime = QualifyingPeriod { kind: Some(qualifying_period::Kind::Lifetime(Lifetime {})) };
     let scheme = Scheme {
         display_name: "Status".to_owned(),
@@ -202,7 +215,11 @@ async fn prepare(process: &Process) -> String {
         ..Scheme::default()
     };
     let scheme = CreateSchemeRequest { parent: TEA.to_owned(), scheme_id: "status".to_owned(), scheme: Some(scheme), request_id: id() };
-    TiersServiceClient::new(administrator).create_scheme(scheme).await.unwrap();
+    TiersServiceClient::new(administrator(process)).create_scheme(scheme).await.unwrap();
+}
+
+/// The secret of a platform's key.
+pub(super) async fn platform_key(process: &Process) -> String {
     let key = CreateApiKeyRequest {
         display_name: "back end".to_owned(),
         role: Role::Platform.into(),
@@ -210,7 +227,7 @@ async fn prepare(process: &Process) -> String {
         terminal: String::new(),
         request_id: id(),
     };
-    directory.create_api_key(key).await.unwrap().into_inner().secret
+    DirectoryServiceClient::new(administrator(process)).create_api_key(key).await.unwrap().into_inner().secret
 }
 
 async fn enrol(wire: &Wire) -> Vec<String> {
@@ -229,6 +246,6 @@ async fn enrol(wire: &Wire) -> Vec<String> {
     names
 }
 
-fn id() -> String {
+pub(super) fn id() -> String {
     RandomIds.uuid().to_string()
 }

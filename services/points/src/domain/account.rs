@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Period, ProgramId, Timestamp, Uuid, Zone};
 
-use super::{Count, Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source, Tally};
+use super::{Count, Entry, EntryKind, Expiry, GivenUp, Lot, LotChange, LotKey, Merged, Pool, Source, Tally, Unapproved};
 
 /// The wallet that every account has.
 pub const MAIN_WALLET: &str = "points";
@@ -49,6 +49,8 @@ pub struct Account {
     pub counts: Vec<Count>,
     /// What counts for the member's challenges.
     pub tallies: Vec<Tally>,
+    /// Activities of the member that wait for their approval.
+    pub unapproved: Vec<Unapproved>,
     /// Who shares it, where it is a pool's.
     pub pool: Option<Pool>,
 }
@@ -279,7 +281,8 @@ impl Account {
     /// announcement of one.
     pub fn next_due(&self) -> Option<Timestamp> {
         let holds = self.reservations.iter().map(|reservation| reservation.expires_at);
-        self.wallets.iter().filter_map(Wallet::next_due).chain(holds).min()
+        let in_vain = self.unapproved.iter().filter_map(|known| known.gate.cancel_at);
+        self.wallets.iter().filter_map(Wallet::next_due).chain(holds).chain(in_vain).min()
     }
 
     /// Takes one more entry into the fold. The entry must be the next one and its balances must come out; anything else is
@@ -311,6 +314,8 @@ impl Account {
         self.evolve_tallies(&entry.tallied, entry.recorded_at);
         self.evolve_reservations(entry);
         self.evolve_identity(entry, slid_until);
+        self.unapproved.retain(|known| !entry.decided.contains(&known.gate.operation));
+        self.unapproved.extend(entry.waits.iter().cloned());
         self.version = entry.version;
         self.recorded_at = entry.recorded_at;
     }

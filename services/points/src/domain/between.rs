@@ -9,7 +9,7 @@ use super::ledger::Posting;
 use super::pool;
 use super::{
     Account, AccountId, Command, Count, Entry, EntryKind, GivenUp, Identity, Known, Ledger, LotChange, LotKey, MAIN_WALLET, Merge, Merged,
-    Outcome, Pool, Refusal, Reservation, Source, Tally, Transfer, Wallet,
+    Outcome, Pool, Refusal, Reservation, Source, Tally, Transfer, Unapproved, Wallet,
 };
 
 /// One of two accounts, with the member that it is of.
@@ -121,6 +121,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
     let mut counts = other.books.account.counts.clone();
     let mut tallies: Vec<Tally> = other.books.account.tallies.iter().filter(|tally| !tally.counts_purchases()).cloned().collect();
+    let mut unapproved = other.books.account.unapproved.clone();
     let nested = other.books.account.merged.iter().flat_map(|merged| merged.identities.iter().map(move |known| (*known, merged.at)));
     let mut identities: Vec<Identity> = nested.map(|(known, at)| Identity { came: known.came.or(Some((from, at))), ..known }).collect();
     identities.push(Identity { account: from, member: other.member, came: None });
@@ -149,6 +150,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
         other.books.counted = survivor.books.counted.iter().map(Count::gone).collect();
         other.books.tallies = tallies.iter().map(Tally::gone).collect();
         survivor.books.tallies = std::mem::take(&mut tallies).iter().map(|tally| tally.moved(from, to)).collect();
+        other.books.decided = unapproved.iter().map(|known| known.gate.operation).collect();
+        survivor.books.waits = std::mem::take(&mut unapproved).iter().map(|known| known.moved(from, to)).collect();
         let posting = other.books.posting(EntryKind::MergeOut, &wallet.name, source(survivor.member, Vec::new()));
         let given_up = wallet.given_up.iter().map(GivenUp::gone).collect();
         other.books.post(Posting { lots: out.collect(), deficit: -wallet.deficit, given_up, ..posting });
@@ -171,6 +174,8 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
     let Merged { identities, at: _, purchases, mut counts, mut tallies, deficits, repaid, apart } =
         record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
+    let told_of_other = |known: &&Unapproved| known.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
+    let mut unapproved: Vec<Unapproved> = survivor.books.account.unapproved.iter().filter(told_of_other).cloned().collect();
     other.books.comes_after = survivor.books.account.recorded_at;
     let mut returned = 0;
     for wallet in wallets_of(&survivor.books) {
@@ -197,6 +202,8 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
         survivor.books.counted = other.books.counted.iter().map(Count::gone).collect();
         survivor.books.tallies = tallies.iter().map(Tally::gone).collect();
         other.books.tallies = std::mem::take(&mut tallies).iter().map(|tally| tally.moved(from, to)).collect();
+        survivor.books.decided = unapproved.iter().map(|known| known.gate.operation).collect();
+        other.books.waits = std::mem::take(&mut unapproved).iter().map(|known| known.moved(from, to)).collect();
         let posting = survivor.books.posting(EntryKind::UnmergeOut, &wallet.name, source(other.member));
         let sliding_until = apart.and_then(|apart| apart.survivor);
         let gone = given_up.iter().map(|known| known.gone()).collect();

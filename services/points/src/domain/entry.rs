@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{AccountId, Count, Counting, GivenUp, Identity, LotKey, Place, PoolChange, PurchaseId, Reservation, TallyChange};
+use super::{AccountId, Count, Counting, GivenUp, Identity, LotKey, Place, PoolChange, PurchaseId, Reservation, TallyChange, Unapproved};
 
 /// What moved points, or froze or freed them. The numbers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -322,6 +322,10 @@ pub struct Entry {
     pub counted: Vec<Count>,
     /// What it changes of what counts for challenges.
     pub tallied: Vec<TallyChange>,
+    /// Activities that wait for their approval from then on.
+    pub waits: Vec<Unapproved>,
+    /// Operations that told of such, which wait no more.
+    pub decided: Vec<Uuid>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::Timestamp;
+use kernel::{Timestamp, Uuid};
 use rust_decimal::Decimal;
 
 use super::award_limit::Asking;
@@ -9,7 +9,8 @@ use super::reaching::{Event, gifts_max};
 use super::{
     Account, AccountId, Activity, ActivityTerms, Award, Basket, Buyer, Command, Count, Counting, Earned, Ensure, Entry, EntryKind,
     Explanation, Facts, FrozenFacts, GivenUp, Known, LotChange, LotKey, MAIN_WALLET, MemberStatus, Outcome, Purchase, PurchaseInput,
-    Refusal, Rejection, ReturnPolicy, RewardState, Selection, Share, Source, Stamp, TallyChange, Told, Version, Versions, Wallet,
+    Refusal, Rejection, ReturnPolicy, RewardState, Selection, Share, Source, Stamp, TallyChange, Told, Unapproved, Version, Versions,
+    Wallet,
 };
 
 /// The books of one account, open for one command: posting an entry takes it into the account at once, so that the next
@@ -29,6 +30,10 @@ pub struct Ledger<'a> {
     pub(super) counted: Vec<Count>,
     /// What the next entry changes of what counts for challenges.
     pub(super) tallies: Vec<TallyChange>,
+    /// What waits for its approval from the next entry on.
+    pub(super) waits: Vec<Unapproved>,
+    /// What it decides on of that.
+    pub(super) decided: Vec<Uuid>,
 }
 
 /// What an entry needs besides what the books know.
@@ -61,6 +66,8 @@ impl<'a> Ledger<'a> {
             told: Told::OfTheBasket,
             counted: Vec::new(),
             tallies: Vec::new(),
+            waits: Vec::new(),
+            decided: Vec::new(),
         }
     }
 
@@ -216,7 +223,9 @@ impl<'a> Ledger<'a> {
             None => version.lot_for(into, at, now, operation, &activity.id),
         });
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
-        let counting = self.tally_activity(version, name);
+        // What waits for its approval counts for nothing yet.
+        let counting = if approval.is_none() { self.tally_activity(version, name) } else { Vec::new() };
+        self.waits = approval.and_then(|_| self.unapproved_in(&lot)).into_iter().collect();
         self.check_rooms(version, &counting, |named| if named == wallet { points } else { 0 })?;
         self.credit(EntryKind::Activity, into, &lot, points, source, version)?;
         let challenges = self.settle_challenges(version, &counting, &activity.id)?;
@@ -374,6 +383,8 @@ impl<'a> Ledger<'a> {
             given_up,
             counted: std::mem::take(&mut self.counted),
             tallied: std::mem::take(&mut self.tallies),
+            waits: std::mem::take(&mut self.waits),
+            decided: std::mem::take(&mut self.decided),
             source,
             sliding_until,
             remind_at: None,

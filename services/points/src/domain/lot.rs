@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kernel::{Timestamp, Uuid};
 
-use super::AccountId;
+use super::{AccountId, Resolve};
 
 /// Credits that behave alike: same expiry, earn month, opening and origin.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +65,13 @@ pub struct Gate {
     pub reference: Arc<str>,
     /// Number of the terms by which its life is counted once it opens.
     pub version: i64,
+}
+
+impl Gate {
+    /// Whether what has become of something is about what waits here.
+    pub(super) fn is_meant(&self, resolve: &Resolve) -> bool {
+        self.event == resolve.event && resolve.reference.as_ref().is_none_or(|reference| self.reference == *reference)
+    }
 }
 
 impl Lot {

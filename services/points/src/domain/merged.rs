@@ -80,9 +80,17 @@ impl Account {
         let is_main = &*entry.wallet == MAIN_WALLET;
         if !matches!(entry.source, Source::Merge { .. } | Source::Unmerge { .. }) {
             self.fold_merged(&entry.tallied);
+            // What an activity took is given back where it took it, whoever is named with the decision.
+            let decided = self.unapproved.iter().find(|known| entry.decided.contains(&known.gate.operation)).map(|known| known.origin);
+            let took = |merged: &Merged| match decided {
+                Some(origin) => origin.is_some_and(|origin| merged.has(origin)),
+                None => merged.names(entry.stamp.presented),
+            };
+            if let Some(merged) = self.merged.iter_mut().find(|merged| took(merged)) {
+                entry.counted_of_member().for_each(|count| count.add_to(&mut merged.counts));
+            }
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
             if let Some(merged) = named {
-                entry.counted_of_member().for_each(|count| count.add_to(&mut merged.counts));
                 // How often something was given that is folded away is counted where that is.
                 let own = entry.tallied.iter().map(|change| TallyChange { kept: 0, ..change.clone() });
                 own.for_each(|change| change.add_to(&mut merged.tallies));

@@ -4,6 +4,7 @@
 //! ([`Account::evolve`]), so the service, a replay and a simulation all end at the same state.
 
 mod account;
+mod approval;
 mod award_limit;
 mod between;
 mod challenge;
@@ -40,6 +41,7 @@ mod wallets;
 mod window;
 
 pub use account::{Account, AccountId, MAIN_WALLET, Reservation, Wallet};
+pub use approval::Unapproved;
 pub use award_limit::{AwardLimit, LimitScope};
 pub use between::{Side, apply_between};
 pub use challenge::{Cadence, Challenge, Counts, Gift, Measure, Progress, Qualifying, Shape, Step, Streak};
@@ -66,7 +68,7 @@ pub use refusal::Refusal;
 pub use remarks::Remark;
 pub use returns::{Return, ReturnWhat, Returned};
 pub use settle::Settled;
-pub use simulation::Simulation;
+pub use simulation::{Credit, Gifts, Happened, Simulation, past};
 pub use tally::{Given, Mark, Tallied, Tally, TallyChange};
 pub use terms::{Activation, ActivityTerms, Approval, Explanation, Life, PointRounding, ReturnPolicy, Terms, Version, Versions};
 pub use wallets::{Earned, Share, WalletTerms};

@@ -77,6 +77,8 @@ pub enum Outcome {
         points: i64,
         /// It was opened.
         came: bool,
+        /// How far activities that were approved have brought the member with challenges.
+        challenges: Vec<Progress>,
     },
     /// Points of a redemption were given back.
     Refunded(Restored),

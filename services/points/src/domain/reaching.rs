@@ -17,6 +17,13 @@ pub(super) struct Event<'a> {
     at: Timestamp,
 }
 
+impl Event<'_> {
+    /// Whether what it counts in is not folded away yet.
+    pub(super) fn can_change(&self, now: Timestamp, purchases: i64, version: &Version) -> bool {
+        self.change.unit >= self.challenge.settled_before(now, purchases, &version.zone)
+    }
+}
+
 impl Ledger<'_> {
     /// What a purchase counts for.
     pub(super) fn tallied(&self, version: &Version, basket: &Basket<'_>, buyer: &Buyer<'_>) -> Vec<Tallied> {
@@ -50,15 +57,19 @@ impl Ledger<'_> {
 
     /// Notes what an activity counts for with the next entry.
     pub(super) fn tally_activity<'a>(&mut self, version: &'a Version, activity: &str) -> Vec<Event<'a>> {
-        let at = self.stamp.occurred_at;
+        let events = self.events_of(version, activity, self.stamp.occurred_at, self.stamp.now);
+        self.note(version, events)
+    }
+
+    /// What an activity counts for that was told in time.
+    pub(super) fn events_of<'a>(&self, version: &'a Version, activity: &str, at: Timestamp, told_at: Timestamp) -> Vec<Event<'a>> {
         let counts = |challenge: &&Challenge| matches!(&challenge.counts, Counts::Activity(name) if name == activity);
         let running = version.terms.challenges.iter().filter(counts).filter(|challenge| challenge.is_running(at));
-        let events = running.filter(|challenge| self.is_in_time(challenge, version)).map(|challenge| {
+        let event = |challenge: &'a Challenge| {
             let unit = challenge.unit(at, self.account.own_purchases(), &version.zone);
             Event { challenge, change: Mark { unit, times: 1, amount: 0 }, at }
-        });
-        let events = events.collect();
-        self.note(version, events)
+        };
+        running.filter(|challenge| challenge.is_in_time(at, told_at, &version.zone)).map(event).collect()
     }
 
     /// Notes with the next entry what counts less because goods have gone back.
@@ -84,7 +95,7 @@ impl Ledger<'_> {
         challenge.is_in_time(self.stamp.occurred_at, self.stamp.now, &version.zone)
     }
 
-    fn note<'a>(&mut self, version: &'a Version, events: Vec<Event<'a>>) -> Vec<Event<'a>> {
+    pub(super) fn note<'a>(&mut self, version: &'a Version, events: Vec<Event<'a>>) -> Vec<Event<'a>> {
         let change = |event: &Event<'_>| {
             let mut change = self.forgotten(event.challenge, version);
             change.marks.push(event.change);

@@ -76,12 +76,24 @@ impl Ledger<'_> {
     /// account in when they were spent.
     pub(super) fn take_back(&mut self, request: &Return, known: &Known, other: Option<&mut Ledger<'_>>) -> Result<Outcome, Refusal> {
         let before = known.purchase.as_ref().ok_or(Refusal::PurchaseNotFound)?;
-        let version = self.versions.number(before.facts.version).ok_or(Refusal::PurchaseNotFound)?;
         let mut after = before.clone();
         match &request.what {
             ReturnWhat::Lines(lines) => take_lines(&mut after, lines)?,
             ReturnWhat::RemainingNet(net) => take_amount(&mut after, *net)?,
         }
+        self.take_back_to(before, after, request.give_back, known, other)
+    }
+
+    /// The same, by what is left of the purchase.
+    pub(super) fn take_back_to(
+        &mut self,
+        before: &Purchase,
+        mut after: Purchase,
+        give_back: Option<i64>,
+        known: &Known,
+        other: Option<&mut Ledger<'_>>,
+    ) -> Result<Outcome, Refusal> {
+        let version = self.versions.number(before.facts.version).ok_or(Refusal::PurchaseNotFound)?;
         let explanation = version.points_for(&after.basket(), &before.facts)?;
         after.base = explanation.base;
         after.due = if before.member.is_some() { explanation.points() } else { 0 };
@@ -90,7 +102,7 @@ impl Ledger<'_> {
         for earned in &mut after.others {
             earned.due = explanation.points_in(Some(&earned.wallet));
         }
-        let restored = self.give_back_paid(&mut after, request.give_back, known, other)?;
+        let restored = self.give_back_paid(&mut after, give_back, known, other)?;
         let (mut taken, mut others, mut challenges) = (Taken::default(), Vec::new(), Vec::new());
         if before.member.is_some() {
             let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kernel::Timestamp;
 
 use super::ledger::Posting;
-use super::{ClosedReservation, Entry, EntryKind, Expiry, Ledger, LotChange, LotKey, Reservation, Source, Wallet};
+use super::{ClosedReservation, Entry, EntryKind, Expiry, Ledger, LotChange, LotKey, MAIN_WALLET, Reservation, Source, Unapproved, Wallet};
 
 /// What the clock did to an account.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,6 +24,7 @@ pub struct Settled {
 enum Due {
     Opening(Arc<str>, LotKey, i64),
     InVain(Arc<str>, LotKey, i64),
+    Unapproved(Unapproved),
     End(Reservation),
     Lapse,
 }
@@ -46,8 +47,14 @@ impl Ledger<'_> {
                     settled.cancelled += points;
                     let source = Source::Event(key.gate().expect("it was chosen by it").event.to_string());
                     self.tallies = self.gifts_cancelled(&wallet, &key);
+                    self.reject(key.gate().expect("it was chosen by it").operation);
                     let lots = vec![LotChange { key, points: -points, reserved: 0 }];
                     self.post(Posting { lots, effective_at: moment, ..self.posting(EntryKind::Cancel, &wallet, source) });
+                }
+                Due::Unapproved(known) => {
+                    self.reject(known.gate.operation);
+                    let source = Source::Event(known.gate.event.to_string());
+                    self.post(Posting { effective_at: moment, ..self.posting(EntryKind::Cancel, MAIN_WALLET, source) });
                 }
                 Due::End(reservation) => {
                     settled.ended.push((reservation.id, ClosedReservation::Expired));
@@ -68,11 +75,13 @@ impl Ledger<'_> {
         let lots = || self.account.wallets.iter().flat_map(|wallet| wallet.lots.iter().map(move |lot| (&wallet.name, lot)));
         let opening = lots().filter_map(|(wallet, lot)| Some((lot.key.opens_at()?, wallet, lot))).min_by_key(|(at, _, _)| *at);
         let in_vain = lots().filter_map(|(wallet, lot)| Some((lot.key.gate()?.cancel_at?, wallet, lot))).min_by_key(|(at, _, _)| *at);
+        let unapproved = self.account.unapproved_alone().filter_map(|known| Some((known.gate.cancel_at?, known))).min_by_key(|(at, _)| *at);
         let end = self.account.reservations.iter().min_by_key(|held| held.expires_at);
         let lapse = self.account.wallets.iter().filter_map(Wallet::next_lapse).min();
         let due = [
             opening.map(|(at, wallet, lot)| (at, Due::Opening(wallet.clone(), lot.key.clone(), lot.points))),
             in_vain.map(|(at, wallet, lot)| (at, Due::InVain(wallet.clone(), lot.key.clone(), lot.points))),
+            unapproved.map(|(at, known)| (at, Due::Unapproved(known.clone()))),
             end.map(|held| (held.expires_at, Due::End(held.clone()))),
             lapse.map(|at| (at, Due::Lapse)),
         ];

@@ -62,6 +62,10 @@ impl LedgerHandler {
             // The server has gone since, with a word or without one, or gone and come back.
             Ok(Err(_)) | Err(_) => return Ok(None),
         };
+        if batch.gives_back(jobs) {
+            tx.commit().await?;
+            return Ok(None);
+        }
         let replies = jobs.iter().map(|job| batch.run(job)).collect::<Result<Vec<_>, Error>>()?;
         if !batch.needs_no_lock() {
             tx.commit().await?;

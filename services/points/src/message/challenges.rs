@@ -14,27 +14,21 @@ use crate::domain::{Asks, Cadence, Challenge, Counts, Gift, LimitPeriod, Measure
 type Wrong = (&'static str, &'static str);
 
 /// Reads the challenges of terms; the error is the field that is wrong and what it must be.
-pub(super) fn challenges(messages: &[pb::Challenge], activities: &[pb::ActivityTerms]) -> Result<Vec<Challenge>, WrongTerms> {
-    each(messages, activities).collect()
+pub(super) fn challenges(messages: &[pb::Challenge]) -> Result<Vec<Challenge>, WrongTerms> {
+    each(messages).collect()
 }
 
 /// What is wrong with challenges, one thing about each.
-pub(super) fn wrong_challenges(messages: &[pb::Challenge], activities: &[pb::ActivityTerms]) -> Vec<WrongTerms> {
-    each(messages, activities).filter_map(Result::err).collect()
+pub(super) fn wrong_challenges(messages: &[pb::Challenge]) -> Vec<WrongTerms> {
+    each(messages).filter_map(Result::err).collect()
 }
 
-fn each(messages: &[pb::Challenge], activities: &[pb::ActivityTerms]) -> impl Iterator<Item = Result<Challenge, WrongTerms>> {
+fn each(messages: &[pb::Challenge]) -> impl Iterator<Item = Result<Challenge, WrongTerms>> {
     let mut ids = HashSet::new();
     messages.iter().enumerate().map(move |(index, message)| {
         let wrong = |(field, what): (&str, Cow<'static, str>)| (format!("challenges[{index}].{field}"), what);
         if !ids.insert(&message.challenge_id) {
             return Err(wrong(("challenge_id", "each challenge may be named once".into())));
-        }
-        if let Some(pb::challenge::Counts::Activity(name)) = &message.counts {
-            let waits = |known: &pb::ActivityTerms| known.activity == *name && known.approval.is_some();
-            if activities.iter().any(waits) {
-                return Err(wrong(("activity", "must not wait for approval: it would count before".into())));
-            }
         }
         let plain = challenge(message).map_err(|(field, what)| wrong((field, what.into())))?;
         conditional(plain, message).map_err(|what| wrong(("purchases.condition", what)))

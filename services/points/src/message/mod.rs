@@ -135,8 +135,9 @@ pub(crate) fn operation(parts: &AnswerParts<'_>, outcome: &Outcome) -> pb::Opera
             operation.challenges = known.iter().map(|known| challenges::progress(&program.id, known)).collect();
             Kind::Activity
         }
-        Outcome::Resolved { points, came } => {
+        Outcome::Resolved { points, came, challenges: known } => {
             operation.requested_points = *points;
+            operation.challenges = known.iter().map(|known| challenges::progress(&program.id, known)).collect();
             if *came { Kind::Activate } else { Kind::Cancel }
         }
         Outcome::Refunded(restored) => {

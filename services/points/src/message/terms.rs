@@ -25,7 +25,7 @@ pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerm
     unknown_wallets(message).into_iter().next().map_or(Ok(()), Err)?;
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
-    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges, &message.activities)?);
+    let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges)?);
     Ok(Terms { wallets, earn_rates, promotions: promotions.into(), challenges, limits, ..plain })
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     wrong.extend(unknown_wallets(message));
     wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
     wrong.extend(wrong_promotions(&message.promotions, zone));
-    wrong.extend(wrong_challenges(&message.challenges, &message.activities));
+    wrong.extend(wrong_challenges(&message.challenges));
     wrong
 }
 
@@ -72,9 +72,6 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
             cancel_after.map(|given| period(given).ok_or(("activities.approval.cancel_after", "needs a unit"))).transpose()
         });
         let approval = approval.transpose()?.map(|cancel_after| Approval { cancel_after });
-        if approval.is_some() && one.points == 0 {
-            return Err(("activities.approval", "there is nothing to approve where there are no points"));
-        }
         Ok(ActivityTerms {
             name: one.activity.clone(),
             points: one.points,

@@ -1,5 +1,6 @@
-//! Purchases of a time under other terms.
+//! The past under other terms.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,17 +10,18 @@ use futures::stream::{self, BoxStream};
 use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::Database;
 use proto::points as pb;
-use proto::points::simulate_terms_response::{Difference, PromotionResult};
+use proto::points::simulate_terms_response::{ChallengeResult, Difference, PromotionResult};
 use rpc::status;
 use rpc::wire::moment;
 use tonic::Status;
 
 use super::Rpcs;
 use super::parse::parse_program;
-use super::programs::checked_terms;
-use crate::domain::{Promotion, Simulation, Version, Versions};
+use super::programs::{checked_terms, parse_version};
+use crate::domain::{Challenge, Credit, Gifts, Happened, Promotion, Simulation, Version, Versions};
 use crate::executor::Target;
 use crate::message;
+use crate::program::Program;
 use crate::store::{self, Past};
 
 /// Members that are read at once; there is an answer for each such page.
@@ -42,6 +44,34 @@ struct Run {
     losses: BTreeSet<(i64, Reverse<MemberId>, i64)>,
     /// For how many purchases each promotion would give something, and how many points.
     given: HashMap<Arc<str>, (i64, i64)>,
+    /// How often each challenge would give something, how many points, and how many vouchers.
+    reached: HashMap<Arc<str>, (i64, i64, i64)>,
+}
+
+/// Points of one member, and what of them lapses in the time.
+#[derive(Default)]
+struct Tried {
+    points: i64,
+    lapsed: i64,
+}
+
+impl Tried {
+    fn add(&mut self, Credit { points, lapses_at }: Credit, end_at: Timestamp) {
+        self.points = self.points.saturating_add(points);
+        if lapses_at.is_some_and(|at| at <= end_at) {
+            self.lapsed = self.lapsed.saturating_add(points);
+        }
+    }
+
+    /// What challenges gave: how many points, and how many vouchers.
+    fn add_gifts(&mut self, gifts: &Gifts, end_at: Timestamp) -> (i64, i64) {
+        let mut sums = (0_i64, 0_i64);
+        for gained in gifts.left() {
+            self.add(gained.credit, end_at);
+            sums = (sums.0.saturating_add(gained.credit.points), sums.1.saturating_add(gained.vouchers));
+        }
+        sums
+    }
 }
 
 impl Rpcs {
@@ -49,10 +79,11 @@ impl Rpcs {
         &self,
         message: pb::SimulateTermsRequest,
     ) -> Result<BoxStream<'static, Result<pb::SimulateTermsResponse, Status>>, Status> {
-        let pb::SimulateTermsRequest { parent, terms, start_time, end_time } = message;
+        let pb::SimulateTermsRequest { parent, terms, start_time, end_time, version } = message;
         let program = self.program(&parse_program("parent", &parent)?).await?;
-        let terms = message::terms(checked_terms("terms", terms.as_ref(), &program.zone)?, &program.zone)
-            .map_err(|(field, what)| status::bad_request([(format!("terms.{field}"), what)]))?;
+        let (field, terms) = self.tried_terms(&program, terms.as_ref(), &version).await?;
+        let terms = message::terms(checked_terms(field, Some(&terms), &program.zone)?, &program.zone)
+            .map_err(|(wrong, what)| status::bad_request([(format!("{field}.{wrong}"), what)]))?;
         let start = start_time.ok_or_else(|| status::bad_request([("start_time", "must be set")]))?;
         let start_at = moment("start_time", &start)?;
         let end_at = end_time.as_ref().map(|end| moment("end_time", end)).transpose()?.unwrap_or_else(|| self.now());
@@ -66,6 +97,7 @@ impl Rpcs {
             zone: program.zone.clone(),
             currency: program.currency,
         };
+        let reached = version.terms.challenges.iter().map(|challenge| (challenge.id.clone(), (0, 0, 0))).collect();
         let given = version.terms.promotions.iter().map(|promotion| (promotion.id.clone(), (0, 0))).collect();
         let run = Run {
             database: self.database.clone(),
@@ -78,8 +110,32 @@ impl Rpcs {
             gains: BTreeSet::new(),
             losses: BTreeSet::new(),
             given,
+            reached,
         };
         Ok(stream::try_unfold(run, Run::next).boxed())
+    }
+
+    /// The terms to try, and the field that tells them.
+    async fn tried_terms<'a>(
+        &self,
+        program: &Program,
+        terms: Option<&'a pb::Terms>,
+        version: &str,
+    ) -> Result<(&'static str, Cow<'a, pb::Terms>), Status> {
+        match (terms, version) {
+            (Some(terms), "") => Ok(("terms", Cow::Borrowed(terms))),
+            (Some(_), _) => Err(status::bad_request([("version", "must be empty where terms are set")])),
+            (None, "") => Err(status::bad_request([("terms", "must be set, or version")])),
+            (None, name) => {
+                let (of, number) = parse_version("version", name)?;
+                if of != program.id {
+                    return Err(status::bad_request([("version", "must be of the program")]));
+                }
+                let history = self.programs.history(&of).await.map_err(status::from_store)?;
+                let found = history.find(number).map_err(|refusal| refusal.status(&of))?;
+                Ok(("version", Cow::Owned(found.terms.clone())))
+            }
+        }
     }
 }
 
@@ -100,42 +156,67 @@ impl Run {
             answer.complete = true;
             answer.top_gains = self.gains.iter().rev().map(|entry| self.difference(entry, 1)).collect();
             answer.promotions = self.promotions();
+            answer.challenges = self.challenges();
             answer.top_losses = self.losses.iter().rev().map(|entry| self.difference(entry, -1)).collect();
         }
         Ok(Some((answer, self)))
     }
 
     fn play(&mut self, past: Past) -> Result<(), Status> {
-        let Past { account, member, facts, purchases } = past;
+        let Past { account, member, facts, happened } = past;
         let mut simulation = Simulation::new(account, &self.versions, facts);
-        let (mut points, mut simulated, mut count) = (0_i64, 0_i64, 0);
+        let (mut had, mut would_have, mut gifts) = (Tried::default(), Tried::default(), Gifts::default());
+        let (mut purchases, mut activities) = (0, 0);
         let end_at = self.end_at;
-        let lapsed = |points: i64, lapses_at: Option<Timestamp>| if lapses_at.is_some_and(|at| at <= end_at) { points } else { 0 };
-        for purchase in &purchases {
-            if purchase.occurred_at < self.start_at || purchase.occurred_at >= self.end_at {
-                simulation.pass(purchase);
-                continue;
-            }
-            count += 1;
-            points = points.saturating_add(purchase.due);
-            let would_be = simulation.award(purchase).map_err(|refusal| crate::error::refused(&refusal))?;
-            self.sums.lapsed_points = self.sums.lapsed_points.saturating_add(lapsed(purchase.due, purchase.lapses_at()));
-            let Some((explanation, lapses_at)) = would_be else { continue };
-            simulated = simulated.saturating_add(explanation.points());
-            let would_lapse = lapsed(explanation.points(), lapses_at);
-            self.sums.simulated_lapsed_points = self.sums.simulated_lapsed_points.saturating_add(would_lapse);
-            for part in &explanation.components {
-                let Some((given, sum)) = part.promotion().and_then(|id| self.given.get_mut(id)) else { continue };
-                (*given, *sum) = (*given + 1, sum.saturating_add(part.points));
+        let refused = |refusal| crate::error::refused(&refusal);
+        for event in &happened {
+            let is_meant = (self.start_at..end_at).contains(&event.occurred_at());
+            match event {
+                Happened::Bought(purchase) if is_meant => {
+                    purchases += 1;
+                    had.add(Credit { points: purchase.due, lapses_at: purchase.lapses_at() }, end_at);
+                    let Some((explanation, credit)) = simulation.award(purchase).map_err(refused)? else { continue };
+                    would_have.add(credit, end_at);
+                    for part in &explanation.components {
+                        let Some((given, sum)) = part.promotion().and_then(|id| self.given.get_mut(id)) else { continue };
+                        (*given, *sum) = (*given + 1, sum.saturating_add(part.points));
+                    }
+                }
+                Happened::Bought(purchase) => simulation.pass(purchase),
+                Happened::Did(did) if is_meant => {
+                    activities += 1;
+                    had.add(did.had, end_at);
+                    simulation.act(did).map_err(refused)?.into_iter().for_each(|credit| would_have.add(credit, end_at));
+                }
+                Happened::Did(_) => {}
+                Happened::Given(entry) => gifts.take(entry, is_meant),
             }
         }
-        if count == 0 {
+        if purchases + activities == 0 && gifts.left().next().is_none() {
             return Ok(());
         }
-        self.sums.members += 1;
-        self.sums.purchases += count;
-        self.sums.points = self.sums.points.saturating_add(points);
-        self.sums.simulated_points = self.sums.simulated_points.saturating_add(simulated);
+        let (challenge_points, vouchers) = had.add_gifts(&gifts, end_at);
+        let (simulated_challenge_points, simulated_vouchers) = would_have.add_gifts(simulation.gifts(), end_at);
+        for gained in simulation.gifts().left() {
+            let Some(reached) = self.reached.get_mut(&gained.challenge) else { continue };
+            *reached = (reached.0 + 1, reached.1.saturating_add(gained.credit.points), reached.2 + gained.vouchers);
+        }
+        let (points, simulated) = (had.points, would_have.points);
+        let sums = &mut self.sums;
+        sums.members += i64::from(purchases + activities > 0);
+        sums.purchases += purchases;
+        sums.activities += activities;
+        let add = |sum: &mut i64, more: i64| *sum = sum.saturating_add(more);
+        add(&mut sums.points, points);
+        add(&mut sums.simulated_points, simulated);
+        add(&mut sums.lapsed_points, had.lapsed);
+        add(&mut sums.simulated_lapsed_points, would_have.lapsed);
+        add(&mut sums.outstanding_points, points.saturating_sub(had.lapsed));
+        add(&mut sums.simulated_outstanding_points, simulated.saturating_sub(would_have.lapsed));
+        add(&mut sums.challenge_points, challenge_points);
+        add(&mut sums.simulated_challenge_points, simulated_challenge_points);
+        add(&mut sums.vouchers, vouchers);
+        add(&mut sums.simulated_vouchers, simulated_vouchers);
         let change = simulated.saturating_sub(points);
         let (members, top) = match change {
             0 => return Ok(()),
@@ -157,6 +238,15 @@ impl Run {
             PromotionResult { promotion_id: promotion.id.to_string(), purchases, points }
         };
         self.versions.at(self.end_at).terms.promotions.iter().map(result).collect()
+    }
+
+    /// In the order of the terms.
+    fn challenges(&self) -> Vec<ChallengeResult> {
+        let result = |challenge: &Challenge| {
+            let (times, points, vouchers) = self.reached.get(&challenge.id).copied().unwrap_or_default();
+            ChallengeResult { challenge_id: challenge.id.to_string(), times, points, vouchers }
+        };
+        self.versions.at(self.end_at).terms.challenges.iter().map(result).collect()
     }
 
     fn difference(&self, (change, member, points): &(i64, Reverse<MemberId>, i64), sign: i64) -> Difference {

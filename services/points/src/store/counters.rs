@@ -91,8 +91,9 @@ type TallyRow = (String, Option<Vec<u8>>, String, i64, i64, i64);
 /// left out where none has been `seen` to count, and there is no counter.
 pub(crate) async fn tallies(tx: &mut Tx, seen: bool) -> Result<Tallies, Error> {
     const { assert!(EntryKind::Award as i64 == 1 && EntryKind::Clawback as i64 == 7 && EntryKind::Activity as i64 == 12) };
+    const { assert!(EntryKind::Cancel as i64 == 13) };
     const SQL: &str = "SELECT a.program, e.details, '', 0, 0, 0 FROM entries e JOIN accounts a ON a.account_id = e.account_id
-                        WHERE e.kind IN (1, 7, 12) AND ($1 OR EXISTS (SELECT 1 FROM counters))
+                        WHERE e.kind IN (1, 7, 12, 13) AND ($1 OR EXISTS (SELECT 1 FROM counters))
                        UNION ALL SELECT program, NULL, counted, since, times, points FROM counters";
     let mut tallies = Tallies::new();
     let mut take = |(program, details, counted, since, times, points): TallyRow| {

@@ -74,6 +74,8 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         given_up: details.given_up()?,
         counted: details.counted(),
         tallied: details.tallied()?,
+        waits: details.waits()?,
+        decided: details.decided()?,
         source: details.source()?,
         sliding_until: details.slides_until(),
         remind_at: details.reminds_at(),

@@ -6,6 +6,7 @@ use proto::common::Role;
 use proto::events::event::Payload;
 use proto::events::{MemberChanged, MemberState};
 use proto::points as pb;
+use proto::points::member_limit::Period;
 use rpc::Programs;
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
@@ -24,6 +25,8 @@ testkit::on_each_engine!(
     one_activity_many_times_at_once_is_one,
     a_link_proves_one_activity,
     what_must_be_approved_waits_for_it,
+    what_is_approved_counts_for_challenges_then,
+    what_is_rejected_gives_its_room_back_to_all,
 );
 
 fn rewarding() -> pb::Terms {
@@ -252,6 +255,26 @@ async fn a_link_proves_one_activity(engine: TestEngine) {
     suite.stop().await;
 }
 
+pub(crate) fn approve(number: u128, id: &str) -> pb::ActivatePendingRequest {
+    pb::ActivatePendingRequest {
+        member: member(number),
+        event: "share".to_owned(),
+        pending_reference: id.to_owned(),
+        occur_time: None,
+        request_id: request_id(),
+    }
+}
+
+pub(crate) fn reject(number: u128, id: &str) -> pb::CancelPendingRequest {
+    pb::CancelPendingRequest {
+        member: member(number),
+        event: "share".to_owned(),
+        pending_reference: id.to_owned(),
+        reason: "not our cup".to_owned(),
+        request_id: request_id(),
+    }
+}
+
 async fn what_must_be_approved_waits_for_it(engine: TestEngine) {
     let suite = Suite::with_terms(engine, sharing()).await;
     let mut platform = suite.platform();
@@ -259,27 +282,100 @@ async fn what_must_be_approved_waits_for_it(engine: TestEngine) {
         platform.award_activity(proved(activity(number, "share", id), &format!("https://example.com/{id}"))).await.unwrap();
         assert_eq!(suite.figures(number).await, (0, 50, 0, 0));
     }
-    let approve = |number: u128, id: &str| pb::ActivatePendingRequest {
-        member: member(number),
-        event: "share".to_owned(),
-        pending_reference: id.to_owned(),
-        occur_time: None,
-        request_id: request_id(),
-    };
     platform.activate_pending(approve(1, "good")).await.unwrap();
     assert_eq!(suite.figures(1).await, (50, 0, 0, 0));
     assert_eq!(precondition(platform.activate_pending(approve(1, "good")).await), "NOTHING_PENDING");
-    let reject = pb::CancelPendingRequest {
-        member: member(2),
-        event: "share".to_owned(),
-        pending_reference: "bad".to_owned(),
-        reason: "not our cup".to_owned(),
-        request_id: request_id(),
-    };
-    platform.cancel_pending(reject).await.unwrap();
+    platform.cancel_pending(reject(2, "bad")).await.unwrap();
     assert_eq!(suite.figures(2).await, (0, 0, 0, 0));
     suite.clock.advance(14 * DAY);
     assert_eq!(suite.figures(3).await, (0, 0, 0, 0), "nobody looked at it");
     suite.verified().await;
+    suite.stop().await;
+}
+
+/// What is shared twice in a month, for nothing but thirty points, and once somebody has looked at it.
+fn sharing_twice() -> pb::Terms {
+    let gives = |points| Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)), wallet: String::new() });
+    let ladder = pb::Ladder {
+        period: Period::Month.into(),
+        measure: pb::ladder::Measure::Times.into(),
+        steps: vec![pb::Step { at: 2, gives: gives(30) }],
+    };
+    let twice = pb::Challenge {
+        challenge_id: "twice".to_owned(),
+        title: "Twice".to_owned(),
+        counts: Some(pb::challenge::Counts::Activity("share".to_owned())),
+        shape: Some(pb::challenge::Shape::Ladder(ladder)),
+        ..pb::Challenge::default()
+    };
+    let share = pb::ActivityTerms { points: 0, approval: Some(pb::Approval::default()), ..earns("share", 1) };
+    pb::Terms { activities: vec![share], challenges: vec![twice], ..terms() }
+}
+
+async fn what_is_approved_counts_for_challenges_then(engine: TestEngine) {
+    let mut suite = Suite::with_terms(engine, sharing_twice()).await;
+    for id in ["a", "b", "c"] {
+        let told = suite.platform().award_activity(activity(1, "share", id)).await.unwrap().into_inner();
+        assert_eq!((told.challenges.len(), suite.figures(1).await), (0, (0, 0, 0, 0)));
+    }
+    // It is known after a restart what waits, though there is no point of it in the books.
+    suite = suite.restart().await;
+    suite.clock.advance(50 * DAY);
+    let mut platform = suite.platform();
+    let first = approve(1, "c");
+    let told = platform.activate_pending(first.clone()).await.unwrap().into_inner();
+    assert_eq!((told.kind(), told.challenges.len(), told.challenges[0].progress), (pb::operation::Kind::Activate, 1, 1));
+    platform.cancel_pending(reject(1, "a")).await.unwrap();
+    assert_eq!(precondition(platform.activate_pending(approve(1, "a")).await), "NOTHING_PENDING");
+    let told = platform.activate_pending(approve(1, "b")).await.unwrap().into_inner();
+    assert_eq!((told.challenges[0].progress, told.challenges[0].reached.len(), suite.figures(1).await), (2, 1, (30, 0, 0, 0)));
+    assert!(replayed(&platform.activate_pending(first).await.unwrap()));
+    assert_eq!(suite.story(1).await, ["ACTIVITY 0", "ACTIVITY 0", "ACTIVITY 0", "ACTIVATE 0", "CANCEL 0", "ACTIVATE 0", "REWARD 30"]);
+    suite.verified().await;
+    suite.stop().await;
+}
+
+/// What all share of a limit is given back behind a lock: by who rejects it, by the clock, and many at once.
+async fn what_is_rejected_gives_its_room_back_to_all(engine: TestEngine) {
+    let limit = pb::AwardLimit {
+        limit_id: "all".to_owned(),
+        scope: pb::award_limit::Scope::Program.into(),
+        period: Period::Ever.into(),
+        times_max: 0,
+        points_max: 200,
+        on_exceed: pb::award_limit::OnExceed::Reject.into(),
+    };
+    let own = pb::MemberLimit { times_max: 1, period: Period::Ever.into(), ..pb::MemberLimit::default() };
+    let mut terms = pb::Terms { limits: vec![limit], ..sharing() };
+    terms.activities[0].proof_required = false;
+    terms.activities[0].member_limit = Some(own);
+    let suite = Suite::with_terms(engine, terms).await;
+    let mut platform = suite.platform();
+    for number in 1..=4 {
+        platform.award_activity(activity(number, "share", &format!("first-{number}"))).await.unwrap();
+    }
+    assert_eq!(precondition(platform.award_activity(activity(5, "share", "beyond")).await), "AWARD_LIMIT_REACHED");
+    assert_eq!(precondition(platform.award_activity(activity(1, "share", "again")).await), "ACTIVITY_LIMIT");
+    let replica = suite.replica().await;
+    let calls = (1..=3).flat_map(|number| [(number, suite.platform()), (number, replica.platform.clone())]).map(|(number, mut server)| {
+        let request = reject(number, &format!("first-{number}"));
+        async move { server.cancel_pending(request).await.is_ok() }
+    });
+    assert_eq!(join_all(calls).await.into_iter().filter(|done| *done).count(), 3);
+    for number in [1, 5] {
+        platform.award_activity(activity(number, "share", &format!("second-{number}"))).await.unwrap();
+    }
+    suite.verified().await;
+    // Fifty is left, and the clock gives back what nobody has looked at.
+    suite.clock.advance(14 * DAY);
+    for number in [1, 4, 5] {
+        testkit::eventually(async || suite.story(number).await.last().is_some_and(|last| last == "CANCEL -50")).await;
+    }
+    for number in 6..=9 {
+        platform.award_activity(activity(number, "share", &format!("third-{number}"))).await.unwrap();
+    }
+    assert_eq!(precondition(platform.award_activity(activity(10, "share", "beyond-too")).await), "AWARD_LIMIT_REACHED");
+    suite.verified().await;
+    replica.stop().await;
     suite.stop().await;
 }

@@ -120,7 +120,7 @@ async fn a_bad_rule_is_refused_with_its_column(engine: TestEngine) {
         assert_eq!(wrong_with_descriptions(refused), expected);
         // Nor can they be tried.
         let start_time = Some(rpc::wire::timestamp(START));
-        let simulated = pb::SimulateTermsRequest { parent: TEA.to_owned(), terms: Some(terms), start_time, end_time: None };
+        let simulated = pb::SimulateTermsRequest { parent: TEA.to_owned(), terms: Some(terms), start_time, ..Default::default() };
         assert_eq!(wrong_with_descriptions(suite.administrator().simulate_terms(simulated).await.map(|_| ())), expected);
     }
     suite.stop().await;

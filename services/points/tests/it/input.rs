@@ -372,12 +372,15 @@ async fn reads_and_terms_are_checked(engine: TestEngine) {
         parent: TEA.to_owned(),
         terms: Some(terms()),
         start_time: Some(prost_types::Timestamp::default()),
-        end_time: None,
+        ..Default::default()
     };
     let mut analyst = suite.client(Role::Analyst).await;
     refuses!(analyst, simulate_terms, simulation.clone(),
         "parent": |r| r.parent = member(1);
         "terms": |r| r.terms = None;
+        "version": |r| r.version = format!("{TEA}/versions/1");
+        "version": |r| { r.terms = None; r.version = member(1) };
+        "version": |r| { r.terms = None; r.version = "programs/coffee/versions/1".to_owned() };
         "terms.points_per_unit": |r| r.terms.as_mut().unwrap().points_per_unit = "1,5".to_owned();
         "start_time": |r| r.start_time = None;
         "end_time": |r| r.end_time = never;

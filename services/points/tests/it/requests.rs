@@ -473,7 +473,7 @@ pub(crate) fn every_rpc(program: &str) -> Vec<(&'static str, Vec<u8>)> {
                 parent: parent.clone(),
                 terms: Some(terms()),
                 start_time: Some(prost_types::Timestamp::default()),
-                end_time: None,
+                ..Default::default()
             }
             .encode_to_vec(),
         ),

@@ -312,12 +312,12 @@ impl Cluster {
     }
 }
 
-fn clock_file(folder: &Path) -> PathBuf {
+pub(in crate::it) fn clock_file(folder: &Path) -> PathBuf {
     folder.join("clock")
 }
 
 /// A server of the ledger alone; its neighbours are elsewhere and away.
-async fn serve(url: &str, folder: &Path) -> Process {
+pub(in crate::it) async fn serve(url: &str, folder: &Path) -> Process {
     let clock = clock_file(folder);
     let settings = [
         ("REGULARS_TEST_CLOCK", clock.to_str().expect("the folder of a test has a plain name")),

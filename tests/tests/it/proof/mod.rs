@@ -25,6 +25,8 @@ use proto::points::points_service_client::PointsServiceClient;
 use super::suite::{TEA, Wire};
 use model::{Rules, time};
 
+pub(super) use faults::{clock_file, serve};
+
 /// Makes the program under the terms of a plan.
 async fn make_program(administrator: Wire, rules: &[Rules]) {
     let program = CreateProgramRequest {

@@ -6,7 +6,7 @@ use super::town::Town;
 
 use super::*;
 
-fn challenge(id: &str, shape: Shape) -> Challenge {
+pub(super) fn challenge(id: &str, shape: Shape) -> Challenge {
     Challenge {
         id: id.into(),
         key: Challenge::key(id, &shape),
@@ -20,7 +20,7 @@ fn challenge(id: &str, shape: Shape) -> Challenge {
     }
 }
 
-fn ladder(period: LimitPeriod, measure: Measure, steps: &[(i64, i64)]) -> Challenge {
+pub(super) fn ladder(period: LimitPeriod, measure: Measure, steps: &[(i64, i64)]) -> Challenge {
     let steps = steps.iter().map(|(at, points)| Step { at: *at, gives: Gift::Points(*points, None) }).collect();
     challenge("visits", Shape::Ladder { period, measure, steps })
 }
@@ -30,7 +30,7 @@ fn streak_of(cadence: Cadence, length: i64, freezes: i64) -> Streak {
     Streak { cadence, length, freezes, freezes_in_row: freezes, repair_days: Streak::REPAIR_DAYS_MAX, times_max: None, gives }
 }
 
-fn streak(cadence: Cadence, length: i64, freezes: i64) -> Challenge {
+pub(super) fn streak(cadence: Cadence, length: i64, freezes: i64) -> Challenge {
     challenge("streak", Shape::Streak(streak_of(cadence, length, freezes)))
 }
 
@@ -38,7 +38,7 @@ fn bench(challenge: Challenge) -> Bench {
     Bench::new(Terms { points_per_unit: Decimal::ZERO, challenges: vec![challenge], ..terms() })
 }
 
-fn day(number: i64) -> Timestamp {
+pub(super) fn day(number: i64) -> Timestamp {
     Timestamp::from_micros(at("2026-03-01T12:00:00Z").as_micros() + number * 86_400_000_000)
 }
 

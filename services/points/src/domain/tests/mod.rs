@@ -1,6 +1,7 @@
 //! The rules of the ledger as tables and properties. `model` is an independent, naive ledger that keeps every credit apart.
 
 mod agreement;
+mod approvals;
 mod calendar;
 mod challenges;
 mod conditions;
@@ -13,8 +14,10 @@ mod pending;
 mod pools;
 mod promotions;
 mod properties;
+mod receipts;
 mod refunds;
 mod remarks;
+mod simulating;
 mod sliding;
 mod stories;
 mod tables;
@@ -93,7 +96,10 @@ pub(super) struct Bench {
     pub(super) shared: Vec<Count>,
     /// The wallet that is looked at.
     pub(super) wallet: &'static str,
+    /// Every promotion that gives nothing is told.
+    pub(super) tells_all: bool,
     /// Where and by whom things are sold.
+    pub(super) store: &'static str,
     pub(super) terminal: &'static str,
     pub(super) cashier: &'static str,
     pub(super) operations: u128,
@@ -116,6 +122,8 @@ impl Bench {
             closed: HashMap::new(),
             shared: Vec::new(),
             wallet: MAIN_WALLET,
+            tells_all: false,
+            store: "",
             terminal: "",
             cashier: "",
             operations: 0,
@@ -129,7 +137,7 @@ impl Bench {
             request_id: "r".into(),
             actor: "apiKeys/k".into(),
             terminal: self.terminal.into(),
-            store: "".into(),
+            store: self.store.into(),
             cashier: self.cashier.into(),
             presented: self.presented,
             occurred_at: self.occurred_at.unwrap_or(self.now),
@@ -145,6 +153,7 @@ impl Bench {
         let stamp = Stamp { operation: Uuid::nil(), ..self.stamp() };
         let settled = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).settle();
         self.entries.extend(settled.entries.iter().cloned());
+        settled.entries.iter().flat_map(Entry::counted_of_all).for_each(|change| self.count(change));
         self.closed.extend(settled.ended.iter().copied());
         settled
     }
@@ -178,7 +187,9 @@ impl Bench {
         let known = Known { purchase, closed_reservation, reward, redemptions, shared, ..Known::default() };
         let stamp = self.stamp();
         let before = self.account.clone();
-        let done = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp).apply(&command, &known);
+        let ledger = Ledger::open(self.id(), &mut self.account, &self.versions, &self.facts, &stamp);
+        let ledger = if self.tells_all { ledger.telling_all() } else { ledger };
+        let done = ledger.apply(&command, &known);
         match &done {
             Err(_) => assert_eq!(self.account, before, "a refusal changes nothing"),
             Ok((outcome, entries)) => {

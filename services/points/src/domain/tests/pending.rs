@@ -37,10 +37,10 @@ fn points_wait_for_their_event_each_in_a_lot_of_its_own() {
         assert_eq!(bench.run(resolve(event, reference, true)), Err(Refusal::NothingPending));
     }
     bench.now = bench.now + 100 * DAY;
-    assert_eq!(bench.run(resolve("delivered", Some("p"), true)), Ok(Outcome::Resolved { points: 100, came: true }));
+    assert_eq!(bench.run(resolve("delivered", Some("p"), true)), Ok(Outcome::Resolved { points: 100, came: true, challenges: vec![] }));
     assert_eq!(bench.account.wallets[0].next_expiry(), (Some(bench.now + 10 * DAY), 100), "life counts from the event");
-    assert_eq!(bench.run(resolve("delivered", Some("q"), false)), Ok(Outcome::Resolved { points: 60, came: false }));
-    assert_eq!(bench.run(resolve("delivered", None, true)), Ok(Outcome::Resolved { points: 5, came: true }));
+    assert_eq!(bench.run(resolve("delivered", Some("q"), false)), Ok(Outcome::Resolved { points: 60, came: false, challenges: vec![] }));
+    assert_eq!(bench.run(resolve("delivered", None, true)), Ok(Outcome::Resolved { points: 5, came: true, challenges: vec![] }));
     assert_eq!(bench.balances(), (105, 0, 0, 0));
     assert_eq!(bench.run(resolve("delivered", None, true)), Err(Refusal::NothingPending));
 }

@@ -130,7 +130,7 @@ fn pending_points_open_in_each_wallet_with_its_own_life() {
     assert_eq!((figures(&bench, "points").1, figures(&bench, "stars").1), (5, 10));
     let delivered = Resolve { event: "delivered".into(), reference: None, came: true, reason: String::new() };
     let opened = bench.run(Command::Resolve(delivered)).unwrap();
-    assert_eq!(opened, Outcome::Resolved { points: 5, came: true }, "figures are those of the first");
+    assert_eq!(opened, Outcome::Resolved { points: 5, came: true, challenges: Vec::new() }, "figures are those of the first");
     assert_eq!((figures(&bench, "points").0, figures(&bench, "stars").0), (5, 10));
     assert!(bench.account.wallet("points").unwrap().next_expiry().0.is_some());
     assert!(bench.account.wallet("stars").unwrap().next_expiry().0.is_none());

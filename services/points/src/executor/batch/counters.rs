@@ -9,8 +9,9 @@ use persistence::{Error, Tx};
 use rpc::config::ClockConfig;
 
 use super::super::job::{Job, Target, Work};
-use crate::domain::{Command, Count, Purchase};
-use crate::store::{self, Counter};
+use super::Owners;
+use crate::domain::{Account, AccountId, Command, Count, Counting, Purchase, Unapproved};
+use crate::store::{self, Counter, Held};
 
 /// What a batch has read of them, as it stands after the jobs so far.
 #[derive(Default)]
@@ -44,11 +45,28 @@ pub(in crate::executor) fn shared_by<'a>(
     awarded.chain(returned.into_iter().flat_map(|(version, purchase)| version.shared_of(purchase)))
 }
 
+/// What members share that activities give back which wait for their approval in vain by now, or which a job may reject.
+fn given_back<'a>(jobs: &'a [Job], id: AccountId, account: &'a Account, now: Timestamp) -> impl Iterator<Item = Count> + 'a {
+    let rejects = move |job: &Job| {
+        let command = if let Work::Command { command, .. } = &*job.work { Some(command) } else { None };
+        job.account.is_some_and(|(own, _)| own == id) && matches!(command, Some(Command::Resolve(resolve)) if !resolve.came)
+    };
+    let may_go = move |known: &&Unapproved| known.gate.cancel_at.is_some_and(|at| at <= now) || jobs.iter().any(rejects);
+    let shared = account.unapproved.iter().filter(may_go).flat_map(|known| &known.counted).filter(|count| count.by == Counting::Shared);
+    shared.map(|count| Count { times: 0, points: 0, ..count.clone() })
+}
+
+/// Whether any of these accounts gives something back that members share.
+pub(super) fn gives_back(jobs: &[Job], accounts: &HashMap<AccountId, Held>, now: Timestamp) -> bool {
+    accounts.iter().any(|(id, held)| given_back(jobs, *id, &held.account, now).next().is_some())
+}
+
 impl Counters {
     /// Locks and reads what the jobs may count in. Whatever else they touch is locked.
     pub(super) async fn load(
         tx: &mut Tx,
         jobs: &[Job],
+        (accounts, owners): (&HashMap<AccountId, Held>, &Owners),
         purchases: &HashMap<Uuid, Arc<Purchase>>,
         clock: &ClockConfig,
         now: Timestamp,
@@ -63,6 +81,13 @@ impl Counters {
                 if let Work::Command { key: request, .. } = &*job.work {
                     of_requests.entry(request.id()).or_default().push(key);
                 }
+            }
+        }
+        for (id, held) in accounts {
+            let Some((program, _)) = owners.get(id) else { continue };
+            for count in given_back(jobs, *id, &held.account, now) {
+                let key = key(program, &count);
+                known.entry(key).or_insert_with(|| Counter { key, program: program.clone(), count, version: 0 });
             }
         }
         if !known.is_empty() {

@@ -109,7 +109,7 @@ impl<'a> Batch<'a> {
             batch.rewards = store::rewards(tx, &keys.rewards).await?;
         }
         batch.recall(tx).await?;
-        batch.counters = Counters::load(tx, jobs, &batch.purchases, clock, now).await?;
+        batch.counters = Counters::load(tx, jobs, (&batch.accounts, &batch.owners), &batch.purchases, clock, now).await?;
         if !batch.counters.is_empty() {
             batch.check_new_accounts(tx).await?;
         }
@@ -190,10 +190,15 @@ impl<'a> Batch<'a> {
         !self.unseen && self.forgotten.is_empty() && self.gifts.is_empty()
     }
 
+    /// Whether a job gives something back that members share, which is behind a lock.
+    pub(super) fn gives_back(&self, jobs: &[Job]) -> bool {
+        counters::gives_back(jobs, &self.accounts, self.now)
+    }
+
     /// Carries out one job. The lookup of its keys precedes every business check.
     pub(super) fn run(&mut self, job: &Job) -> Result<Reply, Error> {
         let Work::Command { key, request_id, command, target, request } = &*job.work else {
-            return Ok(Reply::Settled(self.settle(job.account, job)));
+            return Ok(Reply::Settled(self.settle(job.account, job)?));
         };
         if let Some(stored) = self.answers.get(&key.id()) {
             return replay(key, stored, command, error::request_id_reused);
@@ -243,8 +248,8 @@ impl<'a> Batch<'a> {
         if matches!(command, Command::Resolve(_)) && self.waits_under_unseen(job, versions) {
             return Ok(Reply::Outdated);
         }
-        let due = self.settle(job.account, job).entries;
-        self.settle(job.other, job);
+        let due = self.settle(job.account, job)?.entries;
+        self.settle(job.other, job)?;
         let stamp = Stamp {
             operation: key.id(),
             request_id: request_id.clone(),
@@ -419,14 +424,17 @@ impl<'a> Batch<'a> {
     }
 
     /// Does what has fallen due in an account of a job; its entries are the clock's.
-    fn settle(&mut self, account: Option<(AccountId, MemberId)>, job: &Job) -> Settled {
-        let (Some((id, member)), Some(versions)) = (account, &job.program.versions) else { return Settled::default() };
-        let Some(held) = self.accounts.get_mut(&id) else { return Settled::default() };
+    fn settle(&mut self, account: Option<(AccountId, MemberId)>, job: &Job) -> Result<Settled, Error> {
+        let (Some((id, member)), Some(versions)) = (account, &job.program.versions) else { return Ok(Settled::default()) };
+        let Some(held) = self.accounts.get_mut(&id) else { return Ok(Settled::default()) };
         if held.account.next_due().is_none_or(|due| due > self.now) {
-            return Settled::default();
+            return Ok(Settled::default());
         }
         let stamp = Stamp::of_clock(self.now);
         let settled = Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
+        for change in settled.entries.iter().flat_map(Entry::counted_of_all) {
+            self.counters.take(&job.program.id, change)?;
+        }
         if let Some(last) = settled.entries.last() {
             let event = event::of_settling(&job.program.id, member, last, &settled);
             self.changed.insert(id);
@@ -436,7 +444,7 @@ impl<'a> Batch<'a> {
                 self.ended.insert(*reservation, (id, *ended));
             }
         }
-        settled
+        Ok(settled)
     }
 
     /// What the store has of the things that a command names. Of another account's things it has nothing: a reservation may be named

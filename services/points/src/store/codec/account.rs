@@ -3,7 +3,9 @@ use persistence::Error;
 use prost::Message;
 
 use super::tally::StoredTally;
-use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
+use super::{
+    StoredCount, StoredGivenUp, StoredLot, StoredUnapproved, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid,
+};
 use crate::domain::{
     Account, AccountId, Apart, Brought, Counting, Identity, Lot, MAIN_WALLET, Merged, Pool, PoolMember, Reservation, Wallet,
 };
@@ -32,6 +34,8 @@ struct StoredState {
     counts: Vec<StoredCount>,
     #[prost(message, repeated, tag = "11")]
     tallies: Vec<StoredTally>,
+    #[prost(message, repeated, tag = "25")]
+    unapproved: Vec<StoredUnapproved>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -195,6 +199,7 @@ pub(in crate::store) fn encode_state(account: &Account) -> Vec<u8> {
         last_purchase_at: account.last_purchase_at.map(Timestamp::as_micros),
         counts: account.counts.iter().map(StoredCount::of).collect(),
         tallies: account.tallies.iter().map(StoredTally::of).collect(),
+        unapproved: account.unapproved.iter().map(StoredUnapproved::of).collect(),
         merged: account.merged.iter().map(StoredMerged::of).collect(),
         pool: account.pool.as_ref().map(StoredPool::of),
     };
@@ -216,6 +221,7 @@ pub(in crate::store) fn decode_account(version: i64, state: &[u8]) -> Result<Acc
         last_purchase_at: state.last_purchase_at.map(time),
         counts: state.counts.iter().map(|count| count.count(Counting::Member)).collect(),
         tallies: state.tallies.iter().map(StoredTally::tally).collect::<Result<_, _>>()?,
+        unapproved: state.unapproved.iter().map(StoredUnapproved::unapproved).collect::<Result<_, _>>()?,
         merged: state.merged.into_iter().map(StoredMerged::merged).collect::<Result<_, _>>()?,
         pool: state.pool.map(StoredPool::pool).transpose()?,
     })

@@ -1,11 +1,13 @@
-use kernel::{MemberId, Timestamp};
+use kernel::{MemberId, Timestamp, Uuid};
 use persistence::Error;
 use prost::{Message, Oneof};
 
 use super::account::{StoredIdentity, StoredMergedIdentity, StoredReservation};
 use super::tally::{StoredChallenge, StoredTally};
-use super::{StoredCount, StoredGivenUp, StoredLot, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid};
-use crate::domain::{AccountId, Count, Counting, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source, TallyChange};
+use super::{
+    StoredCount, StoredGivenUp, StoredLot, StoredUnapproved, account_id, corrupt, decode, given_up, lot, stored_given_up, time, uuid,
+};
+use crate::domain::{AccountId, Count, Counting, Entry, GivenUp, LotChange, PoolChange, PurchaseId, Source, TallyChange, Unapproved};
 
 /// The part of an entry that has no columns.
 #[derive(Clone, PartialEq, Message)]
@@ -42,6 +44,10 @@ pub(in crate::store) struct StoredEntry {
     tallied: Vec<StoredTally>,
     #[prost(message, optional, tag = "33")]
     shared: Option<StoredShared>,
+    #[prost(message, repeated, tag = "51")]
+    waits: Vec<StoredUnapproved>,
+    #[prost(bytes = "vec", repeated, tag = "52")]
+    decided: Vec<Vec<u8>>,
 }
 
 /// What concerns others than the member.
@@ -309,6 +315,8 @@ impl StoredEntry {
             counted: entry.counted.iter().filter(|count| count.by == Counting::Member).map(StoredCount::of).collect(),
             shared: StoredShared::of(entry),
             tallied: entry.tallied.iter().map(StoredTally::of_change).collect(),
+            waits: entry.waits.iter().map(StoredUnapproved::of).collect(),
+            decided: entry.decided.iter().map(|id| id.as_bytes().to_vec()).collect(),
         }
     }
 
@@ -362,12 +370,12 @@ impl StoredEntry {
         self.tallied.iter().map(StoredTally::change).collect()
     }
 
-    /// The id of the purchase that it is about.
-    pub(in crate::store) fn purchase(&self) -> Option<&str> {
-        match &self.source {
-            Some(StoredSource::Purchase(id)) => Some(id),
-            _ => None,
-        }
+    pub(in crate::store) fn waits(&self) -> Result<Vec<Unapproved>, Error> {
+        self.waits.iter().map(StoredUnapproved::unapproved).collect()
+    }
+
+    pub(in crate::store) fn decided(&self) -> Result<Vec<Uuid>, Error> {
+        self.decided.iter().map(|id| uuid(id, "activity that was decided on")).collect()
     }
 
     pub(in crate::store) fn reminds_at(&self) -> Option<Timestamp> {

@@ -6,6 +6,7 @@ mod entry;
 mod facts;
 mod purchase;
 mod tally;
+mod unapproved;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub(super) use account::{decode_account, encode_state};
 pub(super) use answer::{pack, unpack};
 pub(super) use entry::StoredEntry;
 pub(super) use facts::{decode_facts, encode_facts};
+use unapproved::StoredUnapproved;
+
 pub(super) use purchase::{decode_purchase, decode_reward, encode_purchase, encode_reward_lot};
 
 #[derive(Clone, PartialEq, Message)]
@@ -101,16 +104,32 @@ struct StoredGate {
     version: i64,
 }
 
+impl StoredGate {
+    fn of(Gate { event, cancel_at, operation, reference, version }: &Gate) -> StoredGate {
+        StoredGate {
+            event: event.to_string(),
+            cancel_at: cancel_at.map(Timestamp::as_micros),
+            operation: operation.as_bytes().to_vec(),
+            reference: reference.to_string(),
+            version: *version,
+        }
+    }
+
+    fn gate(&self) -> Result<Gate, Error> {
+        Ok(Gate {
+            event: self.event.as_str().into(),
+            cancel_at: self.cancel_at.map(time),
+            operation: uuid(&self.operation, "gate of a lot")?,
+            reference: self.reference.as_str().into(),
+            version: self.version,
+        })
+    }
+}
+
 impl From<&LotKey> for StoredKey {
     fn from(key: &LotKey) -> Self {
         let LotKey { expiry, earn_month, opening, origin } = key;
-        let gate = key.gate().map(|gate| StoredGate {
-            event: gate.event.to_string(),
-            cancel_at: gate.cancel_at.map(Timestamp::as_micros),
-            operation: gate.operation.as_bytes().to_vec(),
-            reference: gate.reference.to_string(),
-            version: gate.version,
-        });
+        let gate = key.gate().map(StoredGate::of);
         StoredKey {
             expires_at: if let Expiry::At(at) = expiry { Some(at.as_micros()) } else { None },
             earn_month: *earn_month,
@@ -130,13 +149,7 @@ impl StoredKey {
             None => Expiry::Never,
         };
         let opening = match (&self.gate, self.activates_at) {
-            (Some(gate), _) => Opening::On(Gate {
-                event: gate.event.as_str().into(),
-                cancel_at: gate.cancel_at.map(time),
-                operation: uuid(&gate.operation, "gate of a lot")?,
-                reference: gate.reference.as_str().into(),
-                version: gate.version,
-            }),
+            (Some(gate), _) => Opening::On(gate.gate()?),
             (None, Some(at)) => Opening::At(time(at)),
             (None, None) => Opening::Open,
         };

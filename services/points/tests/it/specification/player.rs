@@ -114,7 +114,8 @@ impl Player {
                 };
                 let terms = pb::Terms { points_per_unit: words.word(0).to_owned(), ..terms() };
                 let start_time = Some(prost_types::Timestamp::default());
-                let request = pb::SimulateTermsRequest { parent: words.program.clone(), terms: Some(terms), start_time, end_time: None };
+                let request =
+                    pb::SimulateTermsRequest { parent: words.program.clone(), terms: Some(terms), start_time, ..Default::default() };
                 self.ask("SimulateTerms", Role::Administrator, &request, told).await
             }
             "purchase" => {
