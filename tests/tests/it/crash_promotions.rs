@@ -244,7 +244,7 @@ fn generous() -> Terms {
         member_limit: Some(MemberLimit { points_max: LIMIT, period, ..MemberLimit::default() }),
         ..Promotion::default()
     };
-    let gives = Some(Gift { gift: Some(gift::Gift::Reward(format!("{TEA}/rewards/cup"))) });
+    let gives = Some(Gift { gift: Some(gift::Gift::Reward(format!("{TEA}/rewards/cup"))), wallet: String::new() });
     let steps = STEPS.iter().map(|at| Step { at: *at, gives: gives.clone() }).collect();
     let visits = Challenge {
         challenge_id: "visits".to_owned(),
