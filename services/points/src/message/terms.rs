@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use super::challenges::{challenges, wrong_challenges};
 use super::limits::{award_limits, limit};
+use super::occasions::{occasions, wrong_occasions};
 use super::promotions::{line_filter, promotions, wrong_promotions};
 use crate::domain::{Activation, ActivityTerms, Approval, Basis, EarnRate, Life, LineFilter, PointRounding, ReturnPolicy, Terms};
 
@@ -21,13 +22,15 @@ pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerm
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
     let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges, &message.activities)?);
-    Ok(Terms { earn_rates, promotions, challenges, limits, ..plain })
+    let occasions = occasions(&message.occasions)?;
+    Ok(Terms { earn_rates, promotions, challenges, limits, occasions, ..plain })
 }
 
 /// Everything that is wrong with terms: at most one thing about each promotion and each part of the rest.
 pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     // Each part alone, so that none hides what is wrong with the others.
-    let plain = pb::Terms { promotions: Vec::new(), earn_rates: Vec::new(), challenges: Vec::new(), limits: Vec::new(), ..message.clone() };
+    let plain = pb::Terms { promotions: Vec::new(), earn_rates: Vec::new(), challenges: Vec::new(), ..message.clone() };
+    let plain = pb::Terms { limits: Vec::new(), occasions: Vec::new(), ..plain };
     let calm = pb::Terms { activate_after: None, activate_time: None, activate_on: None, ..plain.clone() };
     let lasting = pb::Terms { expire_after: None, expire_time: None, expire_after_inactivity: None, ..calm.clone() };
     let limited = pb::Terms { limits: message.limits.clone(), ..lasting.clone() };
@@ -38,10 +41,11 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
     wrong.extend(wrong_promotions(&message.promotions, zone));
     wrong.extend(wrong_challenges(&message.challenges, &message.activities));
+    wrong.extend(wrong_occasions(&message.occasions));
     wrong
 }
 
-/// All but promotions, challenges and the limits of awards.
+/// All but promotions, challenges, the limits of awards and occasions.
 fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     let told =
         |field: &'static str, given: Option<&CalendarPeriod>| given.map(|given| period(given).ok_or((field, "needs a unit"))).transpose();
@@ -92,6 +96,7 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         promotions: Vec::new(),
         challenges: Vec::new(),
         limits: Vec::new(),
+        occasions: Vec::new(),
         return_policy: match message.return_policy() {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,

@@ -3,6 +3,7 @@
 mod budgets;
 mod challenges;
 mod changes;
+mod gifts;
 mod parse;
 mod parse_account;
 mod parse_pool;
@@ -13,7 +14,7 @@ mod simulate;
 mod transport;
 mod validate;
 
-pub(crate) use self::challenges::Vouchers;
+pub(crate) use self::gifts::Gifts;
 
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ pub(crate) struct Rpcs {
     pub(crate) database: Database,
     pub(crate) executor: Arc<Executor<LedgerHandler>>,
     pub(crate) vouchers: Arc<Executor<VoucherHandler>>,
-    pub(crate) programs: Programs,
+    pub(crate) programs: Arc<Programs>,
     pub(crate) context: Context,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) clock: ClockConfig,

@@ -9,6 +9,7 @@ mod earning;
 mod limits;
 mod merges;
 mod model;
+mod occasions;
 mod pending;
 mod pools;
 mod promotions;
@@ -47,6 +48,7 @@ pub(super) fn terms() -> Terms {
         promotions: Vec::new(),
         challenges: Vec::new(),
         limits: Vec::new(),
+        occasions: Vec::new(),
         tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,
