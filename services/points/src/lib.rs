@@ -57,6 +57,7 @@ impl rpc::Service for Points {
         let executor = Arc::new(Executor::start(handler, ExecutorOptions { queue_max, ..ExecutorOptions::new("ledger") }));
         let vouchers = executor::VoucherHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
         let vouchers = Arc::new(Executor::start(vouchers, ExecutorOptions { queue_max, ..ExecutorOptions::new("vouchers") }));
+        // Of their own: who joins has his program fetched anew, and awards should not wait for that.
         let programs = Arc::new(program::Programs::new(database.clone(), host.directory().clone()));
         host.consume("members", &database, consumer::MemberFacts { programs: programs.clone(), context: host.context().clone() })?;
         host.consume("tiers", &database, consumer::TierFacts)?;
@@ -70,7 +71,7 @@ impl rpc::Service for Points {
             of_vouchers.shutdown().await;
         });
         let rpcs = Arc::new(service::Rpcs {
-            programs,
+            programs: program::Programs::new(database.clone(), host.directory().clone()),
             database,
             executor,
             vouchers,

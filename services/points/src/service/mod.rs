@@ -43,7 +43,7 @@ pub(crate) struct Rpcs {
     pub(crate) database: Database,
     pub(crate) executor: Arc<Executor<LedgerHandler>>,
     pub(crate) vouchers: Arc<Executor<VoucherHandler>>,
-    pub(crate) programs: Arc<Programs>,
+    pub(crate) programs: Programs,
     pub(crate) context: Context,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) clock: ClockConfig,

@@ -166,6 +166,12 @@ async fn tills_that_use_vouchers_at_once_agree(engine: TestEngine) {
     for round in 0..4 {
         // Eight that stand alone, or half of them do, or all are of a group; on one order. Then eight for a first order, each on its own.
         for (kind, terms) in [("alone", [alone(), alone()]), ("some", [alone(), off(100)]), ("group", [of_group("g"), of_group("g")])] {
+            // An order of which nothing is known yet, and one that has had a voucher before.
+            if round % 2 == 1 {
+                let before = granted(&both[0], 1, &format!("{kind}-{round}"), off(100)).await;
+                assert_eq!(used(&both[0], &before.code, &format!("{kind}-{round}")).await, None);
+                both[0].clone().void_voucher_use(void(&before.name, &format!("{kind}-{round}"))).await.unwrap();
+            }
             let calls = (0..8).map(|number| {
                 let (server, terms) = (&both[number % 2], terms[(number / 2) % 2].clone());
                 async move {
