@@ -14,8 +14,8 @@ use crate::domain::{AccountId, Birthday, Facts, MemberStatus, TierInterval};
 use crate::program::Programs;
 use crate::{occasions, store};
 
-/// Keeps the facts of the members feed: whether somebody may earn and redeem, on which day of the year he was born, his tags and segments. Who
-/// joins is welcomed.
+/// Keeps the facts of the members feed: whether somebody may earn and redeem, on which day of the year he was born, his tags and segments. What
+/// that brings of gifts is written with it.
 pub(crate) struct MemberFacts {
     pub(crate) programs: Arc<Programs>,
     pub(crate) context: Context,
@@ -44,11 +44,13 @@ impl EventHandler for MemberFacts {
         };
         let (tags, segments) = (tags.clone(), segments.clone());
         let named = member(event)?;
-        let facts = change(tx, &named, |facts| *facts = Facts { status, birthday, tags, segments, ..std::mem::take(facts) }).await?;
-        if matches!(event.payload, Some(Payload::MemberEnrolled(_))) && !event.historical {
-            let joined = event.occur_time.as_ref().ok_or_else(|| HandlerError::refused("an event without a time"))?;
-            let joined_at = moment("occur_time", joined).map_err(|status| HandlerError::refused(status.message()))?;
-            occasions::welcome(tx, &self.programs, (&named.0, named.1), &facts, (joined_at, self.context.now())).await?;
+        let is_new = change(tx, &named, |facts| *facts = Facts { status, birthday, tags, segments, ..std::mem::take(facts) }).await?;
+        let joined = matches!(event.payload, Some(Payload::MemberEnrolled(_))).then_some(event.occur_time.as_ref()).flatten();
+        let joined_at = joined.map(|at| moment("occur_time", at)).transpose();
+        let joined_at = joined_at.map_err(|status| HandlerError::refused(status.message()))?;
+        // Nobody is to hear of old data.
+        if (is_new || joined_at.is_some()) && !event.historical {
+            occasions::told(tx, &self.programs, (&named.0, named.1), joined_at, self.context.now()).await?;
         }
         Ok(())
     }
@@ -64,17 +66,18 @@ impl EventHandler for TierFacts {
     }
 }
 
-/// The feed gives the events of a member in order, so each one builds on what those before it have told.
-async fn change(tx: &mut Tx, (program, member): &(ProgramId, MemberId), change: impl FnOnce(&mut Facts)) -> Result<Facts, HandlerError> {
+/// The feed gives the events of a member in order, so each one builds on what those before it have told. Says whether that was anything new.
+async fn change(tx: &mut Tx, (program, member): &(ProgramId, MemberId), change: impl FnOnce(&mut Facts)) -> Result<bool, HandlerError> {
     // Two consumers write the facts of one member: the lock keeps them from overwriting each other.
     let mut facts = store::lock_facts(tx, program, *member).await?;
     let before = facts.clone();
     change(&mut facts);
-    if facts != before {
+    let is_new = facts != before;
+    if is_new {
         facts.version += 1;
         store::write_facts(tx, AccountId::of(program, *member), &facts).await?;
     }
-    Ok(facts)
+    Ok(is_new)
 }
 
 fn member(event: &Event) -> Result<(ProgramId, MemberId), HandlerError> {

@@ -1,5 +1,6 @@
 //! Gifts for birthdays and absences: once a day everybody in a program is looked at, a page at a time, each page in a transaction of its own
-//! that writes what is to be given and how far it has come. Those for joining are written when the feed of members tells.
+//! that writes what is to be given and how far it has come. Those for joining are written when the feed of members tells, and so
+//! is what a day would have brought to who was told of too late for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use kernel::{MemberId, ProgramId, Timestamp};
 use persistence::{Database, Effect, Error, Tx, retry};
 use rpc::Host;
 
-use crate::domain::{AccountId, Candidate, Facts, Sweep, Version};
+use crate::domain::{AccountId, Candidate, Sweep, Version};
 use crate::gifts::{occasion_key, of_occasion};
 use crate::program::{Program, Programs};
 use crate::store::{self, Held};
@@ -28,22 +29,36 @@ pub(crate) fn start(host: &Host, database: &Database, programs: &Arc<Programs>) 
     });
 }
 
-/// Writes what somebody gets who has joined, in the transaction that notes it. `None` of it is for who joined before the terms.
-pub(crate) async fn welcome(
+/// Writes what somebody gets of whom the members feed has told, in the transaction that notes it: who joins is welcomed by the terms of that
+/// moment, and it may be a birthday of which nobody knew when the day was looked at.
+pub(crate) async fn told(
     tx: &mut Tx,
     programs: &Programs,
     (program, member): (&ProgramId, MemberId),
-    facts: &Facts,
-    (joined_at, now): (Timestamp, Timestamp),
+    joined_at: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<(), Error> {
-    // Terms that were made a moment ago count, too.
-    programs.forget(program);
+    if joined_at.is_some() {
+        // Terms that were made a moment ago count, too.
+        programs.forget(program);
+    }
     let Some(program) = programs.get(program).await? else { return Ok(()) };
-    let Some(version) = program.versions.as_ref().and_then(|versions| versions.held_at(joined_at)) else { return Ok(()) };
+    let Some(versions) = &program.versions else { return Ok(()) };
+    let welcoming = joined_at.and_then(|at| Some((at, versions.held_at(at)?))).filter(|(_, version)| !version.terms.occasions.is_empty());
+    let days = versions.on_days(std::iter::once(now.date_in(&program.zone)), now, &program.zone);
+    if welcoming.is_none() && days.is_empty() {
+        return Ok(());
+    }
     let account = AccountId::of(&program.id, member);
-    for occasion in version.terms.welcomes(facts, joined_at) {
-        let key = occasion_key(&program.id, occasion, account, "joined");
-        tx.want_effect_once(&of_occasion(&program.id, member, occasion, key), now).await?;
+    let held = store::read_account(tx, account).await?;
+    let mut gifts = Vec::new();
+    if let Some((at, version)) = welcoming {
+        let welcome = |occasion| of_occasion(&program.id, member, occasion, occasion_key(&program.id, occasion, account, "joined"));
+        gifts.extend(version.terms.welcomes(&held.facts, at).map(welcome));
+    }
+    gifts.extend(gifts_of(&program, &days, (account, member, &held), now, tx).await?);
+    for effect in &gifts {
+        tx.want_effect_once(effect, now).await?;
     }
     Ok(())
 }

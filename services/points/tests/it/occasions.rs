@@ -149,7 +149,15 @@ async fn a_birthday_comes_once_a_year(engine: TestEngine) {
     suite.members_tell(1, enrolled(18, &[]), 1).await;
     suite.members_tell(2, enrolled(16, &[]), 1).await;
     suite.members_tell(3, enrolled(14, &[]), 1).await;
+    // Who joins on his birthday, when the day has been looked at already, and of whom it is told too late.
     settled(&suite).await;
+    suite.members_tell(4, enrolled(15, &[]), 1).await;
+    suite.members_tell(5, enrolled(0, &[]), 1).await;
+    suite.members_tell(5, changed(MemberState::Active, 15), 2).await;
+    suite.members_tell_old(6, enrolled(15, &[]), 1).await;
+    settled(&suite).await;
+    let today = (100, vec![pb::GrantReason::Birthday]);
+    assert_eq!((had(&suite, 4).await, had(&suite, 5).await, had(&suite, 6).await), (today.clone(), today, (0, vec![])));
     suite.clock.advance(DAY / 4 - Duration::from_micros(1));
     settled(&suite).await;
     assert_eq!(had(&suite, 1).await, (0, vec![]), "midnight has not come");

@@ -2,6 +2,9 @@ use kernel::Uuid;
 
 use super::voucher::{Buyer, VoucherTerms};
 
+/// How many vouchers an order may have.
+const VOUCHERS_MAX: usize = 100;
+
 /// Which other vouchers an order may have beside one. By default any that do not stand alone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Combining {
@@ -65,7 +68,10 @@ impl Buyer {
         of_order: Option<&Hold>,
         mut of_first: impl Iterator<Item = &'a Hold>,
     ) -> Buyer {
-        self.is_order_free = of_order.is_none_or(|hold| hold.holders.iter().all(|holder| holder.combining.goes_with(&terms.combining)));
+        let has_room = |hold: &Hold| {
+            hold.holders.len() < VOUCHERS_MAX && hold.holders.iter().all(|holder| holder.combining.goes_with(&terms.combining))
+        };
+        self.is_order_free = of_order.is_none_or(has_room);
         let is_elsewhere = of_first.any(|hold| hold.holders.iter().any(|holder| holder.order != order));
         self.situation.first_order &= !is_elsewhere;
         self

@@ -266,7 +266,7 @@ pub struct Buyer {
     pub situation: Situation,
     /// He may redeem.
     pub is_admitted: bool,
-    /// The order has no voucher that this one does not go with.
+    /// The order has no voucher that this one does not go with, and not as many as it may.
     pub is_order_free: bool,
 }
 

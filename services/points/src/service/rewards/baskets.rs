@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kernel::Uuid;
@@ -92,8 +92,11 @@ impl Rpcs {
         let accounts = if terms.conditions.first_order { held.account.accounts(AccountId::of(&program.id, survivor)) } else { Vec::new() };
         let mut keys: Vec<Uuid> = accounts.into_iter().map(|account| Target::first_order(&program.id, account)).collect();
         keys.extend((!order.is_empty()).then_some(of_order));
-        let mut tx = self.database.read().await.map_err(status::from_store)?;
-        let mut holds = store::holds(&mut tx, &keys).await.map_err(status::from_store)?;
+        let mut holds = HashMap::new();
+        if !keys.is_empty() {
+            let mut tx = self.database.read().await.map_err(status::from_store)?;
+            holds = store::holds(&mut tx, &keys).await.map_err(status::from_store)?;
+        }
         let on_order = holds.remove(&of_order);
         let buyer = Buyer::of(&held.account, &held.facts, self.now(), &program.zone);
         let buyer = buyer.beside(&terms, order, on_order.as_ref(), holds.values());

@@ -42,6 +42,14 @@ fn one_that_stands_alone_goes_with_none_and_one_of_a_group_with_others() {
         assert!(hold.remove(Uuid::from_u128(1)).is_some() && hold.version == 2 && free(&hold));
         assert!(buyer().beside(&terms, "o", None, std::iter::empty()).is_order_free);
     }
+    // Nor is there room for any number of them.
+    let terms = voucher(Effect::AmountOff(1));
+    let mut hold = Hold::default();
+    for number in 0..100 {
+        assert!(buyer().beside(&terms, "o", Some(&hold), std::iter::empty()).is_order_free, "{number}");
+        hold.add(held_by(number, "o", &any).holders.remove(0));
+    }
+    assert!(!buyer().beside(&terms, "o", Some(&hold), std::iter::empty()).is_order_free);
 }
 
 #[test]
