@@ -16,6 +16,7 @@ mod it {
     mod crash;
     mod feeds;
     mod friend;
+    mod gifts;
     mod privacy;
     mod program_file;
     mod proof;
