@@ -1,7 +1,7 @@
 //! The points service: the ledger, and the purchases that everything else lives on.
 //!
 //! `domain` is the pure core, `executor` the one write path, `store` the SQL, `service` the protobuf. `consumer` keeps the facts
-//! that other services tell, `job` does the clock's work, `seal` and `verify` prove the books.
+//! that other services tell, `job` does the clock's work, `occasions` finds what is given by itself, `seal` and `verify` prove the books.
 
 use std::sync::Arc;
 
