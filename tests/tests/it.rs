@@ -17,6 +17,7 @@ mod it {
     mod crash_promotions;
     mod feeds;
     mod friend;
+    mod gifts;
     mod privacy;
     mod program_file;
     mod proof;

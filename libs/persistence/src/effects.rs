@@ -89,6 +89,23 @@ impl Tx {
         Ok(())
     }
 
+    /// Writes down what is wanted once and for all: whatever is wanted under a key that there is already changes nothing.
+    pub async fn want_effect_once(&mut self, effect: &Effect, due: Timestamp) -> Result<(), Error> {
+        on_engine!(self, |conn| sqlx::query(
+            "INSERT INTO effects (effect_key, kind, wanted, payload, version, done_version, attempts, next_attempt_at)
+             VALUES ($1, $2, $3, $4, 1, 0, 0, $5) ON CONFLICT (effect_key) DO NOTHING",
+        )
+        .bind(&effect.key)
+        .bind(&effect.kind)
+        .bind(effect.wanted)
+        .bind(&effect.payload)
+        .bind(DbTime(due))
+        .execute(conn)
+        .await?
+        .rows_affected());
+        Ok(())
+    }
+
     /// Takes effects of a kind that are due, the longest due first. Until the lease ends no other worker gets them; a worker
     /// that dies loses them then. Commit before calling the target.
     pub async fn due_effects(&mut self, kind: &str, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<DueEffect>, Error> {

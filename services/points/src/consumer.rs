@@ -1,6 +1,8 @@
 //! What the feeds of members and tiers tell, kept as facts for the awards to come.
 
-use kernel::name;
+use std::sync::Arc;
+
+use kernel::{Context, MemberId, ProgramId, name};
 use persistence::Tx;
 use proto::events::event::Payload;
 use proto::events::{Event, MemberState, TierChanged};
@@ -9,10 +11,15 @@ use rpc::{EventHandler, HandlerError};
 use rust_decimal::Decimal;
 
 use crate::domain::{AccountId, Birthday, Facts, MemberStatus, TierInterval};
-use crate::store;
+use crate::program::Programs;
+use crate::{occasions, store};
 
-/// Keeps the facts of the members feed: whether somebody may earn and redeem, on which day of the year he was born, his tags and segments.
-pub(crate) struct MemberFacts;
+/// Keeps the facts of the members feed: whether somebody may earn and redeem, on which day of the year he was born, his tags and segments. What
+/// that brings of gifts is written with it.
+pub(crate) struct MemberFacts {
+    pub(crate) programs: Arc<Programs>,
+    pub(crate) context: Context,
+}
 
 /// Keeps the facts of the tiers feed: which tier held when.
 pub(crate) struct TierFacts;
@@ -36,7 +43,16 @@ impl EventHandler for MemberFacts {
             MemberState::Unspecified => return Ok(()),
         };
         let (tags, segments) = (tags.clone(), segments.clone());
-        change(tx, event, |facts| *facts = Facts { status, birthday, tags, segments, ..std::mem::take(facts) }).await
+        let named = member(event)?;
+        let is_new = change(tx, &named, |facts| *facts = Facts { status, birthday, tags, segments, ..std::mem::take(facts) }).await?;
+        let joined = matches!(event.payload, Some(Payload::MemberEnrolled(_))).then_some(event.occur_time.as_ref()).flatten();
+        let joined_at = joined.map(|at| moment("occur_time", at)).transpose();
+        let joined_at = joined_at.map_err(|status| HandlerError::refused(status.message()))?;
+        // Nobody is to hear of old data.
+        if (is_new || joined_at.is_some()) && !event.historical {
+            occasions::told(tx, &self.programs, (&named.0, named.1), joined_at, self.context.now()).await?;
+        }
+        Ok(())
     }
 }
 
@@ -45,23 +61,27 @@ impl EventHandler for TierFacts {
         let Some(Payload::TierChanged(changed)) = &event.payload else { return Ok(()) };
         let interval = interval(changed)?;
         let scheme = changed.scheme.clone();
-        change(tx, event, move |facts| supersede(&mut facts.tiers, &scheme, interval)).await
+        change(tx, &member(event)?, move |facts| supersede(&mut facts.tiers, &scheme, interval)).await?;
+        Ok(())
     }
 }
 
-/// The feed gives the events of a member in order, so each one builds on what those before it have told.
-async fn change(tx: &mut Tx, event: &Event, change: impl FnOnce(&mut Facts)) -> Result<(), HandlerError> {
-    let (program, member) = name::member(&event.member).map_err(|error| HandlerError::refused(error.to_string()))?;
-    let account = AccountId::of(&program, member);
+/// The feed gives the events of a member in order, so each one builds on what those before it have told. Says whether that was anything new.
+async fn change(tx: &mut Tx, (program, member): &(ProgramId, MemberId), change: impl FnOnce(&mut Facts)) -> Result<bool, HandlerError> {
     // Two consumers write the facts of one member: the lock keeps them from overwriting each other.
-    let mut facts = store::lock_facts(tx, account).await?;
+    let mut facts = store::lock_facts(tx, program, *member).await?;
     let before = facts.clone();
     change(&mut facts);
-    if facts != before {
+    let is_new = facts != before;
+    if is_new {
         facts.version += 1;
-        store::write_facts(tx, account, &facts).await?;
+        store::write_facts(tx, AccountId::of(program, *member), &facts).await?;
     }
-    Ok(())
+    Ok(is_new)
+}
+
+fn member(event: &Event) -> Result<(ProgramId, MemberId), HandlerError> {
+    name::member(&event.member).map_err(|error| HandlerError::refused(error.to_string()))
 }
 
 fn interval(changed: &TierChanged) -> Result<TierInterval, HandlerError> {

@@ -1,7 +1,7 @@
 //! The points service: the ledger, and the purchases that everything else lives on.
 //!
 //! `domain` is the pure core, `executor` the one write path, `store` the SQL, `service` the protobuf. `consumer` keeps the facts
-//! that other services tell, `job` does the clock's work, `seal` and `verify` prove the books.
+//! that other services tell, `job` does the clock's work, `occasions` finds what is given by itself, `seal` and `verify` prove the books.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ mod gifts;
 mod history;
 mod job;
 mod message;
+mod occasions;
 mod program;
 mod reward_error;
 mod seal;
@@ -38,7 +39,8 @@ pub static MIGRATIONS: &[Migration] = persistence::migrations![
     "0006_rewards.sql",
     "0007_counters.sql",
     "0008_program_versions.sql",
-    "0009_vouchers.sql"
+    "0009_vouchers.sql",
+    "0010_occasions.sql"
 ];
 
 /// The points service.
@@ -55,10 +57,13 @@ impl rpc::Service for Points {
         let executor = Arc::new(Executor::start(handler, ExecutorOptions { queue_max, ..ExecutorOptions::new("ledger") }));
         let vouchers = executor::VoucherHandler { database: database.clone(), context: host.context().clone(), clock: clock.clone() };
         let vouchers = Arc::new(Executor::start(vouchers, ExecutorOptions { queue_max, ..ExecutorOptions::new("vouchers") }));
-        host.consume("members", &database, consumer::MemberFacts)?;
+        // Of their own: who joins has his program fetched anew, and awards should not wait for that.
+        let programs = Arc::new(program::Programs::new(database.clone(), host.directory().clone()));
+        host.consume("members", &database, consumer::MemberFacts { programs: programs.clone(), context: host.context().clone() })?;
         host.consume("tiers", &database, consumer::TierFacts)?;
         job::start(host, &database, &executor);
         job::start_counting(host, &database);
+        occasions::start(host, &database, &programs);
         seal::start(host, &database);
         let (draining, of_vouchers) = (executor.clone(), vouchers.clone());
         host.when_drained(async move {
@@ -74,7 +79,9 @@ impl rpc::Service for Points {
             keyring: host.keyring().clone(),
             clock,
         });
-        host.work_effects(gifts::KIND, &rpcs.database, service::Vouchers(rpcs.clone()));
+        for kind in [gifts::OF_CHALLENGES, gifts::OF_OCCASIONS] {
+            host.work_effects(kind, &rpcs.database, service::Gifts(rpcs.clone()));
+        }
         Ok(Started::new().with(PointsServiceServer::from_arc(rpcs.clone())).with(RewardsServiceServer::from_arc(rpcs)))
     }
 }

@@ -123,5 +123,8 @@ fn obstacle_name(obstacle: &Obstacle) -> &'static str {
         Obstacle::Dormancy => "DORMANCY",
         Obstacle::Pieces { .. } => "PIECES",
         Obstacle::NothingGained => "NOTHING_GAINED",
+        Obstacle::Combining => "COMBINING",
+        Obstacle::Audience => "AUDIENCE",
+        Obstacle::Birthday => "BIRTHDAY",
     }
 }

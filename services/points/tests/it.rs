@@ -22,6 +22,7 @@ mod it {
     mod memory;
     mod merged_names;
     mod merges;
+    mod occasions;
     mod paid_with_points;
     mod pending;
     mod pools;
@@ -37,6 +38,7 @@ mod it {
     mod returns;
     mod rewards;
     mod rewards_catalogue;
+    mod rewards_combining;
     mod rewards_input;
     mod rewards_offline;
     mod rewards_races;

@@ -156,7 +156,12 @@ impl Caller {
         let mut rewards = RewardsServiceClient::new(self.wire.clone());
         let vouchers = vouchers_of(&self.wire, &self.member).await.map_err(drop)?;
         let Some(voucher) = vouchers.into_iter().find(|voucher| voucher.state() == VoucherState::Usable) else { return Ok(()) };
-        let check = CheckVoucherRequest { parent: TEA.to_owned(), code: voucher.code.clone(), basket: Some(basket()) };
+        let check = CheckVoucherRequest {
+            parent: TEA.to_owned(),
+            code: voucher.code.clone(),
+            basket: Some(basket()),
+            order_reference: String::new(),
+        };
         rewards.check_voucher(check).await.map_err(drop)?;
         let request = UseVoucherRequest {
             parent: TEA.to_owned(),

@@ -60,7 +60,8 @@ async fn birthday_tag_budget_ladder_and_streak_add_up(engine: TestEngine) {
     // The cup comes by itself; the till takes it off an order.
     let cup = suite.voucher_becomes(&member, VoucherState::Usable).await;
     assert_eq!((&*cup.reward, &*cup.title), (CUP, "A cup of tea"));
-    let check = CheckVoucherRequest { parent: TEA.to_owned(), code: cup.code.clone(), basket: Some(a_cup()) };
+    let check =
+        CheckVoucherRequest { parent: TEA.to_owned(), code: cup.code.clone(), basket: Some(a_cup()), order_reference: String::new() };
     let discount = suite.rewards(Role::Terminal).check_voucher(check).await.unwrap().into_inner();
     assert_eq!((discount.applies, discount.discount), (true, Some(money(CUP_OFF))));
     let using = UseVoucherRequest {

@@ -12,6 +12,7 @@ testkit::on_each_engine!(
     an_effect_is_due_once_and_done,
     the_same_again_changes_nothing,
     a_change_is_a_new_version,
+    what_is_wanted_once_does_not_change,
     a_change_overtakes_the_attempt_under_way,
     an_effect_waits_until_it_is_due,
     a_failed_attempt_comes_back,
@@ -56,6 +57,22 @@ async fn a_change_is_a_new_version(engine: TestEngine) {
     let other = Effect { payload: b"more".to_vec(), ..reward("r1") };
     want(&database, &other, START).await;
     assert_eq!(due(&database, START).await, [DueEffect { effect: other, version: 3, attempt: 1 }]);
+}
+
+async fn what_is_wanted_once_does_not_change(engine: TestEngine) {
+    let database = engine.open("referrals", &[]).await;
+    let more = Effect { payload: b"more".to_vec(), wanted: false, ..reward("r1") };
+    for effect in [&reward("r1"), &more, &reward("r1")] {
+        let mut tx = database.begin().await.unwrap();
+        tx.want_effect_once(effect, START).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(due(&database, START).await, [DueEffect { effect: reward("r1"), version: 1, attempt: 1 }]);
+    done(&database, "r1", 1).await;
+    let mut tx = database.begin().await.unwrap();
+    tx.want_effect_once(&more, START).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(due(&database, START + LATER).await, []);
 }
 
 async fn a_change_overtakes_the_attempt_under_way(engine: TestEngine) {

@@ -1,21 +1,24 @@
 //! What terms name that is kept elsewhere.
 
-use super::{Counts, Gift, Shape, Step, Terms};
+use super::{Challenge, Counts, Gift, Shape, Step, Terms};
 
 impl Terms {
     /// The rewards that they give, by the fields that name them.
-    pub fn rewards_given(&self) -> impl Iterator<Item = (String, &str)> {
-        self.challenges.iter().enumerate().flat_map(|(index, challenge)| {
-            let gifts: Vec<(String, &Gift)> = match &challenge.shape {
+    pub fn rewards_given<'a>(&'a self) -> impl Iterator<Item = (String, &'a str)> {
+        let of_challenge = |(index, challenge): (usize, &'a Challenge)| -> Vec<(String, &'a Gift)> {
+            let within = format!("challenges[{index}]");
+            match &challenge.shape {
                 Shape::Ladder { steps, .. } => {
-                    steps.iter().enumerate().map(|(step, Step { gives, .. })| (format!("ladder.steps[{step}]"), gives)).collect()
+                    steps.iter().enumerate().map(|(step, Step { gives, .. })| (format!("{within}.ladder.steps[{step}]"), gives)).collect()
                 }
-                Shape::Streak(streak) => vec![("streak".to_owned(), &streak.gives)],
-            };
-            gifts.into_iter().filter_map(move |(field, gift)| match gift {
-                Gift::Reward(reward) => Some((format!("challenges[{index}].{field}.gives.reward"), &**reward)),
-                Gift::Points(..) => None,
-            })
+                Shape::Streak(streak) => vec![(format!("{within}.streak"), &streak.gives)],
+            }
+        };
+        let occasions = self.occasions.iter().enumerate();
+        let of_occasions = occasions.map(|(index, occasion)| (format!("occasions[{index}]"), &occasion.gives));
+        self.challenges.iter().enumerate().flat_map(of_challenge).chain(of_occasions).filter_map(|(field, gift)| match gift {
+            Gift::Reward(reward) => Some((format!("{field}.gives.reward"), &**reward)),
+            Gift::Points(..) => None,
         })
     }
 

@@ -353,7 +353,7 @@ impl Asks {
 }
 
 impl BirthdayWindow {
-    fn holds(self, born: Birthday, today: jiff::civil::Date) -> bool {
+    pub(super) fn holds(self, born: Birthday, today: jiff::civil::Date) -> bool {
         if self == BirthdayWindow::Month {
             return today.month() == born.month;
         }
@@ -374,7 +374,7 @@ impl Birthday {
     }
 
     /// Who was born on 29 February has his birthday on the 28th in other years.
-    fn in_year(self, year: i16) -> Option<jiff::civil::Date> {
+    pub(super) fn in_year(self, year: i16) -> Option<jiff::civil::Date> {
         jiff::civil::Date::new(year, self.month, self.day).or_else(|_| jiff::civil::Date::new(year, self.month, self.day - 1)).ok()
     }
 }

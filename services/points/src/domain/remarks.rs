@@ -87,6 +87,9 @@ impl Version {
                 say("challenges".to_owned(), format!("{} is there now, and would not be any more", dropped.id));
             }
         }
+        for dropped in running.terms.occasions.iter().filter(|before| self.terms.occasions.iter().all(|now| now.id != before.id)) {
+            say("occasions".to_owned(), format!("{} is given now, and would not be any more", dropped.id));
+        }
         for dropped in running.terms.activities.iter().filter(|before| self.terms.activities.iter().all(|now| now.name != before.name)) {
             say("activities".to_owned(), format!("{} can be earned now, and could not any more", dropped.name));
         }

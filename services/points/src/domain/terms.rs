@@ -7,8 +7,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::earning::Earning;
 use super::{
-    Applied, AwardLimit, Basis, Basket, Challenge, EarnRate, Expiry, Facts, FrozenFacts, Gate, Gives, Limit, LineFilter, LotKey, Opening,
-    Progress, Promotion, Promotions, Refusal, Rejection, Share, WalletTerms,
+    Applied, AwardLimit, Basis, Basket, Challenge, EarnRate, Expiry, Facts, FrozenFacts, Gate, GiftOccasion, Gives, Limit, LineFilter,
+    LotKey, Opening, Progress, Promotion, Promotions, Refusal, Rejection, Share, WalletTerms,
 };
 
 /// How fractions of a point are rounded.
@@ -115,6 +115,8 @@ pub struct Terms {
     pub challenges: Vec<Challenge>,
     /// Limits of what is awarded.
     pub limits: Vec<AwardLimit>,
+    /// Gifts by themselves.
+    pub occasions: Vec<GiftOccasion>,
     /// What a return takes back.
     pub return_policy: ReturnPolicy,
     /// Greatest deficit; `None` for no bound.
@@ -360,6 +362,11 @@ impl Versions {
     /// The version for what happens at a moment: the newest that has started, or the first for what lies before it.
     pub fn at(&self, moment: Timestamp) -> &Version {
         self.holding.iter().rev().find(|version| version.start_at <= moment).unwrap_or(&self.holding[0])
+    }
+
+    /// The version that held at a moment; `None` for what lies before the first.
+    pub fn held_at(&self, moment: Timestamp) -> Option<&Version> {
+        Some(self.at(moment)).filter(|version| version.start_at <= moment)
     }
 
     /// A version by its number, for purchases that were made under it.

@@ -172,6 +172,21 @@ impl Target {
         hash("regulars points wish v1", program, key)
     }
 
+    /// The key of a gift for an occasion: the hash of program, occasion, account, and which birthday or absence of his it is for.
+    pub(crate) fn occasion(program: &kernel::ProgramId, occasion: &str, account: AccountId, of: &str) -> Uuid {
+        hash("regulars points occasion v1", program, &format!("{occasion}/{}/{of}", account.0))
+    }
+
+    /// The key of what vouchers hold of an order: the hash of program and order.
+    pub(crate) fn order_of_vouchers(program: &kernel::ProgramId, order: &str) -> Uuid {
+        hash("regulars points order of vouchers v1", program, order)
+    }
+
+    /// The key of what vouchers hold of a member's first order: the hash of program and account.
+    pub(crate) fn first_order(program: &kernel::ProgramId, account: AccountId) -> Uuid {
+        hash("regulars points first order v1", program, &account.0.to_string())
+    }
+
     /// The key of a use without a connection: the hash of program, terminal and number.
     pub(crate) fn offline_use(program: &kernel::ProgramId, terminal: &str, sequence: i64) -> Uuid {
         hash("regulars points offline use v1", program, &format!("{terminal}/{sequence}"))

@@ -133,7 +133,7 @@ fn streak(message: &pb::Streak) -> Result<Shape, Wrong> {
 }
 
 /// The program of a reward's name is checked where the request is.
-fn gift(field: &'static str, message: Option<&pb::Gift>) -> Result<Gift, Wrong> {
+pub(super) fn gift(field: &'static str, message: Option<&pb::Gift>) -> Result<Gift, Wrong> {
     match message.and_then(|message| message.gift.as_ref()) {
         Some(pb::gift::Gift::Points(points)) => Ok(Gift::Points(*points, other_wallet(message.map_or("", |message| &message.wallet)))),
         Some(pb::gift::Gift::Reward(reward)) => {

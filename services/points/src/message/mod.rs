@@ -3,6 +3,7 @@
 pub(crate) mod challenges;
 pub(crate) mod file;
 pub(crate) mod limits;
+mod occasions;
 mod promotions;
 pub(crate) mod rewards;
 mod terms;

@@ -65,6 +65,16 @@ fn recurring(messages: &[pb::RecurringWindow], zone: &Zone) -> Result<Windows, W
     Ok(Windows::new(all))
 }
 
+/// How far from a birthday something holds; `None` when that does not matter.
+pub(super) fn birthday_window(message: pb::promotion::Birthday) -> Option<BirthdayWindow> {
+    match message {
+        pb::promotion::Birthday::Unspecified => None,
+        pb::promotion::Birthday::Day => Some(BirthdayWindow::Day),
+        pb::promotion::Birthday::Week => Some(BirthdayWindow::Week),
+        pb::promotion::Birthday::Month => Some(BirthdayWindow::Month),
+    }
+}
+
 /// All but the windows and the condition.
 fn plain_promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, &'static str)> {
     let (start_at, end_at) = (time("start_time", message.start_time.as_ref())?, time("end_time", message.end_time.as_ref())?);
@@ -86,12 +96,7 @@ fn plain_promotion(message: &pb::Promotion) -> Result<Promotion, (&'static str, 
         segments: message.segments.clone(),
         purchase_number: (message.purchase_number > 0).then(|| message.purchase_number.into()),
         dormant_days: (message.dormant_days > 0).then_some(message.dormant_days),
-        birthday: match message.birthday() {
-            pb::promotion::Birthday::Unspecified => None,
-            pb::promotion::Birthday::Day => Some(BirthdayWindow::Day),
-            pb::promotion::Birthday::Week => Some(BirthdayWindow::Week),
-            pb::promotion::Birthday::Month => Some(BirthdayWindow::Month),
-        },
+        birthday: birthday_window(message.birthday()),
         condition: None,
     };
     Ok(Promotion {

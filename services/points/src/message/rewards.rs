@@ -8,13 +8,14 @@ use prost::Message;
 use proto::points as pb;
 use rpc::wire::timestamp;
 
-use super::promotions::weekdays;
+use super::occasions::member_filter;
+use super::promotions::{birthday_window, weekdays};
 use super::{money, operation_name, wallet_or_main};
-use crate::domain::WeeklyWindow;
 use crate::domain::rewards::{
-    Audience, Basket, Claim, Code, Conditions, Effect, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardObstacle, Validity,
-    Voucher, VoucherState, VoucherTerms,
+    Audience, Basket, Claim, Code, Combining, Conditions, Effect, Obstacle, OfflineResult, OfflineUse, Priced, Reward, RewardObstacle,
+    Validity, Voucher, VoucherState, VoucherTerms,
 };
+use crate::domain::{MemberFilter, WeeklyWindow};
 use crate::program::Program;
 use crate::store::{NewOfflineUse, RewardRow};
 
@@ -54,7 +55,7 @@ pub(crate) fn voucher_terms(terms: &pb::VoucherTerms) -> Result<VoucherTerms, Wr
         Some(amount @ 1..=1_000_000_000_000) => Ok(amount),
         _ => Err((field, "must be 1 to 1000000000000 minor units")),
     };
-    let pb::VoucherTerms { effect, conditions, valid, offline_limit } = terms;
+    let pb::VoucherTerms { effect, conditions, valid, offline_limit, combining: _, stacking_group } = terms;
     let effect = match effect {
         Some(Given::AmountOff(of::AmountOff { amount })) => Effect::AmountOff(positive("amount_off.amount", minor(amount))?),
         Some(Given::PercentOff(of::PercentOff { basis_points, at_most })) => {
@@ -79,14 +80,35 @@ pub(crate) fn voucher_terms(terms: &pb::VoucherTerms) -> Result<VoucherTerms, Wr
     };
     let conditions = conditions.as_ref().map_or_else(|| Ok(Conditions::default()), voucher_conditions)?;
     let offline_limit = offline_limit.as_ref().map(|limit| positive("offline_limit", Some(limit.minor_units))).transpose()?;
-    if offline_limit.is_some() && (conditions.first_order || conditions.dormant_days.is_some()) {
-        return Err(("offline_limit", "must be absent where conditions ask for what a till does not know: first_order, dormant_days"));
+    let Conditions { first_order, dormant_days, members, birthday, .. } = &conditions;
+    if offline_limit.is_some() && (*first_order || dormant_days.is_some() || *members != MemberFilter::default() || birthday.is_some()) {
+        let what = "must be absent where conditions ask for what a till does not know: first_order, dormant_days, members, birthday";
+        return Err(("offline_limit", what));
     }
-    Ok(VoucherTerms { effect, conditions, validity, offline_limit: offline_limit.unwrap_or(0) })
+    let alone = terms.combining() == of::Combining::Alone;
+    let combining = Combining { alone, group: (!stacking_group.is_empty()).then(|| stacking_group.clone()) };
+    if offline_limit.is_some() && combining != Combining::default() {
+        return Err((
+            "offline_limit",
+            "must be absent where the voucher does not go with all others: a till does not know those of the order",
+        ));
+    }
+    Ok(VoucherTerms { effect, conditions, validity, offline_limit: offline_limit.unwrap_or(0), combining })
 }
 
 fn voucher_conditions(conditions: &pb::VoucherConditions) -> Result<Conditions, Wrong> {
-    let pb::VoucherConditions { minimum_spend, skus, categories, stores, channels, windows, first_order, dormant_days } = conditions;
+    let pb::VoucherConditions {
+        minimum_spend,
+        skus,
+        categories,
+        stores,
+        channels,
+        windows,
+        first_order,
+        dormant_days,
+        members,
+        birthday: _,
+    } = conditions;
     let minimum_spend = minimum_spend.as_ref().map_or(0, |money| money.minor_units);
     if !(0..=1_000_000_000_000).contains(&minimum_spend) {
         return Err(("conditions.minimum_spend", "must be 0 to 1000000000000 minor units"));
@@ -100,6 +122,8 @@ fn voucher_conditions(conditions: &pb::VoucherConditions) -> Result<Conditions, 
         windows: windows.iter().map(weekly_window).collect(),
         first_order: *first_order,
         dormant_days: (*dormant_days > 0).then_some(*dormant_days),
+        members: members.as_ref().map(member_filter).unwrap_or_default(),
+        birthday: birthday_window(conditions.birthday()),
     })
 }
 
@@ -334,6 +358,9 @@ fn told_obstacle(obstacle: &Obstacle) -> pb::VoucherObstacle {
         Obstacle::Dormancy => (Kind::Dormancy, 0),
         Obstacle::Pieces { missing } => (Kind::Pieces, *missing),
         Obstacle::NothingGained => (Kind::NothingGained, 0),
+        Obstacle::Combining => (Kind::Combining, 0),
+        Obstacle::Audience => (Kind::Audience, 0),
+        Obstacle::Birthday => (Kind::Birthday, 0),
     };
     pb::VoucherObstacle { kind: kind.into(), missing }
 }

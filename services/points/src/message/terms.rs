@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use super::challenges::{challenges, wrong_challenges};
 use super::limits::{award_limits, limit};
+use super::occasions::{occasions, wrong_occasions};
 use super::promotions::{line_filter, promotions, time, wrong_promotions};
 use super::wallets::{other_wallet, unknown_wallets, wallets};
 use crate::domain::{
@@ -26,7 +27,8 @@ pub(crate) fn terms(message: &pb::Terms, zone: &Zone) -> Result<Terms, WrongTerm
     let earn_rates = earn_rates(&message.earn_rates).collect::<Result<_, _>>()?;
     let limits = award_limits(&message.limits).map_err(|(field, what)| (field, what.into()))?;
     let (promotions, challenges) = (promotions(&message.promotions, zone)?, challenges(&message.challenges)?);
-    Ok(Terms { wallets, earn_rates, promotions: promotions.into(), challenges, limits, ..plain })
+    let occasions = occasions(&message.occasions)?;
+    Ok(Terms { wallets, earn_rates, promotions: promotions.into(), challenges, limits, occasions, ..plain })
 }
 
 /// Everything that is wrong with terms: at most one thing about each promotion and each part of the rest.
@@ -39,6 +41,7 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
         challenges: Vec::new(),
         limits: Vec::new(),
         wallets: Vec::new(),
+        occasions: Vec::new(),
         activities: message.activities.iter().map(in_main).collect(),
         ..message.clone()
     };
@@ -54,10 +57,11 @@ pub(crate) fn wrong_terms(message: &pb::Terms, zone: &Zone) -> Vec<WrongTerms> {
     wrong.extend(earn_rates(&message.earn_rates).filter_map(Result::err));
     wrong.extend(wrong_promotions(&message.promotions, zone));
     wrong.extend(wrong_challenges(&message.challenges));
+    wrong.extend(wrong_occasions(&message.occasions));
     wrong
 }
 
-/// All but wallets, rates, promotions, challenges and the limits of awards.
+/// All but wallets, rates, promotions, challenges, the limits of awards and occasions.
 fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
     let points_per_unit = rate(&message.points_per_unit)?;
     let ttl = message.reservation_ttl.as_ref();
@@ -110,6 +114,7 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
         promotions: Promotions::default(),
         challenges: Vec::new(),
         limits: Vec::new(),
+        occasions: Vec::new(),
         return_policy: match message.return_policy() {
             pb::terms::ReturnPolicy::OnlyPending => ReturnPolicy::OnlyPending,
             pb::terms::ReturnPolicy::WithinBalance => ReturnPolicy::WithinBalance,

@@ -67,7 +67,12 @@ pub(super) fn unknown_wallets(terms: &pb::Terms) -> Vec<WrongTerms> {
     for (index, activity) in terms.activities.iter().enumerate() {
         check(format!("activities[{index}].wallet"), &activity.wallet);
     }
-    let gifts = || terms.challenges.iter().enumerate().flat_map(|(index, challenge)| gifts(index, challenge));
+    let of_occasions = || {
+        let occasions = terms.occasions.iter().enumerate();
+        occasions.filter_map(|(index, occasion)| Some((format!("occasions[{index}].gives.wallet"), occasion.gives.as_ref()?)))
+    };
+    let of_challenges = || terms.challenges.iter().enumerate().flat_map(|(index, challenge)| gifts(index, challenge));
+    let gifts = || of_challenges().chain(of_occasions());
     gifts().for_each(|(field, gift)| check(field, &gift.wallet));
     let of_reward = |gift: &pb::Gift| matches!(gift.gift, Some(pb::gift::Gift::Reward(_))) && !gift.wallet.is_empty();
     wrong.extend(gifts().filter(|(_, gift)| of_reward(gift)).map(|(field, _)| (field, "must be empty for a reward".into())));

@@ -3,6 +3,7 @@
 mod budgets;
 mod challenges;
 mod changes;
+mod gifts;
 mod parse;
 mod parse_account;
 mod parse_pool;
@@ -13,7 +14,7 @@ mod simulate;
 mod transport;
 mod validate;
 
-pub(crate) use self::challenges::Vouchers;
+pub(crate) use self::gifts::Gifts;
 
 use std::sync::Arc;
 use tokio::time::Instant;

@@ -4,6 +4,8 @@ mod bulk;
 mod checks;
 mod codec;
 mod counters;
+mod holds;
+mod occasions;
 mod offline_uses;
 mod programs;
 mod read;
@@ -27,6 +29,8 @@ use codec::StoredEntry;
 
 pub(crate) use checks::{PurchaseRow, purchase_rows, redemption_rows, returns, reward_rows, stray_redemptions};
 pub(crate) use counters::{Counter, insert_counters, lock_counters, read_counters, tallies, write_counters};
+pub(crate) use holds::{holds, lock_holds, write_holds};
+pub(crate) use occasions::{members_after, move_sweep, sweep};
 pub(crate) use offline_uses::{
     NewOfflineUse, insert_offline_uses, losses_of, offline_losses, offline_uses, offline_uses_by_key, void_loss,
 };

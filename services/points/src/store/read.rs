@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernel::{ProgramId, Timestamp, Uuid};
+use kernel::{MemberId, ProgramId, Timestamp, Uuid};
 use persistence::{DbTime, Error, Tx, on_engine};
 
 use super::codec::{self, StoredEntry};
@@ -128,35 +128,36 @@ async fn read_facts(tx: &mut Tx, id: AccountId) -> Result<Facts, Error> {
 }
 
 /// What is known of a member, locked until the transaction ends, also when nothing is known yet.
-pub(crate) async fn lock_facts(tx: &mut Tx, id: AccountId) -> Result<Facts, Error> {
+pub(crate) async fn lock_facts(tx: &mut Tx, program: &ProgramId, member: MemberId) -> Result<Facts, Error> {
+    let id = AccountId::of(program, member);
     // An update that changes nothing locks the row on both engines, and an insert waits for another that has not committed.
     let empty = Facts::default();
     on_engine!(tx, |conn| {
         sqlx::query(
-        "INSERT INTO facts (account_id, version, details) VALUES ($1, $2, $3) ON CONFLICT (account_id) DO UPDATE SET version = facts.version",
-    )
-    .bind(id.0)
-    .bind(empty.version)
-    .bind(codec::encode_facts(&empty))
-    .execute(conn)
-    .await?
-    .rows_affected()
+            "INSERT INTO facts (account_id, version, details, program, member) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (account_id) DO UPDATE SET program = excluded.program, member = excluded.member",
+        )
+        .bind(id.0)
+        .bind(empty.version)
+        .bind(codec::encode_facts(&empty))
+        .bind(program.as_str())
+        .bind(member.0)
+        .execute(conn)
+        .await?
+        .rows_affected()
     });
     read_facts(tx, id).await
 }
 
-/// Writes what is known of a member.
+/// Writes what is known of a member, which is locked.
 pub(crate) async fn write_facts(tx: &mut Tx, id: AccountId, facts: &Facts) -> Result<(), Error> {
-    on_engine!(tx, |conn| sqlx::query(
-        "INSERT INTO facts (account_id, version, details) VALUES ($1, $2, $3)
-         ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, details = excluded.details",
-    )
-    .bind(id.0)
-    .bind(facts.version)
-    .bind(codec::encode_facts(facts))
-    .execute(conn)
-    .await?
-    .rows_affected());
+    on_engine!(tx, |conn| sqlx::query("UPDATE facts SET version = $2, details = $3 WHERE account_id = $1")
+        .bind(id.0)
+        .bind(facts.version)
+        .bind(codec::encode_facts(facts))
+        .execute(conn)
+        .await?
+        .rows_affected());
     Ok(())
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn basket(sku: &str, fen: i64) -> pb::Basket {
 }
 
 pub(crate) fn check(code: &str, basket: pb::Basket) -> pb::CheckVoucherRequest {
-    pb::CheckVoucherRequest { parent: TEA.to_owned(), code: code.to_owned(), basket: Some(basket) }
+    pb::CheckVoucherRequest { parent: TEA.to_owned(), code: code.to_owned(), basket: Some(basket), order_reference: String::new() }
 }
 
 pub(crate) fn use_for(order: &str, code: &str, basket: pb::Basket) -> pb::UseVoucherRequest {

@@ -129,7 +129,7 @@ async fn a_till_gets_priced_lines_or_reasons(engine: TestEngine) {
         ..Default::default()
     };
     let half = Effect::PercentOff(PercentOff { basis_points: 5_000, at_most: None });
-    let terms = pb::VoucherTerms { effect: Some(half), conditions: Some(conditions), valid: None, offline_limit: None };
+    let terms = pb::VoucherTerms { effect: Some(half), conditions: Some(conditions), ..Default::default() };
     let code = platform.grant_voucher(grant(1, "half", terms)).await.unwrap().into_inner().code;
     let refused = platform.check_voucher(check(&code, basket("cake", 1_800))).await.unwrap().into_inner();
     let told: Vec<_> = refused.obstacles.iter().map(|obstacle| (obstacle.kind(), obstacle.missing)).collect();

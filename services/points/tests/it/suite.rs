@@ -113,8 +113,14 @@ impl Suite {
 
     /// Stops the process and starts another on the same data.
     pub(crate) async fn restart(self) -> Suite {
+        self.away(Duration::ZERO).await
+    }
+
+    /// The same with some time in which there is none.
+    pub(crate) async fn away(self, time: Duration) -> Suite {
         let Suite { clock, feeds, points, running, administrator, platform, context, engine } = self;
         running.stop().await;
+        clock.advance(time);
         let running = serve(&engine, &context, feeds.is_some(), |_| {}).await;
         Suite { clock, feeds, points, running, administrator, platform, context, engine }
     }
@@ -267,24 +273,50 @@ impl Suite {
     /// Members tells of a member; waits until points knows this version of its facts.
     pub(crate) async fn members_tell(&self, owner: u128, payload: Payload, fact_version: i64) {
         let [members, _] = self.feeds.as_ref().expect("the test has feeds");
-        self.tell(members, owner, payload, fact_version).await;
+        self.tell(members, owner, payload, fact_version, false).await;
+    }
+
+    /// The same of old data.
+    pub(crate) async fn members_tell_old(&self, owner: u128, payload: Payload, fact_version: i64) {
+        let [members, _] = self.feeds.as_ref().expect("the test has feeds");
+        self.tell(members, owner, payload, fact_version, true).await;
+    }
+
+    /// The same of many at once.
+    pub(crate) async fn members_tell_all(&self, owners: std::ops::RangeInclusive<u128>, payload: Payload) {
+        let [members, _] = self.feeds.as_ref().expect("the test has feeds");
+        let mut tx = members.begin().await.unwrap();
+        let (last, events) = (*owners.end(), owners.map(|owner| event(&self.context, self.about(owner, 1, false), payload.clone())));
+        tx.append_events(events.collect()).await.unwrap();
+        tx.commit().await.unwrap();
+        testkit::eventually(async || {
+            let mut tx = self.points().await.read().await.unwrap();
+            let known: i64 =
+                on_engine!(tx, |conn| sqlx::query_scalar("SELECT COUNT(*) FROM facts WHERE version > 0").fetch_one(conn).await).unwrap();
+            u128::try_from(known).unwrap() >= last
+        })
+        .await;
     }
 
     /// The same by tiers.
     pub(crate) async fn tiers_tell(&self, owner: u128, payload: Payload, fact_version: i64) {
         let [_, tiers] = self.feeds.as_ref().expect("the test has feeds");
-        self.tell(tiers, owner, payload, fact_version).await;
+        self.tell(tiers, owner, payload, fact_version, false).await;
     }
 
-    async fn tell(&self, source: &Database, owner: u128, payload: Payload, fact_version: i64) {
-        let about = About {
+    fn about(&self, owner: u128, fact_version: i64, historical: bool) -> About {
+        About {
             program: TEA.to_owned(),
             member: member(owner),
             aggregate: member(owner),
             aggregate_version: fact_version,
             occur_time: self.now(),
-            historical: false,
-        };
+            historical,
+        }
+    }
+
+    async fn tell(&self, source: &Database, owner: u128, payload: Payload, fact_version: i64, historical: bool) {
+        let about = self.about(owner, fact_version, historical);
         let mut tx = source.begin().await.unwrap();
         tx.append_event(event(&self.context, about, payload)).await.unwrap();
         tx.commit().await.unwrap();

@@ -180,12 +180,7 @@ impl Call {
             grant_key: format!("bench/{number}"),
             reason: GrantReason::Campaign.into(),
             title: "Five yuan off".to_owned(),
-            terms: Some(VoucherTerms {
-                effect: Some(Effect::AmountOff(AmountOff { amount })),
-                conditions: None,
-                valid: None,
-                offline_limit: None,
-            }),
+            terms: Some(VoucherTerms { effect: Some(Effect::AmountOff(AmountOff { amount })), ..VoucherTerms::default() }),
             request_id: id().to_string(),
         })
     }

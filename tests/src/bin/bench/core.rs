@@ -78,6 +78,7 @@ fn version() -> anyhow::Result<Version> {
             promotions: Promotions::default(),
             challenges: Vec::new(),
             limits: Vec::new(),
+            occasions: Vec::new(),
             tier_deficit_caps: Vec::new(),
             return_policy: ReturnPolicy::Unlimited,
             deficit_cap: None,

@@ -2,7 +2,7 @@ use kernel::{Timestamp, Zone};
 
 use super::pricing::{Basket, BasketLine};
 use super::voucher::Obstacle;
-use crate::domain::WeeklyWindow;
+use crate::domain::{BirthdayWindow, Facts, MemberFilter, WeeklyWindow};
 
 /// What must be so for a voucher to hold. What is empty asks for nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,6 +23,10 @@ pub struct Conditions {
     pub first_order: bool,
     /// Calendar days without a purchase, after an earlier one.
     pub dormant_days: Option<i32>,
+    /// What is known of the member.
+    pub members: MemberFilter,
+    /// Around his birthday.
+    pub birthday: Option<BirthdayWindow>,
 }
 
 /// What is known besides the basket.
@@ -32,10 +36,12 @@ pub struct Situation {
     pub now: Timestamp,
     /// The program's zone.
     pub zone: Zone,
-    /// The member has no purchase yet.
+    /// The member has no purchase yet, and no other order is to be his first.
     pub first_order: bool,
     /// When the latest purchase was made.
     pub last_purchase_at: Option<Timestamp>,
+    /// What other services' feeds have told of him.
+    pub facts: Facts,
 }
 
 impl Situation {
@@ -44,6 +50,11 @@ impl Situation {
         let day_in = |moment: Timestamp| moment.date_in(&self.zone);
         let away = |last: Timestamp| day_in(last).until(day_in(self.now)).map_or(0, |span| span.get_days());
         self.last_purchase_at.is_some_and(|last| away(last) >= days)
+    }
+
+    /// Whether the day is that near to his birthday.
+    fn is_birthday(&self, window: BirthdayWindow) -> bool {
+        self.facts.birthday.is_some_and(|born| window.holds(born, self.now.date_in(&self.zone)))
     }
 }
 
@@ -66,6 +77,8 @@ impl Conditions {
             (!in_time, Obstacle::Time),
             (self.first_order && !situation.first_order, Obstacle::FirstOrder),
             (self.dormant_days.is_some_and(|days| !situation.was_away(days)), Obstacle::Dormancy),
+            (!self.members.admits(&situation.facts, situation.now), Obstacle::Audience),
+            (self.birthday.is_some_and(|window| !situation.is_birthday(window)), Obstacle::Birthday),
         ];
         checks.into_iter().filter(|(stands, _)| *stands).map(|(_, obstacle)| obstacle).collect()
     }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod code;
 mod conditions;
+mod hold;
 mod offline;
 mod pricing;
 mod redeeming;
@@ -12,6 +13,7 @@ mod wish;
 pub use catalogue::{Asker, Audience, Reward, RewardObstacle};
 pub use code::Code;
 pub use conditions::{Conditions, Situation};
+pub use hold::{Combining, Hold, Holder};
 pub use offline::{Claim, OFFLINE_SKEW, OfflineCode, OfflineResult, OfflineSigner, OfflineUse};
 pub use pricing::{Basket, BasketLine, Priced, price};
 pub use redeeming::RewardRefusal;

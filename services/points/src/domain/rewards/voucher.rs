@@ -5,6 +5,7 @@ use kernel::{MemberId, Period, Timestamp, Uuid, Zone};
 
 use super::RewardRefusal;
 use super::conditions::{Conditions, Situation};
+use super::hold::Combining;
 use super::offline::OfflineResult;
 use super::pricing::{Basket, Priced, price};
 use crate::domain::{Account, AccountId, Facts, MemberStatus};
@@ -52,6 +53,8 @@ pub struct VoucherTerms {
     pub validity: Validity,
     /// The most that an order may take off by it while its till has no connection; 0: it must have one.
     pub offline_limit: i64,
+    /// Which other vouchers its order may have.
+    pub combining: Combining,
 }
 
 /// How long a voucher is good.
@@ -198,7 +201,8 @@ impl Voucher {
     /// What it takes off a basket, or all that stands in the way.
     pub fn price(&self, terms: &VoucherTerms, basket: &Basket, buyer: &Buyer) -> Result<Priced, Vec<Obstacle>> {
         let of_member = (!buyer.is_admitted).then_some(Obstacle::Member);
-        let standing: Vec<Obstacle> = self.obstacle(buyer.situation.now).into_iter().chain(of_member).collect();
+        let of_order = (!buyer.is_order_free).then_some(Obstacle::Combining);
+        let standing: Vec<Obstacle> = self.obstacle(buyer.situation.now).into_iter().chain(of_member).chain(of_order).collect();
         match (price(terms, basket, &buyer.situation), standing.is_empty()) {
             (priced, true) => priced,
             (Ok(_), false) => Err(standing),
@@ -262,14 +266,16 @@ pub struct Buyer {
     pub situation: Situation,
     /// He may redeem.
     pub is_admitted: bool,
+    /// The order has no voucher that this one does not go with, and not as many as it may.
+    pub is_order_free: bool,
 }
 
 impl Buyer {
     /// Purchases are counted, and a member is blocked, in the account of whoever has taken his in: that one is to be given here.
     pub fn of(survivor: &Account, facts: &Facts, now: Timestamp, zone: &Zone) -> Buyer {
         let (first_order, last_purchase_at) = (survivor.purchases == 0, survivor.last_purchase_at);
-        let situation = Situation { now, zone: zone.clone(), first_order, last_purchase_at };
-        Buyer { situation, is_admitted: facts.status == MemberStatus::Active }
+        let situation = Situation { now, zone: zone.clone(), first_order, last_purchase_at, facts: facts.clone() };
+        Buyer { situation, is_admitted: facts.status == MemberStatus::Active, is_order_free: true }
     }
 }
 
@@ -299,7 +305,7 @@ pub enum Obstacle {
     Channel,
     /// Not at this hour of this day.
     Time,
-    /// Not the member's first order.
+    /// Not the member's first order, or another order holds that.
     FirstOrder,
     /// He has bought of late, or never.
     Dormancy,
@@ -310,4 +316,10 @@ pub enum Obstacle {
     },
     /// Nothing would become cheaper.
     NothingGained,
+    /// The order has a voucher that it does not go with.
+    Combining,
+    /// Not for his tiers, tags or segments.
+    Audience,
+    /// Not around his birthday.
+    Birthday,
 }

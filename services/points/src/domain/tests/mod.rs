@@ -10,6 +10,7 @@ mod earning;
 mod limits;
 mod merges;
 mod model;
+mod occasions;
 mod pending;
 mod pools;
 mod promotions;
@@ -52,6 +53,7 @@ pub(super) fn terms() -> Terms {
         promotions: Promotions::default(),
         challenges: Vec::new(),
         limits: Vec::new(),
+        occasions: Vec::new(),
         tier_deficit_caps: Vec::new(),
         return_policy: ReturnPolicy::Unlimited,
         deficit_cap: None,

@@ -1,13 +1,15 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use kernel::Uuid;
 use proto::points as pb;
 use rpc::{Answer, status};
 use tonic::Status;
 
 use super::super::parse::{Circumstances, money, origin, parse_program, told_time};
 use super::super::{Call, Rpcs};
-use crate::domain::rewards::{Basket, BasketLine, Buyer, Code, OfflineCode, OfflineUse, RewardRefusal, Voucher};
+use crate::domain::AccountId;
+use crate::domain::rewards::{Basket, BasketLine, Buyer, Code, OfflineCode, OfflineUse, RewardRefusal, Voucher, VoucherTerms};
 use crate::executor::{ShownCode, Target, UseVoucher, VoucherChange};
 use crate::message::rewards as told;
 use crate::program::Program;
@@ -24,8 +26,8 @@ struct Shown {
 impl Rpcs {
     pub(super) async fn check_voucher(&self, call: &Call, message: pb::CheckVoucherRequest) -> Result<pb::BasketDiscount, Status> {
         let shown = self.parse_shown(call, &message.parent, &message.code, message.basket.as_ref()).await?;
-        let (voucher, buyer) = self.find(&shown).await?;
-        let priced = voucher.price(&told::issued_terms(&voucher).map_err(status::from_store)?, &shown.basket, &buyer);
+        let (voucher, terms, buyer) = self.find(&shown, &message.order_reference).await?;
+        let priced = voucher.price(&terms, &shown.basket, &buyer);
         let name = told::voucher_name(&shown.program.id, voucher.member, voucher.id);
         Ok(told::basket_discount(&shown.program, name, &shown.basket, &priced))
     }
@@ -65,8 +67,8 @@ impl Rpcs {
         Ok(Shown { program, code, basket })
     }
 
-    /// A voucher by its code, and what is known of whoever survived its member.
-    async fn find(&self, shown: &Shown) -> Result<(Voucher, Buyer), Status> {
+    /// A voucher by its code, and what is known of whoever survived its member, with what other vouchers hold.
+    async fn find(&self, shown: &Shown, order: &str) -> Result<(Voucher, VoucherTerms, Buyer), Status> {
         let program = &shown.program;
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         let mut known = None;
@@ -84,8 +86,21 @@ impl Rpcs {
         }
         drop(tx);
         let voucher = known.ok_or(RewardError::from(RewardRefusal::VoucherNotFound))?;
-        let (_, held) = self.surviving(&program.id, voucher.member).await?;
-        Ok((voucher, Buyer::of(&held.account, &held.facts, self.now(), &program.zone)))
+        let terms = told::issued_terms(&voucher).map_err(status::from_store)?;
+        let (survivor, held) = self.surviving(&program.id, voucher.member).await?;
+        let of_order = Target::order_of_vouchers(&program.id, order);
+        let accounts = if terms.conditions.first_order { held.account.accounts(AccountId::of(&program.id, survivor)) } else { Vec::new() };
+        let mut keys: Vec<Uuid> = accounts.into_iter().map(|account| Target::first_order(&program.id, account)).collect();
+        keys.extend((!order.is_empty()).then_some(of_order));
+        let mut holds = HashMap::new();
+        if !keys.is_empty() {
+            let mut tx = self.database.read().await.map_err(status::from_store)?;
+            holds = store::holds(&mut tx, &keys).await.map_err(status::from_store)?;
+        }
+        let on_order = holds.remove(&of_order);
+        let buyer = Buyer::of(&held.account, &held.facts, self.now(), &program.zone);
+        let buyer = buyer.beside(&terms, order, on_order.as_ref(), holds.values());
+        Ok((voucher, terms, buyer))
     }
 }
 

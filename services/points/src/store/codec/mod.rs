@@ -179,7 +179,7 @@ fn corrupt(what: &str) -> Error {
     Error::Corrupt(what.to_owned())
 }
 
-fn decode<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, Error> {
+pub(super) fn decode<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, Error> {
     M::decode(bytes).map_err(|_| corrupt(what))
 }
 

@@ -1,6 +1,7 @@
 //! Vouchers as a table that a marketer can read, and what must hold for any of them.
 
 mod codes;
+mod holds;
 mod offline;
 mod properties;
 mod redeeming;
@@ -10,7 +11,7 @@ use jiff::civil::Weekday;
 use kernel::{Timestamp, Zone};
 
 use super::*;
-use crate::domain::WeeklyWindow;
+use crate::domain::{Facts, WeeklyWindow};
 
 pub(super) fn at(text: &str) -> Timestamp {
     text.parse::<jiff::Timestamp>().unwrap().into()
@@ -18,7 +19,13 @@ pub(super) fn at(text: &str) -> Timestamp {
 
 /// A voucher for anything, for ever.
 pub(super) fn voucher(effect: Effect) -> VoucherTerms {
-    VoucherTerms { effect, conditions: Conditions::default(), validity: Validity::Unlimited, offline_limit: 0 }
+    VoucherTerms {
+        effect,
+        conditions: Conditions::default(),
+        validity: Validity::Unlimited,
+        offline_limit: 0,
+        combining: Combining::default(),
+    }
 }
 
 pub(super) fn only(effect: Effect, condition: impl FnOnce(&mut Conditions)) -> VoucherTerms {
@@ -48,7 +55,13 @@ pub(super) fn basket(lines: &str) -> Basket {
 }
 
 pub(super) fn situation(now: &str) -> Situation {
-    Situation { now: at(now), zone: Zone::parse("Asia/Shanghai").unwrap(), first_order: false, last_purchase_at: None }
+    Situation {
+        now: at(now),
+        zone: Zone::parse("Asia/Shanghai").unwrap(),
+        first_order: false,
+        last_purchase_at: None,
+        facts: Facts::default(),
+    }
 }
 
 /// `latte 7.69, cake 2.31`, or what stands in the way.

@@ -4,6 +4,7 @@ use jiff::civil::Weekday;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::MemberFilter;
 
 const WEEK: [Weekday; 7] =
     [Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday, Weekday::Saturday, Weekday::Sunday];
@@ -54,6 +55,8 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         windows: if asks[4] { vec![window(&WEEK[..5], start, end)] } else { Vec::new() },
         first_order: asks[5],
         dormant_days: None,
+        members: MemberFilter::default(),
+        birthday: None,
     })
 }
 
@@ -64,7 +67,7 @@ proptest! {
     /// the effect says in all.
     #[test]
     fn a_discount_is_exact(effect in effects(), conditions in conditions(), basket in baskets(), first_order: bool) {
-        let terms = VoucherTerms { effect: effect.clone(), conditions: conditions.clone(), validity: Validity::Unlimited, offline_limit: 0 };
+        let terms = VoucherTerms { conditions: conditions.clone(), ..voucher(effect.clone()) };
         let situation = Situation { first_order, ..situation("2026-03-02T00:00:00Z") };
         let priced = match price(&terms, &basket, &situation) {
             Ok(priced) => priced,
@@ -143,7 +146,7 @@ proptest! {
     fn the_order_of_lines_does_not_matter(effect in effects(), conditions in conditions(), basket in baskets(), seed: u64) {
         let mut shuffled = basket.clone();
         shuffled.lines.sort_by_key(|line| line.id.bytes().fold(seed, |sum, byte| sum.rotate_left(9) ^ u64::from(byte).wrapping_mul(seed | 1)));
-        let terms = VoucherTerms { effect, conditions, validity: Validity::Unlimited, offline_limit: 0 };
+        let terms = VoucherTerms { conditions, ..voucher(effect) };
         let situation = situation("2026-03-02T00:00:00Z");
         let by_line = |basket: &Basket| {
             let priced = price(&terms, basket, &situation)?;

@@ -1,3 +1,4 @@
+mod holds;
 mod uses;
 
 use std::collections::hash_map::Entry as MapEntry;
@@ -10,6 +11,7 @@ use prost::Message;
 use proto::events::voucher_changed::Change as ToldChange;
 use rpc::config::ClockConfig;
 
+use self::holds::Holds;
 use super::{Ensure, Grant, ShownCode, Told, UseVoucher, VoucherChange, VoucherJob};
 use crate::domain::rewards::{Reward, RewardRefusal, Voucher, VoucherState, Wish, Wished};
 use crate::domain::{AccountId, MemberStatus, Refusal};
@@ -36,6 +38,7 @@ pub(super) struct Batch<'a> {
     /// What was lost by such uses, by voucher and order: the key of the use, and how much.
     losses: HashMap<(Uuid, String), (Uuid, i64)>,
     wishes: BTreeMap<Uuid, Wish>,
+    holds: Holds,
     rewards: BTreeMap<Uuid, Reward>,
     /// Accounts and answers; the former are not locked: what is known of a member may change at any time.
     found: Found,
@@ -52,7 +55,8 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Locks wishes, vouchers and rewards, each kind in key order, then reads everything else: a read after the lock is fresh.
+    /// Locks wishes, vouchers and rewards, each kind in key order, then reads everything else: a read after the lock is fresh. What vouchers
+    /// hold is locked last, since accounts say which of it.
     pub(super) async fn load(
         tx: &mut Tx,
         jobs: &[VoucherJob],
@@ -93,6 +97,7 @@ impl<'a> Batch<'a> {
             offline,
             losses: HashMap::new(),
             wishes: wishes.into_iter().map(|wish| (wish.key, wish)).collect(),
+            holds: Holds::default(),
             rewards: BTreeMap::new(),
             found: Found::default(),
             stranger: Held::default(),
@@ -111,6 +116,7 @@ impl<'a> Batch<'a> {
         }
         batch.load_rewards(tx, jobs).await?;
         batch.load_found(tx, jobs).await?;
+        batch.load_holds(tx, jobs).await?;
         Ok(batch)
     }
 
@@ -331,9 +337,14 @@ impl<'a> Batch<'a> {
 
     /// The account of whoever survived a member, or his own.
     fn survivor(&self, program: &ProgramId, account: AccountId) -> &Held {
-        let held = |id: AccountId| self.found.accounts.get(&id).unwrap_or(&self.stranger);
-        let next = |at: &&Held| Some(held(AccountId::of(program, at.account.merged_into?)));
-        std::iter::successors(Some(held(account)), next).take(STEPS_MAX).last().unwrap_or(&self.stranger)
+        self.surviving(program, account).1
+    }
+
+    /// The same with its key.
+    fn surviving(&self, program: &ProgramId, account: AccountId) -> (AccountId, &Held) {
+        let held = |id: AccountId| (id, self.found.accounts.get(&id).unwrap_or(&self.stranger));
+        let next = |(_, at): &(AccountId, &Held)| Some(held(AccountId::of(program, at.account.merged_into?)));
+        std::iter::successors(Some(held(account)), next).take(STEPS_MAX).last().unwrap_or((account, &self.stranger))
     }
 
     fn check_admitted(&self, program: &ProgramId, account: AccountId) -> Result<(), RewardError> {
@@ -406,6 +417,7 @@ impl<'a> Batch<'a> {
         for key in &self.voided_losses {
             store::void_loss(tx, *key).await?;
         }
+        self.holds.write(tx).await?;
         for key in &self.changed_wishes {
             store::write_wish(tx, &self.wishes[key]).await?;
         }

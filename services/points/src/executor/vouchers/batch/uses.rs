@@ -35,12 +35,15 @@ impl Batch<'_> {
             };
         }
         code.check_at(self.now)?;
-        let priced = voucher.price(&told::issued_terms(voucher)?, basket, &self.buyer(program, voucher, self.now));
+        let (voucher, terms) = (voucher.clone(), told::issued_terms(voucher)?);
+        let buyer = self.beside(program, &voucher, &terms, order, self.buyer(program, &voucher, self.now));
+        let priced = voucher.price(&terms, basket, &buyer);
         let discount = match &priced {
             Ok(priced) => priced.total(),
             Err(obstacles) => return Err(RewardError::of(obstacles)),
         };
-        let answer = answer(program, voucher, (basket, &priced), order, self.now);
+        let answer = answer(program, &voucher, (basket, &priced), order, self.now);
+        self.hold(program, &voucher, &terms, order);
         let used = voucher.used(Use { order: order.clone(), operation: job.key.id(), at: self.now, discount });
         self.tell(program, used, ToldChange::Used)?;
         Ok(first(&answer))
@@ -89,6 +92,7 @@ impl Batch<'_> {
                 let used = voucher.used(Use { order: order.to_owned(), operation, at, discount });
                 let event = event::of_voucher(program, &used, ToldChange::Used, at, self.now)?;
                 self.events.push(event::new(self.context, self.now, event));
+                self.hold(program, &voucher, &terms, order);
                 self.put(used);
             }
             // Its order has it already: the till had not heard so.
@@ -133,6 +137,7 @@ impl Batch<'_> {
             return Ok(told);
         }
         let voided = voucher.voided(order)?;
+        self.let_go(program, voucher, order);
         let was_taken_back = voided.state != VoucherState::Usable;
         if let (true, Some(reward)) = (was_taken_back, voided.reward) {
             self.count(reward, -1);

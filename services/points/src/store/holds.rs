@@ -1,0 +1,95 @@
+//! What vouchers that are used keep from others.
+
+use std::collections::HashMap;
+
+use kernel::Uuid;
+use persistence::{Engine, Error, Tx};
+use prost::Message;
+
+use super::bulk::{by_keys, insert_rows};
+use super::codec;
+use crate::domain::rewards::{Combining, Hold, Holder};
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredHolders {
+    #[prost(message, repeated, tag = "1")]
+    holders: Vec<StoredHolder>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredHolder {
+    #[prost(bytes, tag = "1")]
+    voucher: Vec<u8>,
+    #[prost(string, tag = "2")]
+    order: String,
+    #[prost(bool, tag = "3")]
+    alone: bool,
+    #[prost(string, optional, tag = "4")]
+    group: Option<String>,
+    #[prost(bytes, optional, tag = "5")]
+    first_order: Option<Vec<u8>>,
+}
+
+/// Key, version, holders.
+type HoldRow = (Uuid, i64, Vec<u8>);
+
+/// Locks holds in key order and reads them. What nobody has held is not there; should another process write it meanwhile, writing it fails with
+/// `Conflict`.
+pub(crate) async fn lock_holds(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Hold>, Error> {
+    match tx.engine() {
+        Engine::Postgres => {
+            let sql =
+                by_keys!(tx, keys, "SELECT hold_key, version, holders FROM voucher_holds WHERE hold_key", "ORDER BY hold_key FOR UPDATE");
+            read(sql?)
+        }
+        Engine::Sqlite => holds(tx, keys).await,
+    }
+}
+
+/// The same without a lock.
+pub(crate) async fn holds(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Hold>, Error> {
+    read(by_keys!(tx, keys, "SELECT hold_key, version, holders FROM voucher_holds WHERE hold_key", "")?)
+}
+
+fn read(rows: Vec<HoldRow>) -> Result<HashMap<Uuid, Hold>, Error> {
+    let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|_| Error::Corrupt("holder of an order".to_owned()));
+    let holder = |StoredHolder { voucher, order, alone, group, first_order }: StoredHolder| {
+        let first_order = first_order.map(|key| uuid(&key)).transpose()?;
+        Ok(Holder { voucher: uuid(&voucher)?, order, combining: Combining { alone, group }, first_order })
+    };
+    let hold = |(key, version, holders): HoldRow| {
+        let StoredHolders { holders } = codec::decode(&holders, "holders of an order")?;
+        Ok((key, Hold { holders: holders.into_iter().map(holder).collect::<Result<_, Error>>()?, version }))
+    };
+    rows.into_iter().map(hold).collect()
+}
+
+fn stored(hold: &Hold) -> Vec<u8> {
+    let holder = |Holder { voucher, order, combining: Combining { alone, group }, first_order }: &Holder| StoredHolder {
+        voucher: voucher.as_bytes().to_vec(),
+        order: order.clone(),
+        alone: *alone,
+        group: group.clone(),
+        first_order: first_order.map(|key| key.as_bytes().to_vec()),
+    };
+    StoredHolders { holders: hold.holders.iter().map(holder).collect() }.encode_to_vec()
+}
+
+/// Writes holds, in key order, each with the version that it was read at: where another process has been faster it is a `Conflict`.
+pub(crate) async fn write_holds(tx: &mut Tx, holds: &[(Uuid, i64, &Hold)]) -> Result<(), Error> {
+    let (new, known): (Vec<_>, Vec<_>) = holds.iter().copied().partition(|(_, read_at, _)| *read_at == 0);
+    let inserted: u64 =
+        insert_rows!(tx, &new, "voucher_holds (hold_key, version, holders)", "ON CONFLICT (hold_key) DO NOTHING", |values, row| values
+            .push_bind(row.0)
+            .push_bind(row.2.version)
+            .push_bind(stored(row.2)));
+    let updated: u64 = insert_rows!(
+        tx,
+        &known,
+        "voucher_holds (hold_key, version, holders)",
+        "ON CONFLICT (hold_key) DO UPDATE SET version = excluded.version, holders = excluded.holders
+          WHERE voucher_holds.version < excluded.version",
+        |values, row| values.push_bind(row.0).push_bind(row.2.version).push_bind(stored(row.2))
+    );
+    super::all_written(inserted + updated, holds.len())
+}
