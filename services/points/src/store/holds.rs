@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use kernel::Uuid;
-use persistence::{Engine, Error, Tx};
+use persistence::{Connection, Engine, Error, Traced, Tx};
 use prost::Message;
 
-use super::bulk::{by_keys, insert_rows};
+use super::bulk::by_keys;
 use super::codec;
 use crate::domain::rewards::{Combining, Hold, Holder};
 
@@ -78,18 +78,40 @@ fn stored(hold: &Hold) -> Vec<u8> {
 /// Writes holds, in key order, each with the version that it was read at: where another process has been faster it is a `Conflict`.
 pub(crate) async fn write_holds(tx: &mut Tx, holds: &[(Uuid, i64, &Hold)]) -> Result<(), Error> {
     let (new, known): (Vec<_>, Vec<_>) = holds.iter().copied().partition(|(_, read_at, _)| *read_at == 0);
-    let inserted: u64 =
-        insert_rows!(tx, &new, "voucher_holds (hold_key, version, holders)", "ON CONFLICT (hold_key) DO NOTHING", |values, row| values
-            .push_bind(row.0)
-            .push_bind(row.2.version)
-            .push_bind(stored(row.2)));
-    let updated: u64 = insert_rows!(
-        tx,
-        &known,
-        "voucher_holds (hold_key, version, holders)",
-        "ON CONFLICT (hold_key) DO UPDATE SET version = excluded.version, holders = excluded.holders
-          WHERE voucher_holds.version < excluded.version",
-        |values, row| values.push_bind(row.0).push_bind(row.2.version).push_bind(stored(row.2))
-    );
-    super::all_written(inserted + updated, holds.len())
+    let written = match tx.connection() {
+        Connection::Postgres(conn) => {
+            let mut written = 0;
+            for (rows, sql) in [(&new, INSERT), (&known, UPDATE)].into_iter().filter(|(rows, _)| !rows.is_empty()) {
+                let query = sqlx::query(sql)
+                    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+                    .bind(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+                    .bind(rows.iter().map(|row| row.2.version).collect::<Vec<_>>())
+                    .bind(rows.iter().map(|row| stored(row.2)).collect::<Vec<_>>());
+                written += query.execute(Traced(&mut *conn)).await?.rows_affected();
+            }
+            written
+        }
+        Connection::Sqlite(conn) => {
+            let sql = "
+                INSERT INTO voucher_holds (hold_key, version, holders) VALUES ($1, $3, $4)
+                ON CONFLICT (hold_key) DO UPDATE SET version = excluded.version, holders = excluded.holders WHERE version = $2";
+            let mut written = 0;
+            for (key, read_at, hold) in holds {
+                let query = sqlx::query(sql).bind(*key).bind(*read_at).bind(hold.version).bind(stored(hold));
+                written += query.execute(Traced(&mut *conn)).await?.rows_affected();
+            }
+            written
+        }
+    };
+    super::all_written(written, holds.len())
 }
+
+const INSERT: &str = "
+    INSERT INTO voucher_holds (hold_key, version, holders)
+    SELECT n.hold_key, n.version, n.holders
+      FROM unnest($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[]) AS n (hold_key, read_at, version, holders)
+    ON CONFLICT (hold_key) DO NOTHING";
+const UPDATE: &str = "
+    UPDATE voucher_holds h SET version = n.version, holders = n.holders
+      FROM unnest($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[]) AS n (hold_key, read_at, version, holders)
+     WHERE h.hold_key = n.hold_key AND h.version = n.read_at";
