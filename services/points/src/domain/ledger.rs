@@ -164,6 +164,7 @@ impl<'a> Ledger<'a> {
             amount_left: None,
             base: explanation.base,
             due: if award.member.is_some() { explanation.points() } else { 0 },
+            stays: 0,
             redeemed: known.redemptions.iter().map(|redemption| redemption.left()).sum(),
             given_back: 0,
             lot,
@@ -192,7 +193,7 @@ impl<'a> Ledger<'a> {
         let lot = self.named(version.lot_for(wallet, occurred_at, now, operation, &input.id.0));
         self.counted = version.counts(facts, explanation, Some(wallet), self.stamp.place(), occurred_at);
         self.credit(EntryKind::Award, wallet, &lot, *points, Source::Purchase(input.id.clone()), version)?;
-        Ok(Earned { wallet: wallet.clone(), earned: *points, due: *points, lot })
+        Ok(Earned { wallet: wallet.clone(), earned: *points, due: *points, stays: 0, lot })
     }
 
     fn activity(&mut self, activity: &Activity, known: &Known) -> Result<Outcome, Refusal> {

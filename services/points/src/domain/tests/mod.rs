@@ -19,6 +19,7 @@ mod refunds;
 mod remarks;
 mod simulating;
 mod sliding;
+mod staying;
 mod stories;
 mod tables;
 mod town;
