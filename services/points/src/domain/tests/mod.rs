@@ -359,7 +359,7 @@ pub(super) fn adjust(points: i64) -> Command {
 }
 
 pub(super) fn activity(activity: &str, id: &str) -> Command {
-    Command::Activity(Activity { activity: activity.to_owned(), id: id.into(), has_proof: false })
+    Command::Activity(Activity { activity: activity.to_owned(), id: id.into(), proof: None })
 }
 
 pub(super) fn refund(redemption: Uuid, points: Option<i64>) -> Command {
