@@ -188,7 +188,7 @@ pub(crate) fn of_budget(
         return None;
     }
     let budget = budget_name(program, id);
-    let aggregate = [&budget, "/periods/", &period_segment(count.since)].concat();
+    let aggregate = [&budget, "/periods/", &period_segment(count)].concat();
     let payload = events::event::Payload::BudgetChanged(events::BudgetChanged {
         budget,
         // Both have the same numbers.

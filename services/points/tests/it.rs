@@ -52,6 +52,7 @@ mod it {
     mod specification;
     mod spending;
     mod statements;
+    mod staying;
     mod transfers;
     mod transport;
     mod versions;

@@ -19,6 +19,8 @@ pub struct Unapproved {
     pub origin: Option<AccountId>,
     /// What it took of limits, for the member and for all together.
     pub counted: Vec<Count>,
+    /// The key of the link that proves it.
+    pub proof: Option<Uuid>,
 }
 
 impl Unapproved {
@@ -42,10 +44,10 @@ impl Account {
 
 impl Ledger<'_> {
     /// An activity that is told now and waits, with what it counts.
-    pub(super) fn unapproved_in(&self, lot: &LotKey) -> Option<Unapproved> {
+    pub(super) fn unapproved_in(&self, lot: &LotKey, proof: Option<Uuid>) -> Option<Unapproved> {
         let Stamp { occurred_at, now, .. } = *self.stamp;
         let gate = lot.gate()?.clone();
-        Some(Unapproved { gate, occurred_at, told_at: now, origin: lot.origin, counted: self.counted.clone() })
+        Some(Unapproved { gate, occurred_at, told_at: now, origin: lot.origin, counted: self.counted.clone(), proof })
     }
 
     /// What waits under an operation.
@@ -53,10 +55,11 @@ impl Ledger<'_> {
         self.account.unapproved.iter().find(|known| known.gate.operation == operation).cloned()
     }
 
-    /// Notes with the next entry that it waits no more, and gives back what it took.
+    /// Notes with the next entry that it waits no more, and gives back what it took: its link is free for whose it is.
     pub(super) fn reject(&mut self, operation: Uuid) {
         let Some(known) = self.unapproved(operation) else { return };
         self.decided = vec![operation];
+        self.freed = known.proof.into_iter().collect();
         self.counted = known.counted.iter().map(Count::gone).collect();
     }
 

@@ -126,6 +126,34 @@ impl Version {
         of_wallet.filter_map(of_promotion).flatten().chain(self.limit_counts(limited, place, at)).collect()
     }
 
+    /// By how much less a return leaves counted of the points of a purchase in a wallet. What stays with the member stays counted.
+    pub(super) fn counts_changed(&self, before: &Purchase, after: &Purchase, wallet: Option<&str>) -> Result<Vec<Count>, Refusal> {
+        if !self.is_counted(&before.facts) {
+            return Ok(Vec::new());
+        }
+        let mut changes = self.counts_left(after, wallet)?;
+        for was in self.counts_left(before, wallet)? {
+            match changes.iter_mut().find(|count| count.is_like(&was)) {
+                Some(count) => (count.times, count.points) = (count.times - was.times, count.points - was.points),
+                None => changes.push(was.gone()),
+            }
+        }
+        changes.retain(|count| (count.times, count.points) != (0, 0));
+        Ok(changes)
+    }
+
+    /// What is counted of what is left of a purchase, and of what was to go back and stays with the member. It follows from how much that is,
+    /// never from the way there.
+    fn counts_left(&self, purchase: &Purchase, wallet: Option<&str>) -> Result<Vec<Count>, Refusal> {
+        let mut explanation = self.points_for(&purchase.basket(), &purchase.facts)?;
+        let stays = purchase.stays_in(wallet);
+        if stays > 0 {
+            let bought = purchase.as_bought();
+            explanation = explanation.with(stays, &self.points_for(&bought.basket(), &bought.facts)?, wallet);
+        }
+        Ok(self.counts(&purchase.facts, &explanation, wallet, purchase.place(), purchase.occurred_at))
+    }
+
     /// Whether anything of a purchase may be counted.
     pub(super) fn is_counted(&self, facts: &FrozenFacts) -> bool {
         !self.terms.limits.is_empty() || facts.promotions.iter().any(|applied| applied.at_most.is_some())
@@ -197,6 +225,27 @@ impl Explanation {
             wallet: None,
         });
         self.bonus += less;
+        self
+    }
+}
+
+impl Explanation {
+    /// With points of a wallet that were to go back and stay: they are of the last parts of the `whole` that have gone back.
+    fn with(mut self, stays: i64, whole: &Explanation, wallet: Option<&str>) -> Explanation {
+        let mut left = stays;
+        for part in whole.components.iter().rev().filter(|part| part.wallet.as_deref() == wallet) {
+            let kept = self.components.iter().position(|kept| kept.source == part.source && kept.wallet == part.wallet);
+            let kept = kept.unwrap_or_else(|| {
+                self.components.push(Component { points: 0, ..part.clone() });
+                self.components.len() - 1
+            });
+            let gone = part.points - self.components[kept].points;
+            let stays = gone.clamp(0, left);
+            self.components[kept].points += stays;
+            left -= stays;
+        }
+        self.components.retain(|part| part.points != 0);
+        self.bonus += if wallet.is_none() { stays } else { 0 };
         self
     }
 }

@@ -147,8 +147,8 @@ pub struct Activity {
     pub activity: String,
     /// Its own id, unique in the program among those of its kind.
     pub id: Arc<str>,
-    /// A link that proves it was told.
-    pub has_proof: bool,
+    /// The key of the link that proves it; `None` where none was told.
+    pub proof: Option<Uuid>,
 }
 
 /// What has become of pending points that wait for an event.

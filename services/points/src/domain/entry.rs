@@ -326,6 +326,8 @@ pub struct Entry {
     pub waits: Vec<Unapproved>,
     /// Operations that told of such, which wait no more.
     pub decided: Vec<Uuid>,
+    /// Keys of the links that proved them and may prove something else from then on.
+    pub freed: Vec<Uuid>,
     /// What it is about.
     pub source: Source,
     /// Until when sliding lots live because of it; `None` when it is nothing that keeps them alive.

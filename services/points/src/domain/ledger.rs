@@ -34,6 +34,8 @@ pub struct Ledger<'a> {
     pub(super) waits: Vec<Unapproved>,
     /// What it decides on of that.
     pub(super) decided: Vec<Uuid>,
+    /// The links that prove nothing any more with it.
+    pub(super) freed: Vec<Uuid>,
 }
 
 /// What an entry needs besides what the books know.
@@ -68,6 +70,7 @@ impl<'a> Ledger<'a> {
             tallies: Vec::new(),
             waits: Vec::new(),
             decided: Vec::new(),
+            freed: Vec::new(),
         }
     }
 
@@ -164,6 +167,7 @@ impl<'a> Ledger<'a> {
             amount_left: None,
             base: explanation.base,
             due: if award.member.is_some() { explanation.points() } else { 0 },
+            stays: 0,
             redeemed: known.redemptions.iter().map(|redemption| redemption.left()).sum(),
             given_back: 0,
             lot,
@@ -192,7 +196,7 @@ impl<'a> Ledger<'a> {
         let lot = self.named(version.lot_for(wallet, occurred_at, now, operation, &input.id.0));
         self.counted = version.counts(facts, explanation, Some(wallet), self.stamp.place(), occurred_at);
         self.credit(EntryKind::Award, wallet, &lot, *points, Source::Purchase(input.id.clone()), version)?;
-        Ok(Earned { wallet: wallet.clone(), earned: *points, due: *points, lot })
+        Ok(Earned { wallet: wallet.clone(), earned: *points, due: *points, stays: 0, lot })
     }
 
     fn activity(&mut self, activity: &Activity, known: &Known) -> Result<Outcome, Refusal> {
@@ -201,7 +205,7 @@ impl<'a> Ledger<'a> {
         let named = version.terms.activities.iter().find(|named| named.name == activity.activity);
         let ActivityTerms { name, points: desired, limit, proof, approval, wallet } =
             named.ok_or_else(|| Refusal::ActivityNotFound { activity: activity.activity.clone() })?;
-        if *proof && !activity.has_proof {
+        if *proof && activity.proof.is_none() {
             return Err(Refusal::ProofRequired { activity: name.clone() });
         }
         let Stamp { occurred_at: at, now, operation, .. } = *self.stamp;
@@ -225,7 +229,7 @@ impl<'a> Ledger<'a> {
         let source = Source::Activity { activity: name.clone(), id: activity.id.clone() };
         // What waits for its approval counts for nothing yet.
         let counting = if approval.is_none() { self.tally_activity(version, name) } else { Vec::new() };
-        self.waits = approval.and_then(|_| self.unapproved_in(&lot)).into_iter().collect();
+        self.waits = approval.and_then(|_| self.unapproved_in(&lot, activity.proof)).into_iter().collect();
         self.check_rooms(version, &counting, |named| if named == wallet { points } else { 0 })?;
         self.credit(EntryKind::Activity, into, &lot, points, source, version)?;
         let challenges = self.settle_challenges(version, &counting, &activity.id)?;
@@ -385,6 +389,7 @@ impl<'a> Ledger<'a> {
             tallied: std::mem::take(&mut self.tallies),
             waits: std::mem::take(&mut self.waits),
             decided: std::mem::take(&mut self.decided),
+            freed: std::mem::take(&mut self.freed),
             source,
             sliding_until,
             remind_at: None,

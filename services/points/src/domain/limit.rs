@@ -102,8 +102,8 @@ impl Limit {
 
     /// How many points may still be got at a moment; `None` for none at all.
     pub fn room(&self, of: &str, counts: &[Count], at: Timestamp, zone: &Zone) -> Option<i64> {
-        let (since, _) = self.period.around(at, zone);
-        let known = counts.iter().find(|count| *count.of == *of && count.since == since);
+        let period = self.period.around(at, zone);
+        let known = counts.iter().find(|count| *count.of == *of && (count.since, count.until) == period);
         self.room_beside(known.map_or((0, 0), |count| (count.times, count.points)))
     }
 
@@ -115,9 +115,9 @@ impl Limit {
 }
 
 impl Count {
-    /// Whether both count the same in the same period.
+    /// Whether both count the same in the same period: a week and a month may begin on one day.
     pub(super) fn is_like(&self, other: &Count) -> bool {
-        (self.by, self.since) == (other.by, other.since) && self.of == other.of
+        (self.by, self.since, self.until) == (other.by, other.since, other.until) && self.of == other.of
     }
 
     /// The same with the opposite sign.

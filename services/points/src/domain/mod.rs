@@ -65,7 +65,7 @@ pub use pool::{Brought, ChangePool, LeavePool, Pool, PoolChange, PoolMember, Red
 pub use promotion::{Asks, Birthday, BirthdayWindow, Bonus, Buyer, Gives, LineFilter, Promotion, Rejection, Selection, Told};
 pub use promotions::Promotions;
 pub use purchase::{Applied, Basket, Bound, FrozenFacts, Line, Place, Purchase, PurchaseId, PurchaseInput};
-pub use recurrence::{RecurrenceError, Windows, windows};
+pub use recurrence::{RecurrenceError, WINDOWS_MAX, Windows, windows};
 pub use refusal::Refusal;
 pub use remarks::Remark;
 pub use returns::{Return, ReturnWhat, Returned};

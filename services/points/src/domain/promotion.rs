@@ -261,9 +261,9 @@ impl<'a> Occasion<'a> {
         self.buyer.facts.tiers_at(self.basket.occurred_at).map(|tier| tier.tier.as_str())
     }
 
-    /// Days since the member bought last; `None` when he never has.
+    /// Days since the member bought last; `None` when he never has. None have passed where this purchase is told after a later one.
     pub(super) fn days_away(&self) -> Option<i32> {
-        let away = |last: Timestamp| last.date_in(self.zone).until(self.wall.date()).map_or(0, |span| span.get_days());
+        let away = |last: Timestamp| last.date_in(self.zone).until(self.wall.date()).map_or(0, |span| span.get_days().max(0));
         *self.days_away.get_or_init(|| self.buyer.last_purchase_at.map(away))
     }
 }

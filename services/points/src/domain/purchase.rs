@@ -175,6 +175,8 @@ pub struct Purchase {
     pub base: i64,
     /// Points of the main wallet that it deserves now.
     pub due: i64,
+    /// Points of the main wallet that were to go back and stay with the member by the terms.
+    pub stays: i64,
     /// Points that were spent on it.
     pub redeemed: i64,
     /// Points of them that its returns have given back.
@@ -205,6 +207,19 @@ impl Purchase {
     /// Where it was bought.
     pub fn place(&self) -> Place<'_> {
         Place { store: &self.store, terminal: &self.terminal, cashier: &self.cashier }
+    }
+
+    /// Points of a wallet that were to go back and stay with the member; `None` is the main one.
+    pub(super) fn stays_in(&self, wallet: Option<&str>) -> i64 {
+        let Some(wallet) = wallet else { return self.stays };
+        self.others.iter().find(|earned| *earned.wallet == *wallet).map_or(0, |earned| earned.stays)
+    }
+
+    /// The same before anything of it went back.
+    pub(super) fn as_bought(&self) -> Purchase {
+        let mut bought = Purchase { remaining_net: self.input.net, amount_left: None, ..self.clone() };
+        bought.input.lines.iter_mut().for_each(|line| line.returned = 0);
+        bought
     }
 
     /// When its points lapse; `None` for never, and where that moment moves on or is not known yet.

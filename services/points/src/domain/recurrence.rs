@@ -14,9 +14,17 @@ use kernel::{Timestamp, Zone};
 /// How long after its start a rule is laid out.
 const YEARS_MAX: i16 = 10;
 
+/// Windows that the rules of a version come to at most, so that a process can keep all that its versions have: with two moments each, not
+/// two megabytes a version, also of what was over before it began.
+pub const WINDOWS_MAX: usize = 100_000;
+
 /// Times from one moment up to another, in order and apart from each other. None asks for nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Windows(Arc<[(Timestamp, Timestamp)]>);
+pub struct Windows {
+    all: Arc<[(Timestamp, Timestamp)]>,
+    /// When the last window of each rule ends.
+    ends: Arc<[Timestamp]>,
+}
 
 /// Where a text is no rule, and why.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,7 +38,9 @@ pub struct RecurrenceError {
 
 impl Windows {
     /// All of several rules together.
-    pub fn new(mut all: Vec<(Timestamp, Timestamp)>) -> Windows {
+    pub fn new(rules: &[Vec<(Timestamp, Timestamp)>]) -> Windows {
+        let ends = rules.iter().filter_map(|windows| windows.iter().map(|(_, end)| *end).max()).collect();
+        let mut all = rules.concat();
         all.sort_unstable();
         all.dedup_by(|next, last| {
             let meets = next.0 <= last.1;
@@ -39,13 +49,18 @@ impl Windows {
             }
             meets
         });
-        Windows(all.into())
+        Windows { all: all.into(), ends }
     }
 
     /// Whether a moment lies in one of them, or there are none.
     pub fn hold(&self, moment: Timestamp) -> bool {
-        let begun = self.0.partition_point(|(start, _)| *start <= moment);
-        self.0.is_empty() || begun > 0 && moment < self.0[begun - 1].1
+        let begun = self.all.partition_point(|(start, _)| *start <= moment);
+        self.all.is_empty() || begun > 0 && moment < self.all[begun - 1].1
+    }
+
+    /// When the last window of each rule ends, in their order.
+    pub(super) fn ends(&self) -> &[Timestamp] {
+        &self.ends
     }
 }
 

@@ -48,6 +48,10 @@ impl Version {
             } else if !self.has_a_day(promotion) {
                 say("weekdays", "it never runs: none of them lies between its start and its end".to_owned());
             }
+            let is_over = |(_, end): &(usize, &kernel::Timestamp)| start_at.is_some_and(|start| **end <= start);
+            for (place, _) in promotion.asks.windows.ends().iter().enumerate().filter(is_over) {
+                say(&format!("windows[{place}].rule"), "it holds never: its windows are over before the version starts".to_owned());
+            }
             if counts_anew(before.and_then(|before| before.limit), promotion.limit) {
                 say("member_limit.period", ANEW.to_owned());
             }

@@ -2,8 +2,8 @@ use kernel::Timestamp;
 
 use super::ledger::Posting;
 use super::{
-    AccountId, Count, Earned, EntryKind, Explanation, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome,
-    Progress, Purchase, PurchaseId, Refusal, Restored, ReturnPolicy, Source, Version,
+    AccountId, EntryKind, GivenUp, Known, Ledger, Line, LotChange, LotKey, MAIN_WALLET, Opening, Outcome, Progress, Purchase, PurchaseId,
+    Refusal, Restored, ReturnPolicy, Source,
 };
 
 /// Goods that go back.
@@ -67,6 +67,15 @@ pub struct Taken {
     pub forgiven: i64,
 }
 
+/// The wallet that something was earned in, the lot that it is in now, and when it was earned.
+type Own<'a> = (&'a str, (Option<LotKey>, Timestamp));
+
+/// What is to be taken back, before it is posted.
+struct ToTake {
+    taken: Taken,
+    lots: Vec<LotChange>,
+}
+
 impl Ledger<'_> {
     /// Works out anew what the rest of the purchase deserves, under the version and facts of its day, and takes back the
     /// difference; what points paid of it is given back before, so that it can be taken. What is left alone decides, never the way
@@ -110,20 +119,21 @@ impl Ledger<'_> {
             let own = |lot| (self.lot_now(before, lot), before.recorded_at);
             let main = (MAIN_WALLET, own(before.lot.as_ref()));
             let owns: Vec<_> = before.others.iter().map(|earned| (&*earned.wallet, own(Some(&earned.lot)))).collect();
-            let was = version.is_counted(&before.facts).then(|| version.points_for(&before.basket(), &before.facts)).transpose()?;
-            let uncounted = |wallet| was.as_ref().map_or_else(Vec::new, |was| uncounted(version, before, (was, &explanation), wallet));
-            self.counted = uncounted(None);
             let counting = self.tally_return(version, before, &after);
-            taken = self.claw_back(EntryKind::Clawback, -due_delta, main, policy, source.clone(), version.number);
-            for ((Earned { due, .. }, left), own) in before.others.iter().zip(&after.others).zip(owns) {
-                self.counted = uncounted(Some(own.0));
-                let points = due - left.due;
-                let taken = if points > 0 {
-                    self.claw_back(EntryKind::Clawback, points, own, policy, source.clone(), version.number)
-                } else {
-                    Taken::default()
-                };
-                others.push(taken);
+            let back = self.to_take(-due_delta, &main, policy);
+            taken = back.taken;
+            after.stays += taken.forgiven;
+            self.counted = version.counts_changed(before, &after, None)?;
+            self.post_taken(EntryKind::Clawback, back, &main, policy.0, source.clone(), version.number);
+            for (index, own) in owns.iter().enumerate() {
+                let points = before.others[index].due - after.others[index].due;
+                let back = self.to_take(points, own, policy);
+                others.push(back.taken);
+                if points > 0 {
+                    after.others[index].stays += back.taken.forgiven;
+                    self.counted = version.counts_changed(before, &after, Some(own.0))?;
+                    self.post_taken(EntryKind::Clawback, back, own, policy.0, source.clone(), version.number);
+                }
             }
             challenges = self.settle_challenges(version, &counting, &before.input.id.0)?;
         }
@@ -174,11 +184,22 @@ impl Ledger<'_> {
         &mut self,
         kind: EntryKind,
         points: i64,
-        (wallet, (own, earned_at)): (&str, (Option<LotKey>, Timestamp)),
-        (policy, cap): (ReturnPolicy, Option<i64>),
+        own: Own<'_>,
+        policy: (ReturnPolicy, Option<i64>),
         source: Source,
         program_version: i64,
     ) -> Taken {
+        let back = self.to_take(points, &own, policy);
+        let taken = back.taken;
+        if kind == EntryKind::RewardRevoked && taken.forgiven == 0 {
+            self.tallies.iter_mut().for_each(|change| change.given.clear());
+        }
+        self.post_taken(kind, back, &own, policy.0, source, program_version);
+        taken
+    }
+
+    /// Where they would come from.
+    fn to_take(&self, points: i64, (wallet, (own, earned_at)): &Own<'_>, (policy, cap): (ReturnPolicy, Option<i64>)) -> ToTake {
         let mut lots: Vec<LotChange> = Vec::new();
         let mut taken = Taken::default();
         let mut left = points;
@@ -200,7 +221,7 @@ impl Ledger<'_> {
                 *(if lot.key.is_open() { &mut taken.active } else { &mut taken.pending }) += part;
             }
         }
-        let was_let_go = self.account.let_go_at.is_some_and(|at| earned_at <= at);
+        let was_let_go = self.account.let_go_at.is_some_and(|at| *earned_at <= at);
         taken.deficit = match policy {
             ReturnPolicy::OnlyPending => 0,
             // Who had taken the account in may have spent it, or hold it, in books that do not know of this: were it given up, a refund
@@ -211,18 +232,23 @@ impl Ledger<'_> {
             ReturnPolicy::Unlimited => cap.map_or(left, |cap| left.min((cap.max(reserved) - deficit).max(0))),
         };
         taken.forgiven = left - taken.deficit;
+        ToTake { taken, lots }
+    }
+
+    fn post_taken(
+        &mut self,
+        kind: EntryKind,
+        ToTake { taken, lots }: ToTake,
+        (wallet, (_, earned_at)): &Own<'_>,
+        policy: ReturnPolicy,
+        source: Source,
+        program_version: i64,
+    ) {
         // By the terms what is not pending stays with the member; what was spent does not, if it comes back.
         let is_spent = policy != ReturnPolicy::OnlyPending && taken.forgiven > 0;
-        let given_up = if is_spent { vec![self.given_up(taken.forgiven, earned_at)] } else { Vec::new() };
-        // What stays with the member was had: it makes no room for more.
-        if taken.forgiven > 0 {
-            self.counted.clear();
-        } else if kind == EntryKind::RewardRevoked {
-            self.tallies.iter_mut().for_each(|change| change.given.clear());
-        }
+        let given_up = if is_spent { vec![self.given_up(taken.forgiven, *earned_at)] } else { Vec::new() };
         let posting = self.posting(kind, wallet, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });
-        taken
     }
 
     /// Points that are given up with the next entry: those of an account that was taken in since they were earned may have been spent in
@@ -258,21 +284,6 @@ impl Purchase {
         };
         i64::try_from(i128::from(self.redeemed) * i128::from(left) / i128::from(whole)).expect("a part of an i64")
     }
-}
-
-/// What a return makes room for, of what is limited of the points of a wallet, by how they were worked out before and are now.
-fn uncounted(version: &Version, purchase: &Purchase, (was, is): (&Explanation, &Explanation), wallet: Option<&str>) -> Vec<Count> {
-    let counts = |explanation| version.counts(&purchase.facts, explanation, wallet, purchase.place(), purchase.occurred_at);
-    went_back(&counts(was), &counts(is))
-}
-
-/// By how much less is counted after a return than before.
-fn went_back(before: &[Count], after: &[Count]) -> Vec<Count> {
-    let change = |was: &Count| {
-        let (times, points) = after.iter().find(|count| count.is_like(was)).map_or((0, 0), |count| (count.times, count.points));
-        Count { times: times - was.times, points: points - was.points, ..was.clone() }
-    };
-    before.iter().map(change).filter(|change| (change.times, change.points) != (0, 0)).collect()
 }
 
 fn take_lines(purchase: &mut Purchase, lines: &[(String, i64)]) -> Result<(), Refusal> {

@@ -121,7 +121,7 @@ pub fn past(entries: Vec<Entry>, mut bought: impl FnMut(&PurchaseId) -> Option<P
                     None => (if waits { Fate::Waits } else { Fate::Had }, lapses_at(&entry)),
                 };
                 let points = if fate == Fate::Rejected { 0 } else { main_points(&entry) };
-                let activity = Activity { activity: activity.clone(), id: id.clone(), has_proof: true };
+                let activity = Activity { activity: activity.clone(), id: id.clone(), proof: Some(Uuid::nil()) };
                 Some(Happened::Did(Box::new(Did { activity, fate, had: Credit { points, lapses_at }, stamp: entry.stamp })))
             }
             (EntryKind::Reward | EntryKind::RewardRevoked, Source::Challenge { .. }) => Some(Happened::Given(Box::new(entry))),

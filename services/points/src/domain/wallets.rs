@@ -41,6 +41,8 @@ pub struct Earned {
     pub earned: i64,
     /// Points that it deserves now.
     pub due: i64,
+    /// Points that were to go back and stay with the member by the terms.
+    pub stays: i64,
     /// The lot that they went to, as it was then.
     pub lot: LotKey,
 }

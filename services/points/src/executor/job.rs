@@ -6,7 +6,7 @@ use proto::points as pb;
 use rpc::config::ClockConfig;
 use tonic::Status;
 
-use crate::domain::{AccountId, Command, Place, RewardState, Settled};
+use crate::domain::{AccountId, Command, Count, Place, RewardState, Settled};
 use crate::error;
 use crate::program::Program;
 
@@ -157,9 +157,10 @@ impl Target {
         hash("regulars points catalogue v1", program, reward)
     }
 
-    /// The key of what members share in a period: the hash of program, what is counted and the period's beginning.
-    pub(crate) fn counter(program: &kernel::ProgramId, of: &str, since: Timestamp) -> Uuid {
-        hash("regulars points counter v1", program, &format!("{}/{of}", since.as_micros()))
+    /// The key of what members share in a period: the hash of program, what is counted and the period.
+    pub(crate) fn counter(program: &kernel::ProgramId, count: &Count) -> Uuid {
+        let until = count.until.map(|until| until.as_micros().to_string()).unwrap_or_default();
+        hash("regulars points counter v2", program, &format!("{}/{until}/{}", count.since.as_micros(), count.of))
     }
 
     /// The key of a grant: the hash of program and grant key.

@@ -136,7 +136,8 @@ pub(crate) fn counted_promotion(of: &Arc<str>) -> Option<&str> {
     of.strip_prefix("promotion:")
 }
 
-/// A moment as a part of a name; `ever` for one that no calendar has.
-pub(crate) fn period_segment(since: Timestamp) -> String {
-    if since == Timestamp::MIN { "ever".to_owned() } else { (since.as_micros() / 1_000_000).to_string() }
+/// The period of a count as a part of a name: its seconds; `ever` for one without an end.
+pub(crate) fn period_segment(count: &Count) -> String {
+    let seconds = |at: Timestamp| at.as_micros() / 1_000_000;
+    count.until.map_or("ever".to_owned(), |until| format!("{}-{}", seconds(count.since), seconds(until)))
 }

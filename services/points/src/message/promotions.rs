@@ -9,7 +9,9 @@ use rust_decimal::Decimal;
 use super::limits::{budget, limit};
 use super::terms::WrongTerms;
 use super::wallets::other_wallet;
-use crate::domain::{Asks, BirthdayWindow, Condition, Gives, LineFilter, Promotion, Rejection, WeeklyWindow, Windows, windows};
+use crate::domain::{
+    Asks, BirthdayWindow, Condition, Gives, LineFilter, Promotion, Rejection, WINDOWS_MAX, WeeklyWindow, Windows, windows,
+};
 
 /// A field of a promotion, and what is wrong with it.
 type Wrong = (Cow<'static, str>, Cow<'static, str>);
@@ -19,17 +21,25 @@ pub(super) fn promotions(messages: &[pb::Promotion], zone: &Zone) -> Result<Vec<
     each(messages, zone).collect()
 }
 
-/// What is wrong with promotions, one thing about each.
+/// What is wrong with promotions, one thing about each; where their windows become too many is told once.
 pub(super) fn wrong_promotions(messages: &[pb::Promotion], zone: &Zone) -> Vec<WrongTerms> {
-    each(messages, zone).filter_map(Result::err).collect()
+    let mut told = false;
+    let mut wrong: Vec<WrongTerms> = each(messages, zone).filter_map(Result::err).collect();
+    wrong.retain(|(_, what)| what != TOO_MANY_WINDOWS || !std::mem::replace(&mut told, true));
+    wrong
 }
+
+const _: () = assert!(WINDOWS_MAX == 100_000, "the text names it");
+const TOO_MANY_WINDOWS: &str = "all rules of the version together must have at most 100000 windows";
 
 fn each(messages: &[pb::Promotion], zone: &Zone) -> impl Iterator<Item = Result<Promotion, WrongTerms>> {
     let mut ids = HashSet::new();
+    let mut windows_left = WINDOWS_MAX;
     messages.iter().enumerate().map(move |(index, message)| {
         let once =
             if ids.insert(&message.promotion_id) { Ok(()) } else { Err(plain(("promotion_id", "each promotion may be named once"))) };
-        once.and_then(|()| promotion(message, zone)).map_err(|(field, what)| (format!("promotions[{index}].{field}"), what))
+        once.and_then(|()| promotion(message, zone, &mut windows_left))
+            .map_err(|(field, what)| (format!("promotions[{index}].{field}"), what))
     })
 }
 
@@ -37,10 +47,10 @@ fn plain((field, what): (&'static str, &'static str)) -> Wrong {
     (field.into(), what.into())
 }
 
-fn promotion(message: &pb::Promotion, zone: &Zone) -> Result<Promotion, Wrong> {
+fn promotion(message: &pb::Promotion, zone: &Zone, windows_left: &mut usize) -> Result<Promotion, Wrong> {
     let promotion = plain_promotion(message).map_err(plain)?;
     let asks = Asks {
-        windows: recurring(&message.windows, zone)?,
+        windows: recurring(&message.windows, zone, windows_left)?,
         condition: condition(&message.condition).map_err(|what| ("condition".into(), what))?,
         ..promotion.asks
     };
@@ -55,14 +65,23 @@ pub(super) fn condition(text: &str) -> Result<Option<Condition>, Cow<'static, st
     Condition::parse(text).map(Some).map_err(|error| error.to_string().into())
 }
 
-fn recurring(messages: &[pb::RecurringWindow], zone: &Zone) -> Result<Windows, Wrong> {
-    let mut all = Vec::new();
+/// What rules come to. Once a version has too many windows no more rules are laid out.
+fn recurring(messages: &[pb::RecurringWindow], zone: &Zone, left: &mut usize) -> Result<Windows, Wrong> {
+    let mut rules = Vec::new();
     for (index, pb::RecurringWindow { rule, start, duration_minutes }) in messages.iter().enumerate() {
         let wrong = |field: &str, what: String| (format!("windows[{index}].{field}").into(), what.into());
         let start = start.parse::<DateTime>().map_err(|_| wrong("start", "must be a day and a time: 2026-05-01T18:00".to_owned()))?;
-        all.extend(windows(rule, start, *duration_minutes, zone).map_err(|error| wrong("rule", error.to_string()))?);
+        let beyond = || wrong("rule", TOO_MANY_WINDOWS.to_owned());
+        if *left == 0 {
+            return Err(beyond());
+        }
+        let of_rule = windows(rule, start, *duration_minutes, zone).map_err(|error| wrong("rule", error.to_string()))?;
+        let rest = left.checked_sub(of_rule.len());
+        *left = rest.unwrap_or(0);
+        rest.ok_or_else(beyond)?;
+        rules.push(of_rule);
     }
-    Ok(Windows::new(all))
+    Ok(Windows::new(&rules))
 }
 
 /// How far from a birthday something holds; `None` when that does not matter.

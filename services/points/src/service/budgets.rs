@@ -54,7 +54,7 @@ impl Rpcs {
 
     /// What has been counted of what members share, in the same order.
     pub(super) async fn counted(&self, program: &Program, counts: impl Iterator<Item = Count>) -> Result<Vec<Count>, Status> {
-        let mut counts: Vec<(Uuid, Count)> = counts.map(|count| (Target::counter(&program.id, &count.of, count.since), count)).collect();
+        let mut counts: Vec<(Uuid, Count)> = counts.map(|count| (Target::counter(&program.id, &count), count)).collect();
         if !counts.is_empty() {
             let keys: Vec<Uuid> = counts.iter().map(|(key, _)| *key).collect();
             let mut tx = self.database.read().await.map_err(status::from_store)?;

@@ -31,8 +31,7 @@ impl Rpcs {
         let (program, _) = parse_member("member", member)?;
         let proof = if proof_url.is_empty() { None } else { Some(Target::proof(&program, &same_link(proof_url)?)) };
         let target = Target::activity(&program, activity, activity_id, proof);
-        let command =
-            Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into(), has_proof: proof.is_some() });
+        let command = Command::Activity(Activity { activity: activity.clone(), id: activity_id.as_str().into(), proof });
         let occurred_at = told_time("occur_time", occur_time.as_ref())?;
         let at = Circumstances { store, terminal, cashier, occurred_at, historical: *historical };
         self.of_member(call, "member", member, command, target, &at).await
@@ -144,17 +143,36 @@ fn same_link(link: &str) -> Result<String, Status> {
     url.set_scheme("https").map_err(|()| wrong())?;
     url.set_fragment(None);
     url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
-    let leads = |name: &str| !name.starts_with("utm_") && !TRACKERS.contains(&name);
-    let parameters = url.query_pairs().filter(|(name, _)| leads(name));
+    let host = url.domain().and_then(|host| host.strip_suffix('.')).map(str::to_owned);
+    host.map_or(Ok(()), |host| url.set_host(Some(&host))).map_err(|_| wrong())?;
+    let leads = |name: String| !name.starts_with("utm_") && !TRACKERS.contains(&name.as_str());
+    let parameters = url.query_pairs().filter(|(name, _)| leads(name.to_ascii_lowercase()));
     let mut kept: Vec<(String, String)> = parameters.map(|(name, value)| (name.into(), value.into())).collect();
     kept.sort_unstable();
     url.set_query(None);
     if !kept.is_empty() {
         url.query_pairs_mut().extend_pairs(kept);
     }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
+    let path = plainly(url.path());
+    url.set_path(path.trim_end_matches('/'));
     Ok(url.into())
+}
+
+/// A path in which nothing is written with a percent sign that needs none, and what does in capitals: RFC 3986, section 6.2.2. What stands
+/// for a reserved character is another path than the character.
+fn plainly(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let code = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code.filter(|code| code.is_ascii_alphanumeric() || b"-._~".contains(code)) {
+            Some(code) => plain.push(code.into()),
+            None => plain.push_str(&code.map_or("%".to_owned(), |code| format!("%{code:02X}"))),
+        }
+        plain.push_str(if code.is_some() { &part[2..] } else { part });
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -170,12 +188,32 @@ mod tests {
             "https://example.com:443/p/17?id=3#top",
             "https://example.com/p/./17?utm_source=app&id=3&utm_medium=x",
             "https://example.com/p/17?fbclid=abc&id=3",
+            "https://example.com/%70/%31%37?id=3",
+            "https://example.com/p/17?%69d=%33",
+            "https://example.com./p/17?id=3",
+            "https://example.com.:443/p/17?id=3",
+            "https://example.com/p/17?UTM_Source=app&FbClid=abc&id=3",
         ] {
             assert_eq!(same_link(link).unwrap(), same, "{link}");
         }
         assert_eq!(same_link("https://example.com/p?a=1&b=2").unwrap(), same_link("https://example.com/p?b=2&a=1").unwrap());
         assert_ne!(same_link("https://example.com/p/17?id=4").unwrap(), same);
         assert_ne!(same_link("https://example.com/P/17?id=3").unwrap(), same, "paths may differ by case");
+        for (one, other) in [
+            ("/a%2Fb", "/a/b"),
+            ("/a%3fb", "/a?b"),
+            ("/a%252Fb", "/a%2Fb"),
+            ("/%7e%e4", "/~%E5"),
+            ("/a?ID=3", "/a?id=3"),
+            ("/a%3Bb", "/a;b"),
+        ] {
+            let link = |path: &str| same_link(&format!("https://example.com{path}")).unwrap();
+            assert_ne!(link(one), link(other), "{one} leads elsewhere than {other}");
+        }
+        for (one, other) in [("/a%2fb", "/a%2Fb"), ("/%7Euser", "/~user"), ("/caf%c3%a9", "/café"), ("/100%", "/100%")] {
+            let link = |path: &str| same_link(&format!("https://example.com{path}")).unwrap();
+            assert_eq!(link(one), link(other), "{one} is {other}");
+        }
         for link in ["example.com/p/17", "ftp://example.com/p", "mailto:a@example.com", "https://", "javascript:alert(1)"] {
             assert!(same_link(link).is_err(), "{link}");
         }

@@ -28,12 +28,23 @@ impl Rpcs {
     /// The same functions as an award, on a copy that is thrown away.
     pub(super) async fn preview(&self, call: &Call, message: pb::PreviewAwardRequest) -> Result<pb::AwardPreview, Status> {
         let pb::PreviewAwardRequest { parent, member, purchase } = message;
-        let purchase = purchase.ok_or_else(|| status::bad_request([("purchase", "must be set")]))?;
-        let parsed = self.parse_purchase_input(call, &parent, &member, &purchase, false).await?;
+        let award = pb::AwardRequest { parent, member, purchase, historical: false, request_id: String::new() };
+        let parsed = self.parse_award(call, &award).await?;
         let program = &parsed.program;
+        if let Some(recorded) = self.recorded(program, parsed.target, &award).await? {
+            let pb::Operation { award, actual_points: points, other_points, balance, challenges, .. } = recorded;
+            return Ok(pb::AwardPreview { award, points, other_points, balance, challenges });
+        }
         let versions = program.versions.as_ref().ok_or_else(|| error::version_missing(&program.id))?;
         let now = self.now();
         parsed.origin.check_time(&self.clock, now)?;
+        let (named, (member, mut held)) = match parsed.member {
+            Some(named) => {
+                let (member, held) = self.surviving(&program.id, named).await?;
+                (Some(named), (Some(member), held))
+            }
+            None => (None, (None, store::Held::default())),
+        };
         let stamp = Stamp {
             operation: Uuid::nil(),
             request_id: "".into(),
@@ -42,23 +53,15 @@ impl Rpcs {
             terminal: parsed.origin.terminal,
             store: parsed.origin.store,
             cashier: parsed.origin.cashier,
-            presented: None,
+            presented: named.filter(|_| named != member),
             now,
         };
-        let (member, mut held) = match parsed.member {
-            Some(member) => {
-                let (member, held) = self.surviving(&program.id, member).await?;
-                (Some(member), held)
-            }
-            None => (None, store::Held::default()),
-        };
         let id = member.map_or(AccountId(Uuid::nil()), |member| AccountId::of(&program.id, member));
-        Ledger::open(id, &mut held.account, versions, &held.facts, &stamp).settle();
+        settle_unseen(program, id, &mut held, now);
         let mut redemptions = self.stored_redemptions(&parsed.command).await?;
         let own = |account: AccountId| account == id || held.account.has_merged(account);
-        redemptions.retain(|redemption| {
-            own(redemption.account) || redemption.spender.is_some_and(|spender| own(AccountId::of(&program.id, spender)))
-        });
+        let spent_by = |redemption: &Redemption| redemption.spender.is_some_and(|spender| own(AccountId::of(&program.id, spender)));
+        redemptions.retain(|redemption| !redemption.of_reward && (own(redemption.account) || spent_by(redemption)));
         let shared = match member {
             Some(_) => self.counted(program, versions.at(stamp.occurred_at).shared_at(stamp.place(), stamp.occurred_at)).await?,
             None => Vec::new(),
@@ -214,6 +217,21 @@ impl Rpcs {
         let Target::Purchase(key) = target else { return Ok(None) };
         let mut tx = self.database.read().await.map_err(status::from_store)?;
         store::purchase(&mut tx, key).await.map_err(status::from_store)
+    }
+
+    /// What was answered when the purchase was recorded, if it was. Another one under the same id is refused, as an award is.
+    async fn recorded(&self, program: &Program, target: Target, award: &pb::AwardRequest) -> Result<Option<pb::Operation>, Status> {
+        let Some(purchase) = self.stored_purchase(target).await? else { return Ok(None) };
+        let mut tx = self.database.read().await.map_err(status::from_store)?;
+        let answers = store::operations(&mut tx, &[purchase.operation], self.now()).await.map_err(status::from_store)?;
+        let first = answers.get(&purchase.operation).ok_or_else(status::internal)?;
+        match RequestKey::new(&self.keyring, &program.id, "", award).check(&first.fingerprint) {
+            Err(persistence::Error::RequestIdReused { field }) => Err(error::purchase_exists(&field)),
+            checked => {
+                checked.map_err(status::from_store)?;
+                pb::Operation::decode(&first.answer[..]).map(Some).map_err(|_| status::internal())
+            }
+        }
     }
 
     /// The redemptions that a purchase names.

@@ -81,32 +81,33 @@ pub(crate) async fn write_counters(tx: &mut Tx, counters: &[Counter]) -> Result<
     Ok(())
 }
 
-/// Times and points, as the counters say and as the entries come to, by program, what is counted and when the period began.
-pub(crate) type Tallies = BTreeMap<(String, String, i64), [(i128, i128); 2]>;
+/// Times and points, as the counters say and as the entries come to, by program, what is counted and its period; 0 for one without an end.
+pub(crate) type Tallies = BTreeMap<(String, String, i64, i64), [(i128, i128); 2]>;
 
-/// A counter or an entry: program, details of the entry, what is counted, since when, times, points.
-type TallyRow = (String, Option<Vec<u8>>, String, i64, i64, i64);
+/// A counter or an entry: program, details of the entry, what is counted, since when, until when, times, points.
+type TallyRow = (String, Option<Vec<u8>>, String, i64, i64, i64, i64);
 
 /// What is counted of all members. One statement, so that counters and entries are those of one moment beside a working server; entries are
 /// left out where none has been `seen` to count, and there is no counter.
 pub(crate) async fn tallies(tx: &mut Tx, seen: bool) -> Result<Tallies, Error> {
     const { assert!(EntryKind::Award as i64 == 1 && EntryKind::Clawback as i64 == 7 && EntryKind::Activity as i64 == 12) };
     const { assert!(EntryKind::Cancel as i64 == 13) };
-    const SQL: &str = "SELECT a.program, e.details, '', 0, 0, 0 FROM entries e JOIN accounts a ON a.account_id = e.account_id
+    const SQL: &str = "SELECT a.program, e.details, '', 0, 0, 0, 0 FROM entries e JOIN accounts a ON a.account_id = e.account_id
                         WHERE e.kind IN (1, 7, 12, 13) AND ($1 OR EXISTS (SELECT 1 FROM counters))
-                       UNION ALL SELECT program, NULL, counted, since, times, points FROM counters";
+                       UNION ALL SELECT program, NULL, counted, since, COALESCE(until, 0), times, points FROM counters";
     let mut tallies = Tallies::new();
-    let mut take = |(program, details, counted, since, times, points): TallyRow| {
-        let mut add = |key: (String, String, i64), side: usize, times: i64, points: i64| {
+    let mut take = |(program, details, counted, since, until, times, points): TallyRow| {
+        let mut add = |key: (String, String, i64, i64), side: usize, times: i64, points: i64| {
             let tally = &mut tallies.entry(key).or_default()[side];
             *tally = (tally.0 + i128::from(times), tally.1 + i128::from(points));
         };
-        let Some(details) = details else { return add((program, counted, since), 0, times, points) };
+        let Some(details) = details else { return add((program, counted, since, until), 0, times, points) };
         // One that cannot be read is told of with its account.
         let Ok(entry) = StoredEntry::read(&details) else { return };
-        for Count { by, of, since, until: _, times, points } in entry.counted_of_all() {
+        for Count { by, of, since, until, times, points } in entry.counted_of_all() {
             debug_assert_eq!(by, Counting::Shared);
-            add((program.clone(), of.to_string(), since.as_micros()), 1, times, points);
+            let until = until.map_or(0, Timestamp::as_micros);
+            add((program.clone(), of.to_string(), since.as_micros(), until), 1, times, points);
         }
     };
     on_engine!(tx, |conn| {

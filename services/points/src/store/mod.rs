@@ -42,7 +42,9 @@ pub(crate) use read::{
     lock_facts, orphans, outstanding, purchase, read_account, read_operation, sums_as_of, write_facts,
 };
 pub(crate) use read_batch::{Found, Wanted, find, find_beside, find_unlocked};
-pub(crate) use redemptions::{NewActivity, NewRedemption, activities, insert_activities, redemption_owner, redemptions, write_refunded};
+pub(crate) use redemptions::{
+    NewActivity, NewRedemption, activities, free_proofs, insert_activities, redemption_owner, redemptions, write_refunded,
+};
 pub(crate) use rewards::{
     RewardRow, adjust_stock, catalogue_by_cost, catalogue_by_id, catalogue_row, insert_reward, lock_catalogue, miscounted_rewards,
     retire_reward, write_taken,

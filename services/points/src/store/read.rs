@@ -76,6 +76,7 @@ pub(crate) fn entry_from_row(row: EntryRow) -> Result<Entry, Error> {
         tallied: details.tallied()?,
         waits: details.waits()?,
         decided: details.decided()?,
+        freed: details.freed()?,
         source: details.source()?,
         sliding_until: details.slides_until(),
         remind_at: details.reminds_at(),

@@ -86,6 +86,14 @@ pub(crate) async fn activities(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uui
     Ok(rows.into_iter().collect())
 }
 
+/// Forgets links that prove something, so that they may prove something else.
+pub(crate) async fn free_proofs(tx: &mut Tx, keys: &[Uuid]) -> Result<(), Error> {
+    for key in keys {
+        on_engine!(tx, |conn| sqlx::query("DELETE FROM activities WHERE activity_key = $1").bind(key).execute(conn).await?.rows_affected());
+    }
+    Ok(())
+}
+
 /// Records activities. One that another process has recorded meanwhile makes the batch run again, and is found then.
 pub(crate) async fn insert_activities(tx: &mut Tx, activities: &[NewActivity]) -> Result<(), Error> {
     let written = insert_rows!(

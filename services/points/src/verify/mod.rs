@@ -84,7 +84,7 @@ pub async fn verify(database: &Database, keyring: &Keyring, mut progress: impl F
         let what = format!("the voucher {voucher} and the redemption that paid for it do not stand alike");
         report.differences.push(Difference { member: format!("programs/{program}/members/{member}"), what });
     }
-    for ((program, counted, _), [counter, entries]) in store::tallies(&mut tx, shares).await? {
+    for ((program, counted, ..), [counter, entries]) in store::tallies(&mut tx, shares).await? {
         if counter != entries {
             let what = format!("it counts {} times and {} points, its entries {} and {}", counter.0, counter.1, entries.0, entries.1);
             report.differences.push(Difference { member: format!("programs/{program}/counters/{counted}"), what });

@@ -25,6 +25,7 @@ testkit::on_each_engine!(
     one_activity_many_times_at_once_is_one,
     a_link_proves_one_activity,
     what_must_be_approved_waits_for_it,
+    a_rejected_link_is_free_for_whose_it_is,
     what_is_approved_counts_for_challenges_then,
     what_is_rejected_gives_its_room_back_to_all,
 );
@@ -377,5 +378,36 @@ async fn what_is_rejected_gives_its_room_back_to_all(engine: TestEngine) {
     assert_eq!(precondition(platform.award_activity(activity(10, "share", "beyond-too")).await), "AWARD_LIMIT_REACHED");
     suite.verified().await;
     replica.stop().await;
+    suite.stop().await;
+}
+
+async fn a_rejected_link_is_free_for_whose_it_is(engine: TestEngine) {
+    let mut terms = sharing();
+    terms.activities.push(earns("visit", 1));
+    let suite = Suite::with_terms(engine, terms).await;
+    let mut platform = suite.platform();
+    let used = |answer| assert_eq!(refusal(answer), (Code::AlreadyExists, "PROOF_USED".to_owned()));
+    let share = |number: u128, id: &str, link: &str| proved(activity(number, "share", id), &format!("https://example.com/{link}"));
+    platform.award_activity(share(1, "thief", "one")).await.unwrap();
+    used(platform.award_activity(share(2, "author", "%6Fne")).await);
+    platform.cancel_pending(reject(1, "thief")).await.unwrap();
+    let suite = suite.restart().await;
+    let mut platform = suite.platform();
+    platform.award_activity(share(2, "author", "one")).await.unwrap();
+    used(platform.award_activity(share(1, "thief-again", "one")).await);
+    // Approved it is used for good; nor does rejecting another free it.
+    platform.activate_pending(approve(2, "author")).await.unwrap();
+    platform.award_activity(share(2, "other", "two")).await.unwrap();
+    platform.cancel_pending(reject(2, "other")).await.unwrap();
+    used(platform.award_activity(share(1, "thief-again", "one")).await);
+    // Nobody looks at it: the clock frees it, whoever comes first.
+    platform.award_activity(share(3, "unseen", "three")).await.unwrap();
+    suite.clock.advance(15 * DAY);
+    testkit::eventually(async || suite.story(3).await.last().is_some_and(|last| last == "CANCEL -50")).await;
+    platform.award_activity(share(4, "seen", "three")).await.unwrap();
+    // A link that nothing asks for counts too.
+    platform.award_activity(proved(activity(5, "visit", "v1"), "https://example.com/four")).await.unwrap();
+    used(platform.award_activity(proved(activity(6, "review", "r1"), "https://example.com./four")).await);
+    suite.verified().await;
     suite.stop().await;
 }

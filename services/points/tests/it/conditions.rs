@@ -13,6 +13,7 @@ testkit::on_each_engine!(
     a_condition_that_cannot_be_worked_out_keeps_nobody_from_an_award,
     a_recurring_window_opens_and_closes,
     a_bad_rule_is_refused_with_its_column,
+    a_version_has_so_many_windows_at_most,
 );
 
 fn when(condition: &str, promotion: pb::Promotion) -> pb::Promotion {
@@ -123,5 +124,26 @@ async fn a_bad_rule_is_refused_with_its_column(engine: TestEngine) {
         let simulated = pb::SimulateTermsRequest { parent: TEA.to_owned(), terms: Some(terms), start_time, ..Default::default() };
         assert_eq!(wrong_with_descriptions(suite.administrator().simulate_terms(simulated).await.map(|_| ())), expected);
     }
+    suite.stop().await;
+}
+
+async fn a_version_has_so_many_windows_at_most(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    // Ten years and a day: 3653 windows each.
+    let daily =
+        |id: &str, rules: usize| pb::Promotion { windows: vec![recurring("FREQ=DAILY", "2026-01-01T00:00", 1); rules], ..points(id, 1) };
+    let beyond = promoting(&[daily("a", 10), points("none", 1), daily("b", 10), daily("c", 8), daily("d", 1)]);
+    let what = "all rules of the version together must have at most 100000 windows".to_owned();
+    let refused = suite.administrator().create_program_version(new_version(beyond)).await;
+    assert_eq!(wrong_with_descriptions(refused), [("terms.promotions[3].windows[7].rule".to_owned(), what)]);
+    let most = promoting(&[daily("a", 10), points("none", 1), daily("b", 10), daily("c", 7)]);
+    suite.administrator().create_program_version(new_version(most)).await.unwrap();
+    // What is refused costs no more than what is not.
+    let ids: Vec<String> = (0..200).map(|number| format!("p{number}")).collect();
+    let begun = std::time::Instant::now();
+    let all = promoting(&ids.iter().map(|id| daily(id, 10)).collect::<Vec<_>>());
+    let refused = suite.administrator().create_program_version(new_version(all)).await;
+    assert_eq!(wrong_fields(refused), ["terms.promotions[2].windows[7].rule"]);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
     suite.stop().await;
 }

@@ -12,12 +12,19 @@ use proto::points::member_limit::Period;
 use proto::points::streak::Cadence;
 use rpc::wire::timestamp;
 use testkit::{START, TestEngine};
+use tonic::Code;
 
 use super::promotions::{limit, points, rejections, times};
 use super::requests::*;
 use super::suite::*;
 
-testkit::on_each_engine!(a_preview_is_what_the_award_will_be, a_preview_changes_nothing, a_preview_is_refused_as_the_award_would_be);
+testkit::on_each_engine!(
+    a_preview_in_an_old_name_is_what_the_award_will_be,
+    a_purchase_that_is_recorded_is_previewed_as_it_is_awarded,
+    a_preview_is_what_the_award_will_be,
+    a_preview_changes_nothing,
+    a_preview_is_refused_as_the_award_would_be
+);
 
 /// Member, fen, days back, days that pass before, points spent before.
 type Step = (u128, i64, u32, u32, i64);
@@ -128,8 +135,7 @@ async fn a_preview_changes_nothing(engine: TestEngine) {
     assert_eq!((suite.balance(1).await, suite.entries(1).await), (balance, books));
     assert_eq!((suite.balance(2).await.version, suite.verified().await.accounts), (0, 1));
     suite.platform().get_purchase(pb::GetPurchaseRequest { name: purchase("p2") }).await.unwrap_err();
-    // The id of a purchase may be any, also one that counts already.
-    assert_eq!(suite.platform().preview_award(preview(&award(1, "p1", 700))).await.unwrap().into_inner().points, 7);
+    assert_eq!(suite.platform().preview_award(preview(&award(1, "p9", 700))).await.unwrap().into_inner().points, 7);
 }
 
 async fn a_preview_is_refused_as_the_award_would_be(engine: TestEngine) {
@@ -140,4 +146,58 @@ async fn a_preview_is_refused_as_the_award_would_be(engine: TestEngine) {
         let told = platform.preview_award(preview(&request)).await;
         assert_eq!(refusal(told), refusal(platform.award(request).await));
     }
+}
+
+async fn a_purchase_that_is_recorded_is_previewed_as_it_is_awarded(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = suite.platform();
+    for buyer in [1, 0] {
+        let request = award(buyer, &format!("p{buyer}"), 10_000);
+        let done = platform.award(request.clone()).await.unwrap().into_inner();
+        suite.award(1, &format!("later{buyer}"), 500).await;
+        let told = platform.preview_award(preview(&request)).await.unwrap().into_inner();
+        assert_eq!((told.award, told.points, told.balance), (done.award, done.actual_points, done.balance), "it is told as it was");
+        for (field, change) in
+            [("purchase.net", award(buyer, &format!("p{buyer}"), 700)), ("member", award(2, &format!("p{buyer}"), 10_000))]
+        {
+            let told = platform.preview_award(preview(&change)).await;
+            assert_eq!(metadata(&told, "field"), field);
+            assert_eq!(refusal(told), (Code::AlreadyExists, "PURCHASE_EXISTS".to_owned()));
+            assert_eq!(refusal(platform.award(change).await), (Code::AlreadyExists, "PURCHASE_EXISTS".to_owned()));
+        }
+    }
+    suite.verified().await;
+}
+
+/// A streak of purchases is the survivor's: what is bought in the name of who was taken in counts for none.
+async fn a_preview_in_an_old_name_is_what_the_award_will_be(engine: TestEngine) {
+    let gives = Some(pb::Gift { gift: Some(pb::gift::Gift::Points(100)), wallet: String::new() });
+    let streak = pb::Streak { cadence: Cadence::Purchase.into(), length: 2, gives, ..pb::Streak::default() };
+    let challenge = pb::Challenge {
+        challenge_id: "twice".to_owned(),
+        title: "Twice".to_owned(),
+        counts: Some(Counts::Purchases(pb::QualifyingPurchase::default())),
+        shape: Some(Shape::Streak(streak)),
+        ..pb::Challenge::default()
+    };
+    let suite = Suite::with_terms(engine, pb::Terms { challenges: vec![challenge], ..terms() }).await;
+    let mut platform = suite.platform();
+    suite.award(1, "a1", 500).await;
+    let mut support = suite.client(proto::common::Role::Support).await;
+    let mut alike = async |buyer: u128, id: &str| {
+        let request = award(buyer, id, 500);
+        let told = platform.preview_award(preview(&request)).await.unwrap().into_inner();
+        let done = platform.award(request).await.unwrap().into_inner();
+        assert_eq!((&told.award, told.points, &told.challenges), (&done.award, done.actual_points, &done.challenges), "{id}");
+        assert_eq!(told.balance, done.balance, "{id}");
+        done.actual_points
+    };
+    support.merge_accounts(merge(1, 2)).await.unwrap();
+    let mut points = vec![alike(2, "b1").await, alike(1, "a2").await];
+    support.unmerge_accounts(unmerge(1, 2)).await.unwrap();
+    for (buyer, id) in [(2, "b2"), (2, "b3"), (1, "a3"), (1, "a4")] {
+        points.push(alike(buyer, id).await);
+    }
+    assert_eq!(points.iter().filter(|points| **points == 105).count(), 3, "{points:?}");
+    suite.verified().await;
 }

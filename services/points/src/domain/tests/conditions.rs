@@ -405,3 +405,12 @@ proptest! {
         prop_assert_eq!(said.ok(), interpreted(&text, &lines, net), "{}", text);
     }
 }
+
+/// A till that was offline may tell of a purchase after a later one: it is not the first for that.
+#[test]
+fn a_purchase_that_is_told_late_was_made_no_days_ago() {
+    let facts = known();
+    let later = Buyer { last_purchase_at: Some(at("2026-05-14T09:00:00Z")), ..regular(&facts) };
+    assert_eq!(says("member.days_away == 0", &later, &[], 0), Ok(true));
+    assert_eq!(says("member.days_away == -1", &later, &[], 0), Ok(false));
+}

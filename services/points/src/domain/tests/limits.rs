@@ -8,12 +8,12 @@ use super::wallets::{figures, stars};
 
 use super::*;
 
-fn limit(times_max: i64, points_max: i64, period: LimitPeriod) -> Limit {
+pub(super) fn limit(times_max: i64, points_max: i64, period: LimitPeriod) -> Limit {
     let max = |max: i64| (max > 0).then_some(max);
     Limit { times_max: max(times_max), points_max: max(points_max), period }
 }
 
-fn trims(id: &str, scope: LimitScope, limit: Limit) -> AwardLimit {
+pub(super) fn trims(id: &str, scope: LimitScope, limit: Limit) -> AwardLimit {
     AwardLimit { id: id.into(), scope, limit, rejects: false }
 }
 
@@ -266,6 +266,9 @@ fn any_budgets() -> impl Strategy<Value = Vec<Promotion>> {
 
 /// No bound of the terms is broken by what has been counted, and what is shared is what the entries say.
 fn keeps_bounds(town: &Town, terms: &Terms) {
+    // A slice may count again what one before it made room for: no more than stays with members.
+    let stays = || town.purchases().flat_map(|purchase| purchase.others.iter().map(|other| other.stays).chain([purchase.stays]));
+    let (some_stay, all_that_stays) = (stays().filter(|stays| *stays > 0).count() as i64, stays().sum::<i64>());
     let mut sums: std::collections::BTreeMap<(String, Timestamp), (i64, i64)> = std::collections::BTreeMap::new();
     for change in town.benches.iter().flat_map(|bench| &bench.entries).flat_map(Entry::counted_of_all) {
         let sum = sums.entry((change.of.to_string(), change.since)).or_default();
@@ -282,8 +285,14 @@ fn keeps_bounds(town: &Town, terms: &Terms) {
     for Count { of, since, times, points, .. } in &shared {
         assert_eq!(sums[&(of.to_string(), *since)], (*times, *points), "{of}");
         let Limit { times_max, points_max, .. } = bound(of);
-        assert!(times_max.is_none_or(|max| *times <= max) && points_max.is_none_or(|max| *points <= max), "{of}: {times}, {points}");
+        assert!(times_max.is_none_or(|max| *times <= max + some_stay), "{of}: {times}");
+        assert!(points_max.is_none_or(|max| *points <= max + all_that_stays), "{of}: {points}");
     }
+}
+
+fn any_policy() -> impl Strategy<Value = (ReturnPolicy, Option<i64>)> {
+    let unlimited = proptest::option::weighted(0.7, 0_i64..60).prop_map(|cap| (ReturnPolicy::Unlimited, cap));
+    prop_oneof![2 => unlimited, 1 => Just((ReturnPolicy::WithinBalance, None)), 1 => Just((ReturnPolicy::OnlyPending, None))]
 }
 
 proptest! {
@@ -292,9 +301,10 @@ proptest! {
     fn nothing_goes_beyond_what_is_shared(
         promotions in any_budgets(),
         limits in any_limits(),
+        (return_policy, deficit_cap) in any_policy(),
         steps in proptest::collection::vec((0_usize..3, 0_i64..4_000, 0_usize..5, 0_u64..60, 0_usize..3), 1..40),
     ) {
-        let terms = Terms { promotions: promotions.into(), limits, wallets: vec![stars(Decimal::ONE)], ..terms() };
+        let terms = Terms { promotions: promotions.into(), limits, wallets: vec![stars(Decimal::ONE)], return_policy, deficit_cap, ..terms() };
         let mut town = Town::new(3, terms.clone());
         let mut bought: Vec<(usize, String)> = Vec::new();
         for (number, (member, net, what, hours, place)) in steps.into_iter().enumerate() {
@@ -305,6 +315,7 @@ proptest! {
             match bought.get(what) {
                 Some((buyer, id)) if net % 3 == 0 => drop(town.run(*buyer, remaining(id, net / 10))),
                 _ if net == 1_000 && member > 0 => drop(town.merge(0, member)),
+                _ if net % 7 == 1 => drop(town.run(member, within(["stars", MAIN_WALLET][what % 2], redeem(net % 50)))),
                 _ => {
                     let id = number.to_string();
                     if town.run(member, award(&id, net)).is_ok() {
@@ -314,12 +325,16 @@ proptest! {
             }
             keeps_bounds(&town, &terms);
         }
-        // Once everything has gone back nothing is counted.
+        // Once everything has gone back nothing is counted but what stays with members.
         for (buyer, id) in bought {
             drop(town.run(buyer, remaining(&id, 0)));
         }
-        prop_assert!(town.shared().iter().all(|count| (count.times, count.points) == (0, 0)));
-        prop_assert!(town.benches.iter().all(|bench| bench.account.counts.is_empty()));
+        let stays = |purchase: &Purchase| purchase.stays > 0 || purchase.others.iter().any(|other| other.stays > 0);
+        if !town.purchases().any(stays) {
+            prop_assert!(town.shared().iter().all(|count| (count.times, count.points) == (0, 0)));
+            prop_assert!(town.benches.iter().all(|bench| bench.account.counts.is_empty()));
+        }
+        keeps_bounds(&town, &terms);
     }
 
     /// However much of them was used up before: slices end at the same points and counts as the whole.
@@ -327,18 +342,27 @@ proptest! {
     fn any_partition_of_a_return_ends_alike(
         promotions in any_budgets(),
         limits in any_limits(),
+        (return_policy, deficit_cap) in any_policy(),
+        waits in any::<bool>(),
         before in proptest::collection::vec(0_i64..3_000, 0..3),
+        spent in (0_i64..150, 0_i64..60),
         quantities in (1_i64..6, 1_i64..6),
         nets in (0_i64..5_000, 0_i64..5_000),
         slices in proptest::collection::vec((0_usize..2, 1_i64..4), 1..8),
     ) {
-        let mut whole = Bench::new(Terms { promotions: promotions.into(), limits, wallets: vec![stars(Decimal::ONE)], ..terms() });
+        let activation = if waits { Activation::After(Period { count: 3, unit: CalendarUnit::Day }) } else { Activation::Immediate };
+        let wallets = vec![stars(Decimal::ONE)];
+        let mut whole = Bench::new(Terms { promotions: promotions.into(), limits, wallets, return_policy, deficit_cap, activation, ..terms() });
         (whole.terminal, whole.cashier) = ("one", "1");
         for (number, net) in before.into_iter().enumerate() {
             drop(whole.run(award(&number.to_string(), net)));
         }
         let lines = vec![line("1", quantities.0, nets.0), line("2", quantities.1, nets.1)];
         prop_assume!(whole.run(award_lines("p", nets.0 + nets.1, lines)).is_ok());
+        for (wallet, points) in [(MAIN_WALLET, spent.0), ("stars", spent.1)] {
+            let points = points.min(whole.account.active(wallet));
+            drop(whole.run(within(wallet, redeem(points))));
+        }
         let mut sliced = Bench { account: whole.account.clone(), versions: whole.versions.clone(), entries: whole.entries.clone(), purchases: whole.purchases.clone(), shared: whole.shared.clone(), ..Bench::new(terms()) };
         sliced.operations = whole.operations;
         let mut back_of = [0, 0];
@@ -356,7 +380,13 @@ proptest! {
         whole.run(back("p", &all)).unwrap();
         prop_assert_eq!(whole.balances(), sliced.balances());
         prop_assert_eq!(figures(&whole, "stars"), figures(&sliced, "stars"));
-        prop_assert_eq!(&whole.account.counts, &sliced.account.counts);
+        prop_assert_eq!(whole.purchases.last().unwrap().stays, sliced.purchases.last().unwrap().stays);
+        let in_order = |bench: &Bench| {
+            let mut counts = bench.account.counts.clone();
+            counts.sort_by(|one, other| (&one.of, one.until).cmp(&(&other.of, other.until)));
+            counts
+        };
+        prop_assert_eq!(in_order(&whole), in_order(&sliced));
         prop_assert_eq!(&whole.shared, &sliced.shared);
     }
 }

@@ -20,6 +20,7 @@ mod refunds;
 mod remarks;
 mod simulating;
 mod sliding;
+mod staying;
 mod stories;
 mod tables;
 mod town;
@@ -360,7 +361,7 @@ pub(super) fn adjust(points: i64) -> Command {
 }
 
 pub(super) fn activity(activity: &str, id: &str) -> Command {
-    Command::Activity(Activity { activity: activity.to_owned(), id: id.into(), has_proof: false })
+    Command::Activity(Activity { activity: activity.to_owned(), id: id.into(), proof: None })
 }
 
 pub(super) fn refund(redemption: Uuid, points: Option<i64>) -> Command {

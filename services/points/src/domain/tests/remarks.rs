@@ -65,3 +65,21 @@ fn a_version_that_was_given_up_never_holds_and_is_still_found() {
     assert_eq!((versions.at(Timestamp::MAX).number, versions.number(2).unwrap().number), (1, 2));
     assert_eq!(versions.number(3), None);
 }
+
+#[test]
+fn a_rule_that_is_over_before_the_version_starts_is_told() {
+    let rule = |count: i32| windows(&format!("FREQ=DAILY;COUNT={count}"), "2026-01-01T18:00".parse().unwrap(), 60, &Zone::UTC).unwrap();
+    let asks = Asks { windows: Windows::new(&[rule(90), rule(59), rule(2)]), ..Asks::default() };
+    let promotions = vec![Promotion { asks, ..promotions::points("p", 10) }];
+    let running = versions(terms());
+    let starting = |start_at: &str| {
+        let versions = versions(Terms { promotions: promotions.clone().into(), ..terms() });
+        Version { number: 2, start_at: at(start_at), ..versions.at(Timestamp::MAX).clone() }
+    };
+    let told = |version: &Version, running| version.remarks(running).into_iter().map(|remark| remark.field).collect::<Vec<_>>();
+    let running = Some(running.at(Timestamp::MAX));
+    assert_eq!(told(&starting("2026-02-28T18:59:59Z"), running), ["promotions[0].windows[2].rule"]);
+    let both = ["promotions[0].windows[1].rule", "promotions[0].windows[2].rule"];
+    assert_eq!(told(&starting("2026-02-28T19:00:00Z"), running), both);
+    assert_eq!(told(&starting("2026-02-28T19:00:00Z"), None), [""; 0], "the first version holds for what lies before it");
+}

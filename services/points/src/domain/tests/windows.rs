@@ -177,10 +177,11 @@ fn clocks_may_be_changed() {
 fn a_moment_is_in_a_window_from_its_start_to_before_its_end() {
     let rule = |rule, start: &str, minutes| windows(rule, wall(start), minutes, &Zone::UTC).unwrap();
     // Every evening for two hours, on Fridays for ten, and on New Year's Eve over midnight.
-    let mut all = rule("FREQ=DAILY", "2026-01-01T18:00", 120);
-    all.extend(rule("FREQ=WEEKLY", "2026-01-02T19:00", 600));
-    all.extend(rule("FREQ=YEARLY", "2026-12-31T20:00", 360));
-    let windows = Windows::new(all);
+    let windows = Windows::new(&[
+        rule("FREQ=DAILY", "2026-01-01T18:00", 120),
+        rule("FREQ=WEEKLY", "2026-01-02T19:00", 600),
+        rule("FREQ=YEARLY", "2026-12-31T20:00", 360),
+    ]);
     for (moment, holds) in [
         ("2025-12-31T18:30:00Z", false),
         ("2026-01-01T17:59:59Z", false),

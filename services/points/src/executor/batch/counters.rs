@@ -134,7 +134,7 @@ impl Counters {
 }
 
 fn key(program: &ProgramId, count: &Count) -> Uuid {
-    Target::counter(program, &count.of, count.since)
+    Target::counter(program, count)
 }
 
 fn not_locked() -> Error {

@@ -38,6 +38,7 @@ impl Batch<'_> {
         let Executed { key, target, request, outcome, due, entries, others } = done;
         self.unseen |= job.account.is_some() && entries.is_empty();
         self.keep_outcome(job, stamp, target, request, &outcome, &entries);
+        self.free(&entries);
         for change in entries.iter().chain(&others).flat_map(Entry::counted_of_all) {
             self.keep_count(job, stamp, change)?;
         }
@@ -167,6 +168,15 @@ impl Batch<'_> {
                 self.reservations.extend(came.flatten().map(|held| (held.id, (account, None))));
             }
             _ => {}
+        }
+    }
+
+    /// Frees the links of activities that were rejected, for what comes after in this batch too.
+    pub(super) fn free(&mut self, entries: &[Entry]) {
+        for key in entries.iter().flat_map(|entry| &entry.freed) {
+            self.activities.remove(key);
+            self.new_activities.retain(|new| new.key != *key);
+            self.freed.insert(*key);
         }
     }
 

@@ -2,7 +2,7 @@ mod catalogue;
 mod counters;
 mod keep;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use kernel::{Context, MemberId, ProgramId, Timestamp, Uuid};
@@ -60,6 +60,8 @@ pub(super) struct Batch<'a> {
     new_redemptions: Vec<NewRedemption>,
     refunded: BTreeMap<Uuid, i64>,
     new_activities: Vec<NewActivity>,
+    /// Links that prove nothing any more.
+    freed: BTreeSet<Uuid>,
     events: Vec<NewEvent>,
     /// Vouchers to issue or to take back.
     gifts: Vec<Effect>,
@@ -169,6 +171,7 @@ impl<'a> Batch<'a> {
             new_redemptions: Vec::new(),
             refunded: BTreeMap::new(),
             new_activities: Vec::new(),
+            freed: BTreeSet::new(),
             events: Vec::new(),
             gifts: Vec::new(),
             unseen: false,
@@ -187,7 +190,7 @@ impl<'a> Batch<'a> {
 
     /// Whether one statement writes everything, and fails when anything has changed that the jobs have rested on.
     pub(super) fn needs_no_lock(&self) -> bool {
-        !self.unseen && self.forgotten.is_empty() && self.gifts.is_empty()
+        !self.unseen && self.forgotten.is_empty() && self.gifts.is_empty() && self.freed.is_empty()
     }
 
     /// Whether a job gives something back that members share, which is behind a lock.
@@ -407,6 +410,7 @@ impl<'a> Batch<'a> {
         self.catalogue.write(tx).await?;
         self.counters.write(tx).await?;
         self.new_activities.sort_unstable_by_key(|activity| activity.key);
+        store::free_proofs(tx, &self.freed.iter().copied().collect::<Vec<_>>()).await?;
         store::insert_activities(tx, &self.new_activities).await?;
         self.new_answers.sort_unstable_by_key(|answer| answer.operation);
         self.new_purchases.sort_unstable_by_key(|(key, _, _)| *key);
@@ -435,6 +439,7 @@ impl<'a> Batch<'a> {
         for change in settled.entries.iter().flat_map(Entry::counted_of_all) {
             self.counters.take(&job.program.id, change)?;
         }
+        self.free(&settled.entries);
         if let Some(last) = settled.entries.last() {
             let event = event::of_settling(&job.program.id, member, last, &settled);
             self.changed.insert(id);

@@ -48,6 +48,8 @@ pub(in crate::store) struct StoredEntry {
     waits: Vec<StoredUnapproved>,
     #[prost(bytes = "vec", repeated, tag = "52")]
     decided: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "44")]
+    freed: Vec<Vec<u8>>,
 }
 
 /// What concerns others than the member.
@@ -317,6 +319,7 @@ impl StoredEntry {
             tallied: entry.tallied.iter().map(StoredTally::of_change).collect(),
             waits: entry.waits.iter().map(StoredUnapproved::of).collect(),
             decided: entry.decided.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            freed: entry.freed.iter().map(|key| key.as_bytes().to_vec()).collect(),
         }
     }
 
@@ -372,6 +375,10 @@ impl StoredEntry {
 
     pub(in crate::store) fn waits(&self) -> Result<Vec<Unapproved>, Error> {
         self.waits.iter().map(StoredUnapproved::unapproved).collect()
+    }
+
+    pub(in crate::store) fn freed(&self) -> Result<Vec<Uuid>, Error> {
+        self.freed.iter().map(|key| uuid(key, "link that was freed")).collect()
     }
 
     pub(in crate::store) fn decided(&self) -> Result<Vec<Uuid>, Error> {

@@ -70,6 +70,8 @@ struct StoredPurchase {
     discount: i64,
     #[prost(message, repeated, tag = "40")]
     others: Vec<StoredEarned>,
+    #[prost(int64, tag = "41")]
+    stays: i64,
 }
 
 /// What a purchase has earned in a wallet beside the main one.
@@ -83,6 +85,8 @@ struct StoredEarned {
     due: i64,
     #[prost(message, required, tag = "4")]
     lot: StoredKey,
+    #[prost(int64, tag = "5")]
+    stays: i64,
 }
 
 /// The wallet of a reward, beside the fields of its lot; empty for the main one.
@@ -132,12 +136,12 @@ struct StoredLine {
 }
 
 impl StoredEarned {
-    fn of(Earned { wallet, earned, due, lot }: &Earned) -> StoredEarned {
-        StoredEarned { wallet: wallet.to_string(), earned: *earned, due: *due, lot: lot.into() }
+    fn of(Earned { wallet, earned, due, stays, lot }: &Earned) -> StoredEarned {
+        StoredEarned { wallet: wallet.to_string(), earned: *earned, due: *due, lot: lot.into(), stays: *stays }
     }
 
     fn earned(self) -> Result<Earned, Error> {
-        Ok(Earned { wallet: self.wallet.into(), earned: self.earned, due: self.due, lot: self.lot.key()? })
+        Ok(Earned { wallet: self.wallet.into(), earned: self.earned, due: self.due, stays: self.stays, lot: self.lot.key()? })
     }
 }
 
@@ -161,6 +165,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         amount_left,
         base,
         due,
+        stays,
         redeemed,
         given_back,
         lot,
@@ -217,6 +222,7 @@ pub(in crate::store) fn encode_purchase(purchase: &Purchase) -> Vec<u8> {
         tax: input.tax,
         discount: input.discount,
         others: others.iter().map(StoredEarned::of).collect(),
+        stays: *stays,
     };
     stored.encode_to_vec()
 }
@@ -265,6 +271,7 @@ pub(in crate::store) fn decode_purchase(bytes: &[u8]) -> Result<Purchase, Error>
         amount_left,
         base: stored.base,
         due: stored.due,
+        stays: stored.stays,
         redeemed: stored.redeemed,
         given_back: stored.given_back,
         lot: stored.lot.as_ref().map(StoredKey::key).transpose()?,

@@ -1,7 +1,7 @@
 use persistence::Error;
 use prost::Message;
 
-use super::{StoredCount, StoredGate, account_id, time};
+use super::{StoredCount, StoredGate, account_id, time, uuid};
 use crate::domain::{Count, Counting, Unapproved};
 
 /// An activity that waits for its approval.
@@ -20,11 +20,13 @@ pub(super) struct StoredUnapproved {
     /// What is counted of all members.
     #[prost(message, repeated, tag = "6")]
     shared: Vec<StoredCount>,
+    #[prost(bytes = "vec", tag = "7")]
+    proof: Vec<u8>,
 }
 
 impl StoredUnapproved {
     pub(super) fn of(known: &Unapproved) -> StoredUnapproved {
-        let Unapproved { gate, occurred_at, told_at, origin, counted } = known;
+        let Unapproved { gate, occurred_at, told_at, origin, counted, proof } = known;
         let counted = |by: Counting| counted.iter().filter(|count| count.by == by).map(StoredCount::of).collect();
         StoredUnapproved {
             gate: StoredGate::of(gate),
@@ -33,6 +35,7 @@ impl StoredUnapproved {
             origin: origin.map(|account| account.0.as_bytes().to_vec()).unwrap_or_default(),
             counted: counted(Counting::Member),
             shared: counted(Counting::Shared),
+            proof: proof.map(|proof| proof.as_bytes().to_vec()).unwrap_or_default(),
         }
     }
 
@@ -44,6 +47,7 @@ impl StoredUnapproved {
             told_at: time(self.told_at),
             origin: account_id(&self.origin, "origin of an activity")?,
             counted: [counts(&self.counted, Counting::Member), counts(&self.shared, Counting::Shared)].concat(),
+            proof: if self.proof.is_empty() { None } else { Some(uuid(&self.proof, "link of an activity")?) },
         })
     }
 }

@@ -288,7 +288,7 @@ impl Words {
             let (rule, (start, length)) = told.unwrap_or_else(|| panic!("{rule:?} says from when and for how long"));
             let minutes = number(length.strip_suffix(" minutes").unwrap_or_else(|| panic!("{length:?} are no minutes")));
             let start = start.replace(' ', "T").parse().unwrap();
-            asks.windows = Windows::new(windows(rule, start, minutes, zone).unwrap());
+            asks.windows = Windows::new(&[windows(rule, start, minutes, zone).unwrap()]);
         } else if let Some(text) = self.after("if", clause) {
             asks.condition = Some(Condition::parse(quoted(text)).unwrap());
         } else if let Some(at) = self.after("starts", clause) {
