@@ -217,8 +217,13 @@ impl Ledger<'_> {
         // What stays with the member was had: it makes no room for more.
         if taken.forgiven > 0 {
             self.counted.clear();
-        } else if kind == EntryKind::RewardRevoked {
-            self.tallies.iter_mut().for_each(|change| change.given.clear());
+        }
+        if kind == EntryKind::RewardRevoked {
+            for change in &mut self.tallies {
+                change.given.iter_mut().for_each(|given| given.stays += taken.forgiven);
+                // Of points that were taken whole there is nothing to remember.
+                change.given.retain(|given| given.stays > 0);
+            }
         }
         let posting = self.posting(kind, wallet, source);
         self.post(Posting { lots, deficit: taken.deficit, given_up, program_version, ..posting });

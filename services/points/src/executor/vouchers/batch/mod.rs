@@ -258,7 +258,8 @@ impl<'a> Batch<'a> {
             return Err(RewardError::WishExists { field: "reward" });
         }
         // What is to be had no more is known by its key: the member may have been merged since, or parted.
-        if ensure.wanted && wish.account != named && !self.survivor(&program.id, named).account.has_merged(wish.account) {
+        let is_one = || self.home(&program.id, named) == wish.account || self.survivor(&program.id, named).account.has_merged(wish.account);
+        if ensure.wanted && wish.account != named && !is_one() {
             return Err(RewardError::WishExists { field: "member" });
         }
         let mut wish = Wish { version: wish.version.max(ensure.version), ..wish };
@@ -331,9 +332,13 @@ impl<'a> Batch<'a> {
 
     /// The account of whoever survived a member, or his own.
     fn survivor(&self, program: &ProgramId, account: AccountId) -> &Held {
-        let held = |id: AccountId| self.found.accounts.get(&id).unwrap_or(&self.stranger);
-        let next = |at: &&Held| Some(held(AccountId::of(program, at.account.merged_into?)));
-        std::iter::successors(Some(held(account)), next).take(STEPS_MAX).last().unwrap_or(&self.stranger)
+        self.found.accounts.get(&self.home(program, account)).unwrap_or(&self.stranger)
+    }
+
+    /// The id of the account that has taken one in, or its own.
+    fn home(&self, program: &ProgramId, account: AccountId) -> AccountId {
+        let next = |id: &AccountId| Some(AccountId::of(program, self.found.accounts.get(id)?.account.merged_into?));
+        std::iter::successors(Some(account), next).take(STEPS_MAX).last().unwrap_or(account)
     }
 
     fn check_admitted(&self, program: &ProgramId, account: AccountId) -> Result<(), RewardError> {
