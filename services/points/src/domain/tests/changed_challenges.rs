@@ -1,5 +1,7 @@
 //! Challenges whose terms change, whose gifts go back and come again, and whose members are merged.
 
+use proptest::prelude::*;
+
 use super::challenges::{bench, buys, challenge, day, give_back, ladder, streak, streak_of, town, visit};
 use super::promotions::points;
 use super::town::Town;
@@ -222,4 +224,37 @@ fn who_came_last_is_known_of_each_again_after_a_merge() {
     assert_eq!(bought(&mut town, 0, 33), 9, "he himself was not there");
     town.unmerge(1, 2).unwrap();
     assert_eq!(bought(&mut town, 1, 34), 0);
+}
+
+proptest! {
+    /// Whatever is told late or goes back, what is left is what the streaks of each length are worth by the days that are left.
+    #[test]
+    fn what_is_left_is_what_streaks_of_each_length_are_worth(
+        lengths in (2..5_i64, 2..5_i64),
+        days in prop::collection::hash_set(0..24_i64, 1..20),
+        order in any::<u64>(),
+        returned in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let mut bench = changed(streak(Cadence::Day, lengths.0, 1), streak(Cadence::Day, lengths.1, 1), 12);
+        let mut days: Vec<i64> = days.into_iter().collect();
+        days.sort_unstable_by_key(|day| (*day as u64).wrapping_mul(order | 1) % 9_973);
+        bench.now = day(24);
+        let mut left = Vec::new();
+        for (index, number) in days.iter().enumerate() {
+            visit(&mut bench, &[*number]);
+            left.push(*number);
+            if let Some(which) = returned.get(index) {
+                give_back(&mut bench, left.swap_remove(which.index(left.len())));
+            }
+        }
+        left.sort_unstable();
+        let worth = |length, days: &[i64]| {
+            let marks: Vec<Mark> = days.iter().map(|unit| Mark { unit: *unit, times: 1, amount: 0 }).collect();
+            100 * i64::try_from(streak_of(Cadence::Day, length, 1).complete(&marks).count()).unwrap()
+        };
+        let (old, new) = left.split_at(left.partition_point(|day| *day < 12));
+        // One of the same length goes on under the new terms.
+        let worth = if lengths.0 == lengths.1 { worth(lengths.0, &left) } else { worth(lengths.0, old) + worth(lengths.1, new) };
+        prop_assert_eq!(bench.active() - bench.deficit(), worth);
+    }
 }
