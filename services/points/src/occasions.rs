@@ -125,7 +125,7 @@ async fn gifts_of(
     if held.account.merged_into.is_some() {
         return Ok(Vec::new());
     }
-    let last_purchase = held.account.last_purchase_at.map(|at| at.date_in(&program.zone));
+    let last_purchase = held.account.last_purchase().map(|at| at.date_in(&program.zone));
     let candidate = Candidate { facts: &held.facts, last_purchase };
     let mut gifts = Vec::new();
     for (day, version) in days {

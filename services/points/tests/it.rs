@@ -10,6 +10,7 @@ mod it {
     mod books;
     mod budgets;
     mod challenges;
+    mod changed_challenges;
     mod conditions;
     mod due;
     mod events;

@@ -34,7 +34,7 @@ pub struct Account {
     pub reservations: Vec<Reservation>,
     /// Purchases ever recorded, those that earned nothing included.
     pub purchases: i64,
-    /// When the latest of them was made.
+    /// When the latest of them was made, without those of who was merged into this.
     pub last_purchase_at: Option<Timestamp>,
     /// When the last entry was recorded.
     pub recorded_at: Timestamp,

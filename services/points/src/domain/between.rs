@@ -118,7 +118,8 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
     }
     let (from, to) = (other.books.id, survivor.books.id);
     let purchases = other.books.account.purchases;
-    let Account { let_go_at, last_purchase_at, .. } = *other.books.account;
+    let Account { let_go_at, .. } = *other.books.account;
+    let last_purchase_at = other.books.account.last_purchase();
     let mut counts = other.books.account.counts.clone();
     let mut tallies: Vec<Tally> = other.books.account.tallies.iter().filter(|tally| !tally.counts_purchases()).cloned().collect();
     let mut unapproved = other.books.account.unapproved.clone();
@@ -171,7 +172,7 @@ fn take_in(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resu
 fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Result<Outcome, Refusal> {
     let (from, to) = (survivor.books.id, other.books.id);
     let record = survivor.books.account.merged.iter().find(|merged| merged.identities.last().is_some_and(|known| known.account == to));
-    let Merged { identities, at: _, purchases, mut counts, mut tallies, deficits, repaid, apart } =
+    let Merged { identities, at: _, purchases, last_purchase_at, mut counts, mut tallies, deficits, repaid, apart } =
         record.ok_or(Refusal::NotMerged)?.clone();
     let came_with = |key: &LotKey| key.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
     let told_of_other = |known: &&Unapproved| known.origin.is_some_and(|origin| identities.iter().any(|known| known.account == origin));
@@ -193,7 +194,7 @@ fn let_go(merge: &Merge, survivor: &mut Side<'_>, other: &mut Side<'_>) -> Resul
             continue;
         }
         returned += if *wallet.name == *MAIN_WALLET { sum(&free) + sum(&of_other) } else { 0 };
-        let source = |member| Source::Unmerge { member, reason: merge.reason.clone(), account: to, purchases };
+        let source = |member| Source::Unmerge { member, reason: merge.reason.clone(), account: to, purchases, last_purchase_at };
         let change = |key: LotKey, points| LotChange { key, points, reserved: 0 };
         let out = free.iter().map(|(key, points)| change((*key).clone(), -points));
         let lots = out.chain(of_survivor.iter().map(|(key, points)| change((*key).clone(), *points))).collect();

@@ -19,7 +19,7 @@ pub(super) const UNIT_OF_PURCHASES: &str = "streak-of-purchases";
 pub struct Challenge {
     /// Its id in the version.
     pub id: Arc<str>,
-    /// What its tally goes by: its id and the unit in which it counts, so that one that counts otherwise from now on begins anew.
+    /// What its tally goes by: its id and what it counts in, so that one that counts otherwise from now on begins anew.
     pub key: Arc<str>,
     /// What a receipt calls it.
     pub title: String,
@@ -177,33 +177,40 @@ impl Qualifying {
     }
 }
 
-impl Shape {
-    /// What something counts in: the unit of its marks.
-    fn unit_name(&self) -> &'static str {
-        match self {
-            Shape::Ladder { measure: Measure::Days, .. } => "day-of-ladder",
-            Shape::Ladder { period: LimitPeriod::Ever, .. } => "ever",
-            Shape::Ladder { period: LimitPeriod::Day, .. } => "day",
-            Shape::Ladder { period: LimitPeriod::Week, .. } => "week",
-            Shape::Ladder { period: LimitPeriod::Month, .. } => "month",
-            Shape::Ladder { period: LimitPeriod::Year, .. } => "year",
-            Shape::Streak(Streak { cadence: Cadence::Day, .. }) => "streak-of-days",
-            Shape::Streak(Streak { cadence: Cadence::Week, .. }) => "streak-of-weeks",
-            Shape::Streak(Streak { cadence: Cadence::Month, .. }) => "streak-of-months",
-            Shape::Streak(Streak { cadence: Cadence::Purchase, .. }) => UNIT_OF_PURCHASES,
+impl Challenge {
+    /// What the tally of a challenge goes by: its id with the period and measure of a ladder, the unit and length of a streak.
+    pub fn key(id: &str, shape: &Shape) -> Arc<str> {
+        match shape {
+            Shape::Ladder { period, measure, steps: _ } => {
+                let period = match period {
+                    LimitPeriod::Ever => "ever",
+                    LimitPeriod::Day => "day",
+                    LimitPeriod::Week => "week",
+                    LimitPeriod::Month => "month",
+                    LimitPeriod::Year => "year",
+                };
+                let measure = match measure {
+                    Measure::Times => "times",
+                    Measure::Days => "days",
+                    Measure::Spend => "spend",
+                };
+                format!("{id}/{period}-{measure}").into()
+            }
+            Shape::Streak(streak) => {
+                let unit = match streak.cadence {
+                    Cadence::Day => "streak-of-days",
+                    Cadence::Week => "streak-of-weeks",
+                    Cadence::Month => "streak-of-months",
+                    Cadence::Purchase => UNIT_OF_PURCHASES,
+                };
+                format!("{id}/{unit}/{}", streak.length).into()
+            }
         }
     }
-}
 
-impl Challenge {
-    /// What the tally of a challenge goes by.
-    pub fn key(id: &str, shape: &Shape) -> Arc<str> {
-        let measure = match shape {
-            Shape::Ladder { measure: Measure::Times, .. } => "-times",
-            Shape::Ladder { measure: Measure::Spend, .. } => "-spend",
-            Shape::Ladder { measure: Measure::Days, .. } | Shape::Streak(_) => "",
-        };
-        format!("{id}/{}{measure}", shape.unit_name()).into()
+    /// The key of a streak without its length.
+    pub(super) fn unit_of(key: &str) -> Option<&str> {
+        key.rsplit_once('/').map(|(unit, _)| unit)
     }
 
     /// Whether it is running.
@@ -300,6 +307,11 @@ fn start_of(period: LimitPeriod, day: Day) -> i64 {
 impl Streak {
     /// The longest repair window.
     pub const REPAIR_DAYS_MAX: i64 = COUNTED_DAYS;
+
+    /// Whether it may be given once more.
+    pub(super) fn may_be_given(&self, times: i64) -> bool {
+        self.times_max.is_none_or(|max| times < max)
+    }
 
     /// The units at which streaks are complete, in order: as soon as enough count and no more are missed than freezes cover. The next
     /// begins after that.

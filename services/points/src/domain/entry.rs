@@ -226,6 +226,8 @@ pub enum Source {
         account: AccountId,
         /// Its purchases.
         purchases: i64,
+        /// When the last of them was made.
+        last_purchase_at: Option<Timestamp>,
     },
     /// A change of a pool's members.
     Pool {

@@ -333,7 +333,8 @@ impl<'a> Ledger<'a> {
     /// those that do not.
     fn frozen_facts(&self, version: &Version, basket: &Basket<'_>, shared: &[Count]) -> Result<Frozen, Refusal> {
         let best = self.facts.tiers_at(self.stamp.occurred_at).max_by(|a, b| a.multiplier.cmp(&b.multiplier));
-        let Account { purchases, last_purchase_at, ref counts, .. } = *self.account;
+        let Account { purchases, ref counts, .. } = *self.account;
+        let last_purchase_at = self.account.last_purchase();
         let buyer = Buyer { facts: self.facts, purchases, last_purchase_at, counts, shared };
         let Selection { applied, rejected } = version.select(basket, &buyer, self.told)?;
         let facts = FrozenFacts {

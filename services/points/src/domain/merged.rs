@@ -13,6 +13,8 @@ pub struct Merged {
     pub at: Timestamp,
     /// Its purchases, with those made in its name since.
     pub purchases: i64,
+    /// When the last of them was made.
+    pub last_purchase_at: Option<Timestamp>,
     /// What its member had got of what is limited, with what he has got since.
     pub counts: Vec<Count>,
     /// What counted for its member's challenges, with what has counted in his name since.
@@ -59,6 +61,11 @@ impl Account {
         std::iter::once(own).chain(merged).collect()
     }
 
+    /// When the last purchase was made, its own or of those it took in.
+    pub fn last_purchase(&self) -> Option<Timestamp> {
+        self.merged.iter().map(|merged| merged.last_purchase_at).fold(self.last_purchase_at, Ord::max)
+    }
+
     /// The account of a member that this one took in.
     pub fn merged_account(&self, member: MemberId) -> Option<AccountId> {
         let mut identities = self.merged.iter().flat_map(|merged| &merged.identities);
@@ -91,9 +98,11 @@ impl Account {
             }
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
             if let Some(merged) = named {
-                // How often something was given that is folded away is counted where that is.
-                let own = entry.tallied.iter().map(|change| TallyChange { kept: 0, ..change.clone() });
-                own.for_each(|change| change.add_to(&mut merged.tallies));
+                for change in &entry.tallied {
+                    // What was given before, and how often it was that is folded away, is known where it was.
+                    let given = change.given.iter().filter(|given| !change.dropped.contains(&given.id)).cloned().collect();
+                    TallyChange { kept: 0, given, ..change.clone() }.add_to(&mut merged.tallies);
+                }
             }
         }
         if !matches!(entry.source, Source::Unmerge { .. }) {
@@ -102,7 +111,6 @@ impl Account {
         match (&entry.source, entry.kind) {
             (Source::Merge { member, .. }, EntryKind::MergeOut) => self.merged_into = Some(*member),
             (Source::Merge { identities, purchases, last_purchase_at, let_go_at, .. }, EntryKind::MergeIn) => {
-                self.last_purchase_at = self.last_purchase_at.max(*last_purchase_at);
                 self.let_go_at = self.let_go_at.max(*let_go_at);
                 let deficit = (entry.deficit_delta > 0).then(|| (entry.wallet.clone(), entry.deficit_delta));
                 let apart = Apart { wallet: entry.wallet.clone(), survivor: slid_until, other: entry.sliding_until };
@@ -117,6 +125,7 @@ impl Account {
                             identities: identities.clone(),
                             at: entry.recorded_at,
                             purchases: *purchases,
+                            last_purchase_at: *last_purchase_at,
                             counts: entry.counted.clone(),
                             tallies: tallies_of(&entry.tallied),
                             deficits: deficit.into_iter().collect(),
@@ -135,17 +144,25 @@ impl Account {
                 self.purchases -= purchases;
                 self.merged.retain(|merged| merged.identities.last().is_none_or(|known| known.account != *account));
             }
-            (Source::Unmerge { purchases, .. }, EntryKind::UnmergeIn) if is_main => {
+            (Source::Unmerge { purchases, last_purchase_at, .. }, EntryKind::UnmergeIn) if is_main => {
                 self.merged_into = None;
                 self.let_go_at = Some(entry.recorded_at);
                 self.purchases = *purchases;
+                // What those whom it had taken in itself had bought before is told with them.
+                if *last_purchase_at > self.last_purchase() {
+                    self.last_purchase_at = *last_purchase_at;
+                }
             }
             (_, EntryKind::Award) if is_main => {
                 self.purchases += 1;
-                self.last_purchase_at = self.last_purchase_at.max(Some(entry.stamp.occurred_at));
-                if let Some(merged) = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented)) {
-                    merged.purchases += 1;
-                }
+                let last = match self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented)) {
+                    Some(merged) => {
+                        merged.purchases += 1;
+                        &mut merged.last_purchase_at
+                    }
+                    None => &mut self.last_purchase_at,
+                };
+                *last = (*last).max(Some(entry.stamp.occurred_at));
             }
             _ => {}
         }

@@ -122,7 +122,7 @@ impl Ledger<'_> {
                 let complete: Vec<i64> = streak.complete(&tally.marks).take_while(|unit| *unit < settled).collect();
                 if let Some(last) = complete.last() {
                     gone = tally.marks.partition_point(|mark| mark.unit <= *last);
-                    dropped = tally.given.iter().take(complete.len()).collect();
+                    dropped = tally.held().take(complete.len()).collect();
                 }
                 let past = tally.marks[gone..].iter().map(|mark| mark.unit).take_while(|unit| *unit < settled);
                 let past: Vec<i64> = past.collect();
@@ -151,74 +151,86 @@ impl Ledger<'_> {
         let tally = self.account.tally(&challenge.key).cloned().unwrap_or_else(|| Tally::new(&challenge.key));
         let (mut reached, mut lost) = (Vec::new(), Vec::new());
         if change.times > 0 || change.amount > 0 {
-            for (key, index) in tally.due(challenge, change) {
-                reached.extend(self.give(challenge, version, key, index, reference)?);
+            for key in tally.due(challenge, change, self.account.given_elsewhere(challenge)) {
+                reached.extend(self.give(challenge, version, &tally, key, reference)?);
             }
         } else {
             for given in tally.undue(challenge, change) {
-                lost.push(given.gift.clone());
-                self.take_gift(challenge, version, given);
+                lost.extend(self.take_gift(challenge, version, given));
             }
         }
         let end_at = challenge.period_end(*at, &version.zone);
         Ok(Progress { reached, lost, end_at, ..self.account.progress(challenge, change.unit) })
     }
 
+    /// Gives what is reached: what was lost of it, if it was given before, whoever is named with it now. `tally` is what is given so far.
     fn give(
         &mut self,
         challenge: &Challenge,
         version: &Version,
+        tally: &Tally,
         key: (i64, i64),
-        index: i64,
         reference: &Arc<str>,
     ) -> Result<Option<Gift>, Refusal> {
         let Some(gift) = challenge.gift(key.1).cloned() else { return Ok(None) };
-        let owner = self.stamp.presented.and_then(|member| self.account.merged_account(member)).unwrap_or(self.id);
-        let is_free = |id: &Uuid| self.account.tally(&challenge.key).is_none_or(|tally| tally.given.iter().all(|given| given.id != *id));
-        let mut ids = (index..).map(|index| given_id(owner, &challenge.key, &gift, key, index));
-        let Some(id) = ids.find(is_free) else { return Ok(None) };
         let Stamp { occurred_at, now, operation, .. } = *self.stamp;
+        let (id, stays, dropped) = match tally.lost(key, &gift) {
+            Some(lost) => (lost.id, lost.stays, vec![lost.id]),
+            None => (self.new_gift(tally, operation, key), 0, Vec::new()),
+        };
+        let rest = gift.without(stays);
         let wallet = gift.wallet();
-        let lot = matches!(gift, Gift::Points(..)).then(|| self.named(version.lot_for(wallet, occurred_at, now, operation, reference)));
-        let at = self.recorded_at();
-        let given = Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lot.clone(), at, stays: false };
-        let change = TallyChange { given: vec![given], ..TallyChange::new(&challenge.key, self.tally_until(challenge)) };
-        self.tallies = vec![change];
+        let lot = || self.named(version.lot_for(wallet, occurred_at, now, operation, reference));
+        let lot = matches!(rest, Some(Gift::Points(..))).then(lot);
+        let given =
+            Given { id, period: key.0, step: key.1, gift: gift.clone(), lot: lot.clone(), at: self.recorded_at(), stays, lost: false };
+        self.tallies = vec![TallyChange { given: vec![given], dropped, ..TallyChange::new(&tally.of, self.tally_until(challenge)) }];
         let source = source(challenge, id, key, &gift);
-        match (&gift, lot) {
-            (Gift::Points(points, _), Some(lot)) => self.credit(EntryKind::Reward, wallet, &lot, *points, source, version)?,
-            _ => self.post(Posting { program_version: version.number, ..self.posting(EntryKind::Reward, MAIN_WALLET, source) }),
+        match (&rest, lot) {
+            (Some(Gift::Points(points, _)), Some(lot)) => self.credit(EntryKind::Reward, wallet, &lot, *points, source, version)?,
+            _ => self.post(Posting { program_version: version.number, ..self.posting(EntryKind::Reward, wallet, source) }),
         }
-        Ok(Some(gift))
+        Ok(rest)
+    }
+
+    /// The id of something that is given for the first time. One operation may give more than one for the same.
+    fn new_gift(&self, tally: &Tally, operation: Uuid, key: (i64, i64)) -> Uuid {
+        let is_new = |id: &Uuid| tally.given.iter().all(|given| given.id != *id);
+        (0..).map(|index| given_id(self.id, operation, &tally.of, key, index)).find(is_new).expect("a list has an end")
     }
 
     /// What was given and waits in a lot of a wallet that is cancelled is given no more.
     pub(super) fn gifts_cancelled(&self, wallet: &str, lot: &LotKey) -> Vec<TallyChange> {
         let is_in = |given: &&Given| given.lot.as_ref() == Some(lot) && given.gift.wallet() == wallet;
-        let waits = |tally: &Tally| tally.given.iter().filter(is_in).map(|given| given.id).collect();
-        let change = |tally: &Tally| TallyChange { dropped: waits(tally), ..TallyChange::new(&tally.of, tally.until) };
+        let change = |tally: &Tally| {
+            let waits = || tally.held().filter(is_in);
+            let stays = waits().filter(|given| given.stays > 0).map(|given| Given { lost: true, ..given.clone() });
+            let dropped = waits().map(|given| given.id).collect();
+            TallyChange { dropped, given: stays.collect(), ..TallyChange::new(&tally.of, tally.until) }
+        };
         self.account.tallies.iter().map(change).filter(|change| !change.dropped.is_empty()).collect()
     }
 
-    /// Takes back what was given.
-    fn take_gift(&mut self, challenge: &Challenge, version: &Version, given: &Given) {
-        let Given { id, period, step, ref gift, ref lot, at, .. } = *given;
+    /// Takes back what was given; returns what of it was taken.
+    fn take_gift(&mut self, challenge: &Challenge, version: &Version, given: &Given) -> Option<Gift> {
+        let Given { id, period, step, ref gift, ref lot, at, stays, .. } = *given;
         let until = self.tally_until(challenge);
-        // What the terms leave with the member stays given.
-        let stays = vec![Given { stays: true, ..given.clone() }];
-        self.tallies = vec![TallyChange { dropped: vec![id], given: stays, ..TallyChange::new(&challenge.key, until) }];
+        let lost = vec![Given { lost: true, ..given.clone() }];
+        self.tallies = vec![TallyChange { dropped: vec![id], given: lost, ..TallyChange::new(&challenge.key, until) }];
         let source = source(challenge, id, (period, step), gift);
         match gift {
             Gift::Points(points, _) => {
+                let points = (points - stays).max(0);
                 let policy = (version.terms.return_policy, version.deficit_cap(self.facts, self.stamp.now));
                 let has_opened = |lot: &LotKey| lot.opens_at().is_some_and(|at| at <= self.stamp.now);
                 let lot = lot.clone().map(|lot| if has_opened(&lot) { lot.opened() } else { lot });
-                self.claw_back(EntryKind::RewardRevoked, *points, (gift.wallet(), (lot, at)), policy, source, version.number);
+                let taken = self.claw_back(EntryKind::RewardRevoked, points, (gift.wallet(), (lot, at)), policy, source, version.number);
+                gift.without(stays + taken.forgiven)
             }
             Gift::Reward(_) => {
-                self.tallies.iter_mut().for_each(|change| change.given.clear());
                 let posting = self.posting(EntryKind::RewardRevoked, MAIN_WALLET, source);
                 self.post(Posting { program_version: version.number, ..posting });
+                Some(gift.clone())
             }
         }
     }
@@ -229,6 +241,22 @@ impl Ledger<'_> {
 }
 
 impl Gift {
+    /// Whether it is the same reward, or points of the same wallet.
+    pub(super) fn is_like(&self, other: &Gift) -> bool {
+        match (self, other) {
+            (Gift::Points(_, wallet), Gift::Points(_, other)) => wallet == other,
+            _ => self == other,
+        }
+    }
+
+    /// What it is without points that stay with the member.
+    fn without(&self, stays: i64) -> Option<Gift> {
+        match self {
+            Gift::Points(points, wallet) => (*points > stays).then(|| Gift::Points(points - stays, wallet.clone())),
+            Gift::Reward(_) => Some(self.clone()),
+        }
+    }
+
     /// The wallet that points go to.
     pub(super) fn wallet(&self) -> &str {
         match self {
@@ -256,18 +284,13 @@ fn source(challenge: &Challenge, id: Uuid, (period, step): (i64, i64), gift: &Gi
     Source::Challenge { challenge: challenge.id.clone(), title: challenge.title.as_str().into(), given: id, period, step, reward }
 }
 
-/// The id of something given: the same when it was taken back and is given again, so that a voucher which was used meanwhile is not issued
-/// twice.
-fn given_id(account: AccountId, challenge: &str, gift: &Gift, (period, step): (i64, i64), index: i64) -> Uuid {
+fn given_id(account: AccountId, operation: Uuid, challenge: &str, (period, step): (i64, i64), index: i64) -> Uuid {
     let mut hasher = blake3::Hasher::new_derive_key("regulars points challenge v1");
     hasher.update(account.0.as_bytes());
+    hasher.update(operation.as_bytes());
     for number in [period, step, index] {
         hasher.update(&number.to_be_bytes());
     }
-    if let Gift::Reward(reward) = gift {
-        hasher.update(reward.as_bytes());
-    }
-    hasher.update(b"/");
     hasher.update(challenge.as_bytes());
     let mut id = [0; 16];
     hasher.finalize_xof().fill(&mut id);

@@ -82,7 +82,10 @@ impl Version {
                 say("activity", format!("nothing counts: the terms have no activity {name}"));
             }
             if before.is_some_and(|before| before.key != challenge.key) {
-                say("challenge_id", "what has counted so far counts no more: the running version counts it in another unit".to_owned());
+                say(
+                    "challenge_id",
+                    "what has counted so far counts no more: the running version counts it in another unit, period or length".to_owned(),
+                );
             }
         }
         let Some(running) = running else { return remarks };

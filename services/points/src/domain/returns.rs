@@ -191,8 +191,12 @@ impl Ledger<'_> {
     ) -> Taken {
         let back = self.to_take(points, &own, policy);
         let taken = back.taken;
-        if kind == EntryKind::RewardRevoked && taken.forgiven == 0 {
-            self.tallies.iter_mut().for_each(|change| change.given.clear());
+        if kind == EntryKind::RewardRevoked {
+            for change in &mut self.tallies {
+                change.given.iter_mut().for_each(|given| given.stays += taken.forgiven);
+                // Of points that were taken whole there is nothing to remember.
+                change.given.retain(|given| given.stays > 0);
+            }
         }
         self.post_taken(kind, back, &own, policy.0, source, program_version);
         taken

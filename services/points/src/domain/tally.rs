@@ -48,8 +48,10 @@ pub struct Given {
     pub lot: Option<LotKey>,
     /// When it was given, as it was recorded.
     pub at: Timestamp,
-    /// It was to be taken back, and what was spent of it stays with the member by the terms: it is neither given nor taken again.
-    pub stays: bool,
+    /// Points of it that were to be taken back and stay with the member by the terms: they are neither given nor taken again.
+    pub stays: i64,
+    /// It was taken back, and is listed because it is this one, or what of it does not stay, that is given again.
+    pub lost: bool,
 }
 
 /// What an entry changes of a tally.
@@ -61,7 +63,7 @@ pub struct TallyChange {
     pub marks: Vec<Mark>,
     /// What is given.
     pub given: Vec<Given>,
-    /// What was given and is no longer listed.
+    /// What is no longer listed, or as it is given anew.
     pub dropped: Vec<Uuid>,
     /// Change of how often something was given that cannot be taken back.
     pub kept: i64,
@@ -100,15 +102,21 @@ impl Tally {
                 self.marks.remove(index);
             }
         }
-        self.given.retain(|given| !change.dropped.contains(&given.id));
-        self.given.extend(change.given.iter().cloned());
+        self.given.retain(|known| !change.dropped.contains(&known.id) || change.given.iter().any(|given| given.id == known.id));
+        for given in &change.given {
+            // Where it was, so that what came first comes first again.
+            match self.given.iter_mut().find(|known| known.id == given.id) {
+                Some(known) => *known = given.clone(),
+                None => self.given.push(given.clone()),
+            }
+        }
         self.kept = self.kept.saturating_add(change.kept).max(0);
         self.until = self.until.zip(change.until).map(|(known, told)| known.max(told));
     }
 
     /// Whether it counts the purchases of an account one by one: those of two accounts make no sense together.
     pub(super) fn counts_purchases(&self) -> bool {
-        self.of.rsplit('/').next() == Some(UNIT_OF_PURCHASES)
+        self.of.split('/').nth(1) == Some(UNIT_OF_PURCHASES)
     }
 
     /// Whether something counts in a unit.
@@ -116,21 +124,36 @@ impl Tally {
         self.marks.iter().any(|mark| mark.unit == unit)
     }
 
-    /// What a change has reached and was not given, by period and step, with the first number that its gift may have. Of a ladder in the
-    /// period of the change alone, of a streak what it has completed: other terms may find many more in what has counted already.
-    pub(super) fn due(&self, challenge: &Challenge, change: &Mark) -> Vec<((i64, i64), i64)> {
+    /// What was given and not taken back, oldest first.
+    pub(super) fn held(&self) -> impl DoubleEndedIterator<Item = &Given> {
+        self.given.iter().filter(|given| !given.lost)
+    }
+
+    /// How often something was given and not taken back.
+    fn times_given(&self) -> i64 {
+        self.kept.saturating_add(count(self.held()))
+    }
+
+    /// The first that was taken back of what is given now for the same.
+    pub(super) fn lost(&self, (period, step): (i64, i64), gift: &Gift) -> Option<&Given> {
+        self.given.iter().find(|given| given.lost && (given.period, given.step) == (period, step) && given.gift.is_like(gift))
+    }
+
+    /// What a change has reached and was not given, by period and step. Of a ladder in the period of the change alone, of a streak what it
+    /// has completed: other terms, or a merge, may find many more in what has counted already. `elsewhere` is how often a streak of another
+    /// length was given.
+    pub(super) fn due(&self, challenge: &Challenge, change: &Mark, elsewhere: i64) -> Vec<(i64, i64)> {
         match &challenge.shape {
             Shape::Ladder { steps, .. } => {
                 let period = challenge.period_of(change.unit);
                 let progress = challenge.progress(&self.marks, period);
-                let is_given = |step: &Step| self.given.iter().any(|given| (given.period, given.step) == (period, step.at));
+                let is_given = |step: &Step| self.held().any(|given| (given.period, given.step) == (period, step.at));
                 let due = steps.iter().filter(|step| step.at <= progress && !is_given(step));
-                due.map(|step| ((period, step.at), 0)).collect()
+                due.map(|step| (period, step.at)).collect()
             }
             Shape::Streak(streak) => {
-                let times = i64::try_from(self.given.len()).unwrap_or(i64::MAX);
-                let (was, is) = (challenge.complete(&self.before(change), self.kept), challenge.complete(&self.marks, self.kept));
-                if is > times.max(was) { vec![((0, streak.length), self.kept)] } else { Vec::new() }
+                let (was, is) = (count(streak.complete(&self.before(change))), count(streak.complete(&self.marks)));
+                if is > was && streak.may_be_given(self.times_given() + elsewhere) { vec![(0, streak.length)] } else { Vec::new() }
             }
         }
     }
@@ -150,17 +173,12 @@ impl Tally {
             Shape::Ladder { .. } => {
                 let period = challenge.period_of(change.unit);
                 let (was, is) = (challenge.progress(&before, period), challenge.progress(&self.marks, period));
-                self.given
-                    .iter()
-                    .rev()
-                    .filter(|given| !given.stays && given.period == period && is < given.step && given.step <= was)
-                    .collect()
+                self.held().rev().filter(|given| given.period == period && is < given.step && given.step <= was).collect()
             }
-            Shape::Streak(_) => {
-                let (was, is) = (challenge.complete(&before, self.kept), challenge.complete(&self.marks, self.kept));
-                let count = |number: i64| usize::try_from(number).unwrap_or(0);
-                let beyond = self.given.iter().skip(count(is)).rev().filter(|given| !given.stays);
-                beyond.take(count(was - is)).collect()
+            Shape::Streak(streak) => {
+                let (was, is) = (streak.complete(&before).count(), streak.complete(&self.marks).count());
+                let beyond = self.held().count().saturating_sub(is);
+                self.held().rev().take(beyond.min(was.saturating_sub(is))).collect()
             }
         }
     }
@@ -237,6 +255,12 @@ impl Account {
 }
 
 impl Account {
+    /// How often a streak was given when it was of another length.
+    pub(super) fn given_elsewhere(&self, challenge: &Challenge) -> i64 {
+        let is_other = |tally: &&Tally| tally.of != challenge.key && Challenge::unit_of(&tally.of) == Challenge::unit_of(&challenge.key);
+        self.tallies.iter().filter(is_other).map(Tally::times_given).sum()
+    }
+
     /// How far the member has come with a challenge at a moment.
     pub fn challenge_progress(&self, challenge: &Challenge, version: &Version, at: Timestamp) -> Progress {
         let unit = challenge.unit(at, self.own_purchases() + 1, &version.zone);
@@ -254,17 +278,15 @@ impl Account {
             }
             Shape::Streak(streak) => {
                 let open = streak.open(&tally.marks);
-                let count = i64::try_from(open.len()).unwrap_or(i64::MAX);
+                let count = count(open.iter());
                 let goes_on = open.last().is_some_and(|last| *last >= unit) || streak.holds(&open, unit);
                 let (progress, missed) = match (open.first(), open.last()) {
                     (Some(first), Some(last)) if goes_on => (count, unit.max(last + 1) - first - count),
                     _ => (0, 0),
                 };
-                let is_over = streak
-                    .times_max
-                    .is_some_and(|max| max <= tally.kept.saturating_add(i64::try_from(tally.given.len()).unwrap_or(i64::MAX)));
+                let may_be_given = streak.may_be_given(tally.times_given() + self.given_elsewhere(challenge));
                 let next = Step { at: streak.length, gives: streak.gives.clone() };
-                (progress, (!is_over).then_some(next), (streak.freezes - missed).max(0))
+                (progress, may_be_given.then_some(next), (streak.freezes - missed).max(0))
             }
         };
         let (id, title) = (challenge.id.clone(), challenge.title.clone());
@@ -273,13 +295,6 @@ impl Account {
 }
 
 impl Challenge {
-    /// How many streaks are complete in what counts, as far as they may be given.
-    pub(super) fn complete(&self, marks: &[Mark], kept: i64) -> i64 {
-        let Shape::Streak(streak) = &self.shape else { return 0 };
-        let complete = i64::try_from(streak.complete(marks).count()).unwrap_or(i64::MAX);
-        streak.times_max.map_or(complete, |max| complete.min(max.saturating_sub(kept).max(0)))
-    }
-
     /// Whether it counts the member's purchases one by one.
     pub(super) fn counts_own_purchases(&self) -> bool {
         matches!(&self.shape, Shape::Streak(streak) if streak.cadence == Cadence::Purchase)
@@ -303,6 +318,10 @@ impl Challenge {
             }
         }
     }
+}
+
+fn count(some: impl Iterator) -> i64 {
+    i64::try_from(some.count()).unwrap_or(i64::MAX)
 }
 
 impl Version {

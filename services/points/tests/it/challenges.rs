@@ -31,11 +31,11 @@ testkit::on_each_engine!(
     bad_questions_are_refused_by_their_field,
 );
 
-fn points(points: i64) -> Option<pb::Gift> {
+pub(super) fn points(points: i64) -> Option<pb::Gift> {
     Some(pb::Gift { gift: Some(pb::gift::Gift::Points(points)), wallet: String::new() })
 }
 
-fn visits(steps: &[(i64, i64)]) -> pb::Challenge {
+pub(super) fn visits(steps: &[(i64, i64)]) -> pb::Challenge {
     let steps = steps.iter().map(|(at, gives)| pb::Step { at: *at, gives: points(*gives) }).collect();
     pb::Challenge {
         challenge_id: "visits".to_owned(),
@@ -57,13 +57,13 @@ fn check_ins(length: i64) -> pb::Challenge {
     }
 }
 
-fn challenging(challenges: &[pb::Challenge]) -> pb::Terms {
+pub(super) fn challenging(challenges: &[pb::Challenge]) -> pb::Terms {
     let activities = vec![pb::ActivityTerms { points: 0, ..earns("check_in", 1) }];
     pb::Terms { challenges: challenges.to_vec(), activities, ..terms() }
 }
 
 /// "visits 2/3 +[20] -[]"
-fn told(progress: &[pb::ChallengeProgress]) -> Vec<String> {
+pub(super) fn told(progress: &[pb::ChallengeProgress]) -> Vec<String> {
     let gift = |gift: &pb::Gift| match &gift.gift {
         Some(pb::gift::Gift::Points(points)) => points.to_string(),
         Some(pb::gift::Gift::Reward(reward)) => reward.clone(),
@@ -349,7 +349,7 @@ async fn bad_questions_are_refused_by_their_field(engine: TestEngine) {
 }
 
 /// The cup at the second visit.
-fn a_cup() -> pb::Challenge {
+pub(super) fn a_cup() -> pb::Challenge {
     let steps =
         vec![pb::Step { at: 2, gives: Some(pb::Gift { gift: Some(pb::gift::Gift::Reward(reward_name("cup"))), wallet: String::new() }) }];
     let shape = Some(Shape::Ladder(pb::Ladder { period: Period::Month.into(), measure: Measure::Times.into(), steps }));
@@ -357,7 +357,7 @@ fn a_cup() -> pb::Challenge {
 }
 
 /// How the vouchers of a member stand, once there are so many that are good.
-async fn vouchers(suite: &Suite, owner: u128, good: usize) -> Vec<pb::Voucher> {
+pub(super) async fn vouchers(suite: &Suite, owner: u128, good: usize) -> Vec<pb::Voucher> {
     let platform = rewards(suite, Role::Platform).await;
     testkit::eventually(async || {
         let request = pb::ListVouchersRequest { parent: member(owner), ..Default::default() };

@@ -208,6 +208,15 @@ async fn a_merge_keeps_when_the_member_came_last(engine: TestEngine) {
     assert_eq!(suite.award(2, "p4", 100).await.actual_points, 10);
     assert_eq!(suite.award(1, "p5", 100).await.actual_points, 1);
     suite.verified().await;
+    // Apart again, each has come last when it was in his own name.
+    suite.clock.advance(25 * DAY);
+    assert_eq!(suite.award(2, "p6", 100).await.actual_points, 1);
+    let suite = suite.restart().await;
+    suite.clock.advance(10 * DAY);
+    suite.client(Role::Support).await.unmerge_accounts(unmerge(1, 2)).await.unwrap();
+    assert_eq!(suite.award(2, "p7", 100).await.actual_points, 1);
+    assert_eq!(suite.award(1, "p8", 100).await.actual_points, 10);
+    suite.verified().await;
     suite.stop().await;
 }
 

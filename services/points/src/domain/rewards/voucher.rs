@@ -273,7 +273,7 @@ pub struct Buyer {
 impl Buyer {
     /// Purchases are counted, and a member is blocked, in the account of whoever has taken his in: that one is to be given here.
     pub fn of(survivor: &Account, facts: &Facts, now: Timestamp, zone: &Zone) -> Buyer {
-        let (first_order, last_purchase_at) = (survivor.purchases == 0, survivor.last_purchase_at);
+        let (first_order, last_purchase_at) = (survivor.purchases == 0, survivor.last_purchase());
         let situation = Situation { now, zone: zone.clone(), first_order, last_purchase_at, facts: facts.clone() };
         Buyer { situation, is_admitted: facts.status == MemberStatus::Active, is_order_free: true }
     }

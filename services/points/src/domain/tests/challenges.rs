@@ -25,7 +25,7 @@ pub(super) fn ladder(period: LimitPeriod, measure: Measure, steps: &[(i64, i64)]
     challenge("visits", Shape::Ladder { period, measure, steps })
 }
 
-fn streak_of(cadence: Cadence, length: i64, freezes: i64) -> Streak {
+pub(super) fn streak_of(cadence: Cadence, length: i64, freezes: i64) -> Streak {
     let gives = Gift::Points(100, None);
     Streak { cadence, length, freezes, freezes_in_row: freezes, repair_days: Streak::REPAIR_DAYS_MAX, times_max: None, gives }
 }
@@ -34,7 +34,7 @@ pub(super) fn streak(cadence: Cadence, length: i64, freezes: i64) -> Challenge {
     challenge("streak", Shape::Streak(streak_of(cadence, length, freezes)))
 }
 
-fn bench(challenge: Challenge) -> Bench {
+pub(super) fn bench(challenge: Challenge) -> Bench {
     Bench::new(Terms { points_per_unit: Decimal::ZERO, challenges: vec![challenge], ..terms() })
 }
 
@@ -43,7 +43,7 @@ pub(super) fn day(number: i64) -> Timestamp {
 }
 
 /// Buys on days since 1 March, each told at once.
-fn visit(bench: &mut Bench, days: &[i64]) {
+pub(super) fn visit(bench: &mut Bench, days: &[i64]) {
     for number in days {
         bench.now = day(*number).max(bench.now);
         bench.occurred_at = Some(day(*number));
@@ -54,7 +54,7 @@ fn visit(bench: &mut Bench, days: &[i64]) {
 }
 
 /// Gives the whole of the purchase of a day back.
-fn give_back(bench: &mut Bench, number: i64) {
+pub(super) fn give_back(bench: &mut Bench, number: i64) {
     let made = |purchase: &&Purchase| purchase.occurred_at == day(number) && purchase.remaining_net > 0;
     let id = bench.purchases.iter().find(made).unwrap().input.id.0.clone();
     bench.run(remaining(&id, 0)).unwrap();
@@ -216,7 +216,7 @@ fn a_streak_is_given_no_more_often_than_it_may() {
     let mut bench = bench(challenge("streak", Shape::Streak(twice)));
     visit(&mut bench, &(0..300).collect::<Vec<_>>());
     assert_eq!(bench.active(), 200);
-    assert_eq!(bench.account.tally("streak/streak-of-days").unwrap().kept + 2, 2 + 2, "also when long forgotten");
+    assert_eq!(bench.account.tally("streak/streak-of-days/2").unwrap().kept + 2, 2 + 2, "also when long forgotten");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_long_streak_is_counted_without_keeping_it_all() {
     visit(&mut bench, &(0..400).collect::<Vec<_>>());
     let points: i64 = bench.entries.iter().filter(|entry| entry.kind == EntryKind::Reward).map(|entry| entry.points).sum();
     assert_eq!(points, 400 / 7 * 100);
-    let tally = bench.account.tally("streak/streak-of-days").unwrap();
+    let tally = bench.account.tally("streak/streak-of-days/7").unwrap();
     assert!(tally.marks.len() <= 62 + 8 && tally.given.len() <= 11, "{} days, {} gifts", tally.marks.len(), tally.given.len());
     // What is long past changes nothing any more.
     let before = bench.account.tallies.clone();
@@ -397,14 +397,14 @@ proptest! {
 }
 
 /// Members who buy on days since 1 March, each told at once.
-fn buys(town: &mut Town, member: usize, days: &[i64]) {
+pub(super) fn buys(town: &mut Town, member: usize, days: &[i64]) {
     for number in days {
         town.benches.iter_mut().for_each(|bench| bench.now = day(*number).max(bench.now));
         town.run(member, award(&format!("{member} {number}"), 100)).unwrap();
     }
 }
 
-fn town(challenge: Challenge) -> Town {
+pub(super) fn town(challenge: Challenge) -> Town {
     Town::new(2, Terms { points_per_unit: Decimal::ZERO, challenges: vec![challenge], ..terms() })
 }
 

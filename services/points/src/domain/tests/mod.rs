@@ -4,6 +4,7 @@ mod agreement;
 mod approvals;
 mod calendar;
 mod challenges;
+mod changed_challenges;
 mod conditions;
 mod due;
 mod earning;

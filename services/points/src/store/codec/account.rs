@@ -127,6 +127,8 @@ struct StoredMerged {
     counts: Vec<StoredCount>,
     #[prost(message, repeated, tag = "8")]
     tallies: Vec<StoredTally>,
+    #[prost(int64, optional, tag = "30")]
+    last_purchase_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -314,7 +316,7 @@ impl StoredReservation {
 
 impl StoredMerged {
     fn of(merged: &Merged) -> StoredMerged {
-        let Merged { identities, at, purchases, counts, tallies, deficits, repaid, apart } = merged;
+        let Merged { identities, at, purchases, last_purchase_at, counts, tallies, deficits, repaid, apart } = merged;
         let repaid = repaid.iter().map(|(wallet, key, points)| StoredRepaid { wallet: wallet.to_string(), lot: lot(key, *points, 0) });
         let apart = apart.iter().map(|Apart { wallet, survivor, other }| StoredApart {
             wallet: wallet.to_string(),
@@ -325,6 +327,7 @@ impl StoredMerged {
             identities: identities.iter().map(StoredMergedIdentity::of).collect(),
             at: at.as_micros(),
             purchases: *purchases,
+            last_purchase_at: last_purchase_at.map(Timestamp::as_micros),
             counts: counts.iter().map(StoredCount::of).collect(),
             tallies: tallies.iter().map(StoredTally::of).collect(),
             deficits: deficits.iter().map(|(wallet, points)| StoredDeficit { wallet: wallet.to_string(), points: *points }).collect(),
@@ -338,6 +341,7 @@ impl StoredMerged {
             identities: self.identities.iter().map(StoredMergedIdentity::identity).collect::<Result<_, _>>()?,
             at: time(self.at),
             purchases: self.purchases,
+            last_purchase_at: self.last_purchase_at.map(time),
             counts: self.counts.iter().map(|count| count.count(Counting::Member)).collect(),
             tallies: self.tallies.iter().map(StoredTally::tally).collect::<Result<_, _>>()?,
             deficits: self.deficits.into_iter().map(|deficit| (deficit.wallet.into(), deficit.points)).collect(),

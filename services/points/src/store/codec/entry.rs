@@ -185,6 +185,8 @@ struct StoredUnmerge {
     account: Vec<u8>,
     #[prost(int64, tag = "3")]
     purchases: i64,
+    #[prost(int64, optional, tag = "30")]
+    last_purchase_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -279,10 +281,11 @@ fn stored_source(source: &Source) -> Option<StoredSource> {
                 reservations: reservations.iter().map(StoredReservation::of).collect(),
             })
         }
-        Source::Unmerge { member, reason, account, purchases } => StoredSource::Unmerge(StoredUnmerge {
+        Source::Unmerge { member, reason, account, purchases, last_purchase_at } => StoredSource::Unmerge(StoredUnmerge {
             counterpart: StoredCounterpart::of(*member, reason),
             account: account.0.as_bytes().to_vec(),
             purchases: *purchases,
+            last_purchase_at: last_purchase_at.map(Timestamp::as_micros),
         }),
         Source::Pool { member, account, change } => StoredSource::Pool(StoredPoolChange::of(&(*account, *member), *change)),
         Source::Reminder { expires_at, points } => {
@@ -436,6 +439,7 @@ impl StoredEntry {
                 reason: unmerge.counterpart.reason.clone(),
                 account: account_id(&unmerge.account, "account that was let go")?.ok_or_else(|| corrupt("account that was let go"))?,
                 purchases: unmerge.purchases,
+                last_purchase_at: unmerge.last_purchase_at.map(time),
             },
             Some(StoredSource::Pool(pool)) => {
                 let (account, member) = pool.identity.identity()?;

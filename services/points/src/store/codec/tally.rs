@@ -49,8 +49,10 @@ struct StoredGiven {
     lot: Option<StoredKey>,
     #[prost(int64, tag = "7")]
     at: i64,
-    #[prost(bool, tag = "8")]
-    stays: bool,
+    #[prost(int64, tag = "30")]
+    stays: i64,
+    #[prost(bool, tag = "31")]
+    lost: bool,
     /// Of points; empty for the main one.
     #[prost(string, tag = "40")]
     wallet: String,
@@ -145,6 +147,7 @@ impl StoredGiven {
             lot: given.lot.as_ref().map(StoredKey::from),
             at: given.at.as_micros(),
             stays: given.stays,
+            lost: given.lost,
             wallet,
         }
     }
@@ -162,6 +165,7 @@ impl StoredGiven {
             lot: self.lot.as_ref().map(StoredKey::key).transpose()?,
             at: time(self.at),
             stays: self.stays,
+            lost: self.lost,
         })
     }
 }

@@ -264,7 +264,9 @@ impl<'a> Batch<'a> {
             return Err(RewardError::WishExists { field: "reward" });
         }
         // What is to be had no more is known by its key: the member may have been merged since, or parted.
-        if ensure.wanted && wish.account != named && !self.survivor(&program.id, named).account.has_merged(wish.account) {
+        let is_one =
+            || self.surviving(&program.id, named).0 == wish.account || self.survivor(&program.id, named).account.has_merged(wish.account);
+        if ensure.wanted && wish.account != named && !is_one() {
             return Err(RewardError::WishExists { field: "member" });
         }
         let mut wish = Wish { version: wish.version.max(ensure.version), ..wish };
