@@ -22,8 +22,10 @@ impl Ledger<'_> {
         }
         let versions = self.versions;
         let lots = || waiting.iter().filter_map(|one| one.lot.as_ref());
-        let first = lots().next().map(|(wallet, ..)| wallet.clone());
-        let points = lots().filter(|(wallet, ..)| Some(wallet) == first.as_ref()).map(|(.., points)| points).sum();
+        // Figures are those of the main wallet, or of the first where nothing of that waits.
+        let main = lots().find(|(wallet, ..)| **wallet == *MAIN_WALLET);
+        let told = main.or(lots().next()).map(|(wallet, ..)| wallet.clone());
+        let points = lots().filter(|(wallet, ..)| Some(wallet) == told.as_ref()).map(|(.., points)| points).sum();
         if !resolve.came {
             waiting.into_iter().for_each(|one| self.give_up(one, &resolve.reason));
             return Ok(Outcome::Resolved { points, came: false, challenges: Vec::new() });

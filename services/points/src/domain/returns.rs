@@ -213,7 +213,9 @@ impl Ledger<'_> {
             let is_own = |key: &LotKey| own.as_ref().is_some_and(|own| own == key || own.waits_like(key));
             let own_lots = wallet.in_order().filter(|lot| is_own(&lot.key));
             let active = wallet.in_order().filter(|lot| !is_own(&lot.key) && lot.key.is_open());
-            let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open());
+            // What somebody may yet reject pays for nothing: it would have paid all the same.
+            let is_approved = |key: &LotKey| key.gate().is_none_or(|gate| self.unapproved(gate.operation).is_none());
+            let pending = wallet.in_order().filter(|lot| !is_own(&lot.key) && !lot.key.is_open() && is_approved(&lot.key));
             for lot in own_lots.chain(active).chain(pending) {
                 let admitted = policy != ReturnPolicy::OnlyPending || (is_own(&lot.key) && !lot.key.is_open());
                 let part = lot.free().min(left);

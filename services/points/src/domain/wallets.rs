@@ -67,9 +67,10 @@ impl Version {
 }
 
 impl Versions {
-    /// Whether one of those that hold, or held, or will, has a wallet.
-    fn have_wallet(&self, name: &str) -> bool {
-        self.holding().iter().any(|version| version.other_wallet(name).is_some())
+    /// Whether the one that holds at a moment, or one that will, has a wallet.
+    fn have_wallet(&self, name: &str, now: Timestamp) -> bool {
+        let ahead = self.holding().iter().filter(|version| version.start_at > now);
+        ahead.chain([self.at(now)]).any(|version| version.other_wallet(name).is_some())
     }
 
     /// Until when sliding lots of a wallet live after the member did something in it at a moment, by the terms of then.
@@ -121,7 +122,8 @@ impl Command {
 impl Ledger<'_> {
     /// Refuses a wallet that neither the program has nor the account has had: none comes into being by a slip of the pen.
     pub(super) fn check_wallet(&self, command: &Command) -> Result<(), Refusal> {
-        let is_known = |name: &str| name == MAIN_WALLET || self.account.wallet(name).is_some() || self.versions.have_wallet(name);
+        let is_had = |name: &str| name == MAIN_WALLET || self.account.wallet(name).is_some();
+        let is_known = |name: &str| is_had(name) || self.versions.have_wallet(name, self.stamp.now);
         match command.wallet().filter(|name| !is_known(name)) {
             Some(name) => Err(Refusal::WalletNotFound { wallet: name.to_owned() }),
             None => Ok(()),

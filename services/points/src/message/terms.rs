@@ -85,7 +85,11 @@ fn plain_terms(message: &pb::Terms) -> Result<Terms, Wrong> {
             wallet: other_wallet(&one.wallet),
         })
     };
-    let activities = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;
+    let activities: Vec<ActivityTerms> = message.activities.iter().map(activity).collect::<Result<_, Wrong>>()?;
+    let is_approval = |event: &str| activities.iter().any(|one| one.approval.is_some() && one.name == event);
+    if message.activate_on.as_ref().is_some_and(|on| is_approval(&on.event)) {
+        return Err(("activate_on.event", "must not be an activity that waits for approval: the event would approve it"));
+    }
     let caps = message.tier_deficit_caps.iter().map(|cap| (cap.tier.clone(), cap.points));
     let basis = match message.basis() {
         pb::terms::Basis::Unspecified => Basis::default(),

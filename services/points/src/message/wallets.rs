@@ -104,6 +104,7 @@ pub(super) fn wallet_of<'a>(outcome: &Outcome, entries: &'a [Entry]) -> &'a str 
     use Outcome::{Awarded, LeftPool, Merged, PoolChanged, Returned, Unmerged};
     match outcome {
         Awarded { .. } | Returned(_) | Merged | Unmerged { .. } | PoolChanged | LeftPool { .. } => MAIN_WALLET,
+        Outcome::Resolved { .. } if posted(entries).any(|entry| *entry.wallet == *MAIN_WALLET) => MAIN_WALLET,
         _ => posted(entries).next().map_or(MAIN_WALLET, |entry| &entry.wallet),
     }
 }

@@ -57,6 +57,11 @@ async fn rates_are_checked(engine: TestEngine) {
     let one = |r: &mut pb::CreateProgramVersionRequest, rate: pb::EarnRate| r.terms.as_mut().unwrap().earn_rates = vec![rate];
     refuses!(suite.administrator(), create_program_version, new_version(terms()),
         "terms.basis": |r| r.terms.as_mut().unwrap().basis = 9;
+        "terms.activate_on.event": |r| {
+            let terms = r.terms.as_mut().unwrap();
+            terms.activities = vec![pb::ActivityTerms { approval: Some(pb::Approval::default()), ..earns("share", 5) }];
+            terms.activate_on = Some(pb::ActivateOn { event: "share".to_owned(), cancel_after: None });
+        };
         "terms.earn_rates": |r| r.terms.as_mut().unwrap().earn_rates = (0..101).map(|number| named(&format!("r{number}"))).collect();
         "terms.earn_rates[0].rate_id": |r| one(r, named("Coffee"));
         "terms.earn_rates[1].rate_id": |r| r.terms.as_mut().unwrap().earn_rates = vec![named("coffee"); 2];

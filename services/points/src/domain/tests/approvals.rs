@@ -47,6 +47,24 @@ fn what_is_approved_counts_then_and_not_before() {
     assert_eq!((bench.account.unapproved.len(), bench.run(decide("a", true))), (0, Err(Refusal::NothingPending)));
 }
 
+/// A return that finds only points which somebody may yet reject owes all of it, whichever is told first.
+#[test]
+fn what_may_be_rejected_pays_no_debt() {
+    let books = |rejected_first: bool| {
+        let mut bench = Bench::new(waiting(50, None));
+        bench.run(award("p", 10_000)).unwrap();
+        bench.run(redeem(100)).unwrap();
+        bench.run(activity("review", "a")).unwrap();
+        let back = || remaining("p", 0);
+        let steps = if rejected_first { [decide("a", false), back()] } else { [back(), decide("a", false)] };
+        for step in steps {
+            bench.run(step).unwrap();
+        }
+        bench.balances()
+    };
+    assert_eq!((books(true), books(false)), ((0, 0, 0, 100), (0, 0, 0, 100)));
+}
+
 /// It counts for the month in which it happened, as long as that can change; a streak asks when it was told.
 #[test]
 fn a_late_approval_counts_for_when_it_happened() {

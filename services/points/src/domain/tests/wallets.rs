@@ -327,3 +327,22 @@ fn a_pool_keeps_wallets_apart() {
     assert_eq!(left, Outcome::LeftPool { points: 40 });
     assert_eq!((town.balances(0), figures(&town.benches[0], "stars")), ((0, 0, 0, 0), (10, 0, 0, 0)));
 }
+
+/// One that the terms name no more is for those who have had it.
+#[test]
+fn a_wallet_that_was_dropped_is_opened_for_nobody() {
+    let mut bench = Bench::new(starry());
+    bench.run(award("p", 1_000)).unwrap();
+    let first = bench.versions.at(bench.now).clone();
+    let second = Version { number: 2, start_at: bench.now, terms: terms().into(), ..first.clone() };
+    let mut newcomer = Bench::new(starry());
+    (newcomer.versions, newcomer.now) = (Versions::new(vec![first.clone(), second.clone()]).unwrap(), bench.now);
+    bench.versions = newcomer.versions.clone();
+    bench.run(within("stars", redeem(1))).unwrap();
+    let refused = newcomer.run(within("stars", adjust(10)));
+    assert_eq!(refused, Err(Refusal::WalletNotFound { wallet: "stars".to_owned() }));
+    // One that terms to come will name can be given before.
+    let ahead = Version { start_at: second.start_at + Duration::from_secs(60), number: 3, ..first };
+    newcomer.versions = Versions::new(vec![second, ahead]).unwrap();
+    newcomer.run(within("stars", adjust(10))).unwrap();
+}
