@@ -17,8 +17,8 @@ pub enum Happened {
     Bought(Box<Purchase>),
     /// Something that earns without a purchase.
     Did(Box<Did>),
-    /// A challenge has given something, or taken it back.
-    Given(Box<Entry>),
+    /// A challenge has given something, or taken it back, for what happened then.
+    Given(Box<Entry>, Timestamp),
 }
 
 /// An activity, and what has become of it.
@@ -73,9 +73,12 @@ impl Gifts {
         }
         let nothing = || Gained { challenge: challenge.clone(), credit: Credit::default(), vouchers: 0 };
         let gained = self.0.entry(*given).or_insert_with(nothing);
-        gained.credit.points = gained.credit.points.saturating_add(main_points(entry));
         if is_given {
-            gained.credit.lapses_at = lapses_at(entry);
+            let points = gained.credit.points.saturating_add(main_points(entry));
+            gained.credit = Credit { points, lapses_at: lapses_at(entry) };
+        } else {
+            // As with purchases it is what is deserved that counts, and not what of it the member had spent and keeps by the terms.
+            gained.credit.points = 0;
         }
         if reward.is_some() {
             gained.vouchers += if is_given { 1 } else { -1 };
@@ -105,7 +108,17 @@ pub fn past(entries: Vec<Entry>, mut bought: impl FnMut(&PurchaseId) -> Option<P
         let gates = entry.lots.iter().filter_map(|lot| lot.key.gate()).map(|gate| gate.operation);
         decided.extend(gates.chain(entry.decided.iter().copied()).map(|operation| (operation, (entry.kind, lapses_at(entry)))));
     }
+    let acted: HashMap<Uuid, Timestamp> = entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Activity)
+        .map(|entry| (entry.stamp.operation, entry.stamp.occurred_at))
+        .collect();
+    // An approval gives for when what it approves was done: its operation, and when that was.
+    let mut approved: Option<(Uuid, Timestamp)> = None;
     let happened = |entry: Entry| {
+        if let Some(at) = entry.decided.first().and_then(|operation| acted.get(operation)) {
+            approved = Some((entry.stamp.operation, *at));
+        }
         // What was done in another's name is his.
         if entry.stamp.presented.is_some() {
             return None;
@@ -124,7 +137,11 @@ pub fn past(entries: Vec<Entry>, mut bought: impl FnMut(&PurchaseId) -> Option<P
                 let activity = Activity { activity: activity.clone(), id: id.clone(), proof: Some(Uuid::nil()) };
                 Some(Happened::Did(Box::new(Did { activity, fate, had: Credit { points, lapses_at }, stamp: entry.stamp })))
             }
-            (EntryKind::Reward | EntryKind::RewardRevoked, Source::Challenge { .. }) => Some(Happened::Given(Box::new(entry))),
+            (EntryKind::Reward | EntryKind::RewardRevoked, Source::Challenge { .. }) => {
+                let by_approval = approved.filter(|(operation, _)| *operation == entry.stamp.operation);
+                let at = by_approval.map_or(entry.stamp.occurred_at, |(_, at)| at);
+                Some(Happened::Given(Box::new(entry), at))
+            }
             _ => None,
         }
     };
@@ -137,7 +154,7 @@ impl Happened {
         match self {
             Happened::Bought(purchase) => purchase.occurred_at,
             Happened::Did(did) => did.stamp.occurred_at,
-            Happened::Given(entry) => entry.stamp.occurred_at,
+            Happened::Given(_, at) => *at,
         }
     }
 }

@@ -189,7 +189,7 @@ impl Run {
                     simulation.act(did).map_err(refused)?.into_iter().for_each(|credit| would_have.add(credit, end_at));
                 }
                 Happened::Did(_) => {}
-                Happened::Given(entry) => gifts.take(entry, is_meant),
+                Happened::Given(entry, _) => gifts.take(entry, is_meant),
             }
         }
         if purchases + activities == 0 && gifts.left().next().is_none() {

@@ -38,7 +38,7 @@ fn simulated(bench: &Bench, versions: &Versions) -> (i64, i64) {
         points += match &event {
             Happened::Bought(purchase) => simulation.award(purchase).unwrap().map_or(0, |(_, credit)| credit.points),
             Happened::Did(did) => simulation.act(did).unwrap().map_or(0, |credit| credit.points),
-            Happened::Given(_) => 0,
+            Happened::Given(..) => 0,
         };
     }
     let given: i64 = simulation.gifts().left().map(|gained| gained.credit.points).sum();
@@ -80,4 +80,40 @@ proptest! {
         let plain = versions(Terms { challenges: Vec::new(), ..all_kinds() });
         prop_assert_eq!(simulated(&bench, &plain), (active + pending - deficit - given, 0));
     }
+}
+
+/// A gift counts for when it was earned, also when somebody approves it later; and what a member had spent of one that goes back is not deserved.
+#[test]
+fn gifts_are_dated_by_what_earned_them_and_count_as_far_as_they_are_deserved() {
+    let given = |bench: &Bench| {
+        let bought = |id: &PurchaseId| bench.purchases.iter().find(|purchase| purchase.input.id == *id).cloned();
+        let all = past(bench.entries.clone(), bought);
+        let mut gifts = Gifts::default();
+        let of_gifts: Vec<_> = all
+            .iter()
+            .filter_map(|event| if let Happened::Given(entry, at) = event { Some((entry, *at)) } else { None })
+            .inspect(|(entry, _)| gifts.take(entry, true))
+            .map(|(_, at)| at)
+            .collect();
+        (of_gifts, gifts.left().map(|gained| gained.credit.points).sum::<i64>())
+    };
+    let mut bench = Bench::new(all_kinds());
+    for number in [0, 1] {
+        bench.now = day(number);
+        bench.run(activity("review", &number.to_string())).unwrap();
+    }
+    bench.now = day(9);
+    let decide =
+        |id: &str| Command::Resolve(Resolve { event: "review".into(), reference: Some(id.into()), came: true, reason: String::new() });
+    bench.run(decide("0")).unwrap();
+    bench.run(decide("1")).unwrap();
+    assert_eq!(given(&bench), (vec![day(1)], 7));
+    let mut bench = Bench::new(Terms { return_policy: ReturnPolicy::WithinBalance, ..all_kinds() });
+    for id in ["a", "b"] {
+        bench.run(award(id, 100)).unwrap();
+    }
+    assert_eq!(given(&bench).1, 20);
+    bench.run(redeem(bench.active())).unwrap();
+    bench.run(remaining("b", 0)).unwrap();
+    assert_eq!((given(&bench).1, simulated(&bench, &bench.versions).1), (0, 0));
 }
