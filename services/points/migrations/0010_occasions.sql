@@ -13,7 +13,9 @@ CREATE TABLE occasion_sweeps (
     first_day {int} NOT NULL,
     last_day {int} NOT NULL,
     -- The account after which it goes on; nil at the beginning.
-    after_account {uuid} NOT NULL
+    after_account {uuid} NOT NULL,
+    -- The version of the terms that held when it began: when another holds, the last day is begun again. 0 for none.
+    version {int} NOT NULL
 ) {hot};
 
 -- What vouchers that are used keep from others, by the hash of program and order, or of program and account for a first order. A row is locked

@@ -92,7 +92,8 @@ impl Sweeper {
         let today = now.date_in(&program.zone);
         let mut tx = self.database.read().await?;
         let known = store::sweep(&mut tx, &program.id).await?;
-        let Some(sweep) = Sweep::due(known, today) else { return Ok(false) };
+        let version = versions.held_at(now).map_or(0, |version| version.number);
+        let Some(sweep) = Sweep::due(known, today, version) else { return Ok(false) };
         let days = versions.on_days(sweep.days(today), now, &program.zone);
         let page = match days.is_empty() {
             true => Vec::new(),

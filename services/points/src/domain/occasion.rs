@@ -66,16 +66,20 @@ pub struct Sweep {
     pub last: Date,
     /// The account after which it goes on; nil at the beginning.
     pub after: Uuid,
+    /// The version of the terms that held when it began; 0 for none.
+    pub version: i64,
 }
 
 impl Sweep {
-    /// What is to be gone on with, or begun; `None` when everybody has been looked at for today.
-    pub fn due(known: Option<Sweep>, today: Date) -> Option<Sweep> {
-        let Some(known) = known else { return Some(Sweep { first: today, last: today, after: Uuid::nil() }) };
-        let under_way = known.first <= known.last;
-        let last = if under_way { known.last } else { today };
-        let after = if under_way { known.after } else { Uuid::nil() };
-        (known.first <= last).then_some(Sweep { first: known.first, last, after })
+    /// What is to be gone on with, or begun; `None` when everybody has been looked at for today by the version that holds.
+    pub fn due(known: Option<Sweep>, today: Date, version: i64) -> Option<Sweep> {
+        let Some(known) = known else { return Some(Sweep { first: today, last: today, after: Uuid::nil(), version }) };
+        if known.first <= known.last {
+            return Some(known);
+        }
+        // Terms that began on the last day give on it, too. Of two processes one may not have heard of them yet: it does not begin again.
+        let first = if known.version < version { known.last } else { known.first };
+        (first <= today).then_some(Sweep { first, last: today, after: Uuid::nil(), version })
     }
 
     /// The days that it is for. Those that are too long ago are given up.

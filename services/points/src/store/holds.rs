@@ -26,8 +26,8 @@ struct StoredHolder {
     alone: bool,
     #[prost(string, optional, tag = "4")]
     group: Option<String>,
-    #[prost(bytes, optional, tag = "5")]
-    first_order: Option<Vec<u8>>,
+    #[prost(bytes, repeated, tag = "5")]
+    first_orders: Vec<Vec<u8>>,
 }
 
 /// Key, version, holders.
@@ -53,9 +53,9 @@ pub(crate) async fn holds(tx: &mut Tx, keys: &[Uuid]) -> Result<HashMap<Uuid, Ho
 
 fn read(rows: Vec<HoldRow>) -> Result<HashMap<Uuid, Hold>, Error> {
     let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|_| Error::Corrupt("holder of an order".to_owned()));
-    let holder = |StoredHolder { voucher, order, alone, group, first_order }: StoredHolder| {
-        let first_order = first_order.map(|key| uuid(&key)).transpose()?;
-        Ok(Holder { voucher: uuid(&voucher)?, order, combining: Combining { alone, group }, first_order })
+    let holder = |StoredHolder { voucher, order, alone, group, first_orders }: StoredHolder| {
+        let first_orders = first_orders.iter().map(|key| uuid(key)).collect::<Result<_, Error>>()?;
+        Ok(Holder { voucher: uuid(&voucher)?, order, combining: Combining { alone, group }, first_orders })
     };
     let hold = |(key, version, holders): HoldRow| {
         let StoredHolders { holders } = codec::decode(&holders, "holders of an order")?;
@@ -65,12 +65,12 @@ fn read(rows: Vec<HoldRow>) -> Result<HashMap<Uuid, Hold>, Error> {
 }
 
 fn stored(hold: &Hold) -> Vec<u8> {
-    let holder = |Holder { voucher, order, combining: Combining { alone, group }, first_order }: &Holder| StoredHolder {
+    let holder = |Holder { voucher, order, combining: Combining { alone, group }, first_orders }: &Holder| StoredHolder {
         voucher: voucher.as_bytes().to_vec(),
         order: order.clone(),
         alone: *alone,
         group: group.clone(),
-        first_order: first_order.map(|key| key.as_bytes().to_vec()),
+        first_orders: first_orders.iter().map(|key| key.as_bytes().to_vec()).collect(),
     };
     StoredHolders { holders: hold.holders.iter().map(holder).collect() }.encode_to_vec()
 }

@@ -21,39 +21,43 @@ fn day(number: i64) -> Result<Date, Error> {
 
 /// How far the members of a program have been looked through; `None` before the first time.
 pub(crate) async fn sweep(tx: &mut Tx, program: &ProgramId) -> Result<Option<Sweep>, Error> {
-    let row: Option<(i64, i64, Uuid)> = on_engine!(tx, |conn| {
-        sqlx::query_as("SELECT first_day, last_day, after_account FROM occasion_sweeps WHERE program = $1")
+    let row: Option<(i64, i64, Uuid, i64)> = on_engine!(tx, |conn| {
+        sqlx::query_as("SELECT first_day, last_day, after_account, version FROM occasion_sweeps WHERE program = $1")
             .bind(program.as_str())
             .fetch_optional(conn)
             .await
     })?;
-    row.map(|(first, last, after)| Ok(Sweep { first: day(first)?, last: day(last)?, after })).transpose()
+    row.map(|(first, last, after, version)| Ok(Sweep { first: day(first)?, last: day(last)?, after, version })).transpose()
 }
 
 /// Moves a sweep on from where it was. When another process has done so meanwhile it is a `Conflict`.
 pub(crate) async fn move_sweep(tx: &mut Tx, program: &ProgramId, from: Option<Sweep>, to: Sweep) -> Result<(), Error> {
     let written = match from {
         None => on_engine!(tx, |conn| sqlx::query(
-            "INSERT INTO occasion_sweeps (program, first_day, last_day, after_account) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO occasion_sweeps (program, first_day, last_day, after_account, version) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT DO NOTHING",
         )
         .bind(program.as_str())
         .bind(number(to.first))
         .bind(number(to.last))
         .bind(to.after)
+        .bind(to.version)
         .execute(conn)
         .await?
         .rows_affected()),
         Some(from) => on_engine!(tx, |conn| sqlx::query(
-            "UPDATE occasion_sweeps SET first_day = $2, last_day = $3, after_account = $4
-              WHERE program = $1 AND first_day = $5 AND last_day = $6 AND after_account = $7",
+            "UPDATE occasion_sweeps SET first_day = $2, last_day = $3, after_account = $4, version = $5
+              WHERE program = $1 AND first_day = $6 AND last_day = $7 AND after_account = $8 AND version = $9",
         )
         .bind(program.as_str())
         .bind(number(to.first))
         .bind(number(to.last))
         .bind(to.after)
+        .bind(to.version)
         .bind(number(from.first))
         .bind(number(from.last))
         .bind(from.after)
+        .bind(from.version)
         .execute(conn)
         .await?
         .rows_affected()),

@@ -68,15 +68,19 @@ pub(crate) async fn offline_uses_by_key(tx: &mut Tx, keys: &[Uuid]) -> Result<Ha
     Ok(rows.into_iter().collect())
 }
 
-/// By which uses of vouchers something was lost: the key of each by voucher and order, and how much. The vouchers are locked.
-pub(crate) async fn losses_of(tx: &mut Tx, vouchers: &[Uuid]) -> Result<HashMap<(Uuid, String), (Uuid, i64)>, Error> {
+/// By which uses of vouchers something was lost: the keys by voucher and order, each with how much. The vouchers are locked.
+pub(crate) async fn losses_of(tx: &mut Tx, vouchers: &[Uuid]) -> Result<HashMap<(Uuid, String), Vec<(Uuid, i64)>>, Error> {
     let rows: Vec<(Uuid, String, Uuid, i64)> = by_keys!(
         tx,
         vouchers,
         "SELECT voucher_id, order_reference, use_key, discount FROM offline_uses WHERE result IN (2, 3) AND voucher_id",
         ""
     )?;
-    Ok(rows.into_iter().map(|(voucher, order, key, discount)| ((voucher, order), (key, discount))).collect())
+    let mut losses: HashMap<_, Vec<_>> = HashMap::new();
+    for (voucher, order, key, discount) in rows {
+        losses.entry((voucher, order)).or_default().push((key, discount));
+    }
+    Ok(losses)
 }
 
 /// The order of a loss was cancelled: nothing is lost any more.

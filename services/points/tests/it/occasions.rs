@@ -19,6 +19,7 @@ testkit::on_each_engine!(
     a_birthday_comes_once_a_year,
     who_was_away_is_asked_back,
     days_without_a_server_are_made_up,
+    terms_that_begin_today_give_today,
     members_who_became_one_get_one,
     a_gift_waits_for_its_stock_and_not_for_the_blocked,
     many_are_looked_at_page_by_page_and_once,
@@ -233,6 +234,27 @@ async fn days_without_a_server_are_made_up(engine: TestEngine) {
     let suite = suite.away(4 * DAY).await;
     settled(&suite).await;
     assert_eq!((had(&suite, 5).await.0, had(&suite, 6).await.0), (10, 11));
+    suite.verified().await;
+    suite.stop().await;
+}
+
+async fn terms_that_begin_today_give_today(engine: TestEngine) {
+    let suite = Suite::with_feeds(engine, terms()).await;
+    suite.members_tell(1, enrolled(17, &[]), 1).await;
+    suite.members_tell(2, enrolled(0, &[]), 1).await;
+    suite.award(2, "p1", 100).await;
+    suite.clock.advance(2 * DAY);
+    settled(&suite).await;
+    let both = [birthday(0, points(10)), dormancy(2, points(20))];
+    suite.new_terms(giving(&both), suite.now()).await;
+    // A new process has not kept the terms of before.
+    let suite = suite.restart().await;
+    testkit::eventually(async || (had(&suite, 1).await.0, had(&suite, 2).await.0) == (10, 20)).await;
+    // Terms after these begin the day once more, and what was had is had.
+    let third = pb::Occasion { occasion_id: "third".to_owned(), ..birthday(0, points(1)) };
+    suite.new_terms(giving(&[both[0].clone(), both[1].clone(), third]), suite.now()).await;
+    let suite = suite.restart().await;
+    testkit::eventually(async || (had(&suite, 1).await.0, had(&suite, 2).await.0) == (11, 20)).await;
     suite.verified().await;
     suite.stop().await;
 }

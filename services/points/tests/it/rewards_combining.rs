@@ -19,6 +19,7 @@ testkit::on_each_engine!(
     of_a_group_there_is_one,
     a_first_order_holds_all_vouchers_for_it,
     a_first_order_is_that_of_who_survived,
+    a_first_order_is_one_when_they_are_parted,
     tills_that_use_vouchers_at_once_agree,
     a_voucher_is_for_members_and_birthdays,
     a_till_without_a_connection_holds_its_order,
@@ -156,6 +157,27 @@ async fn a_first_order_is_that_of_who_survived(engine: TestEngine) {
     platform.clone().void_voucher_use(void(&one.name, "o2")).await.unwrap();
     assert_eq!(used(&platform, &two.code, "o1").await, None);
     assert_eq!(obstacles(&platform, &one.code, "o2").await, [Kind::FirstOrder], "it holds that of the survivor");
+    suite.stop().await;
+}
+
+async fn a_first_order_is_one_when_they_are_parted(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let platform = rewards(&suite, Role::Platform).await;
+    let mut support = suite.client(Role::Support).await;
+    let (one, two) = (granted(&platform, 1, "a", first_order()).await, granted(&platform, 2, "b", first_order()).await);
+    let another = granted(&platform, 2, "c", first_order()).await;
+    for owner in [1, 2] {
+        support.adjust(adjust(owner, 1)).await.unwrap();
+    }
+    support.merge_accounts(merge(1, 2)).await.unwrap();
+    assert_eq!(used(&platform, &two.code, "y1").await, None);
+    support.unmerge_accounts(unmerge(1, 2)).await.unwrap();
+    assert_eq!(used(&platform, &another.code, "y3").await, Some("FIRST_ORDER".to_owned()));
+    assert_eq!(obstacles(&platform, &another.code, "y3").await, [Kind::FirstOrder]);
+    assert_eq!(used(&platform, &one.code, "y2").await, Some("FIRST_ORDER".to_owned()));
+    // It lets go of both.
+    platform.clone().void_voucher_use(void(&two.name, "y1")).await.unwrap();
+    assert_eq!((used(&platform, &one.code, "y2").await, used(&platform, &another.code, "y3").await), (None, None));
     suite.stop().await;
 }
 

@@ -21,6 +21,7 @@ testkit::on_each_engine!(
     a_till_believes_the_public_key,
     an_offline_use_is_told_once,
     a_second_use_is_a_loss_that_is_seen,
+    losses_of_one_order_are_voided_together,
     what_a_till_should_have_refused_is_refused,
     forged_codes_are_refused,
     an_offline_code_can_be_shown_with_a_connection,
@@ -181,6 +182,34 @@ async fn a_second_use_is_a_loss_that_is_seen(engine: TestEngine) {
         })
         .collect();
     assert_eq!(lost, losses);
+    suite.stop().await;
+}
+
+async fn losses_of_one_order_are_voided_together(engine: TestEngine) {
+    let suite = Suite::start(engine).await;
+    let mut platform = rewards(&suite, Role::Platform).await;
+    let (voucher, code) = granted(&mut platform, "k", risky()).await;
+    platform.use_voucher(use_for("o1", &voucher.code, basket("a", 3_000))).await.unwrap();
+    // Two tills took it for one order, and a third for another.
+    for (order, fen, sequence) in [("o2", 3_000, 1), ("o2", 300, 2), ("o3", 200, 3)] {
+        let lost = platform.use_voucher(told_later(order, &code, basket("a", fen), sequence, suite.now())).await.unwrap().into_inner();
+        assert_eq!((lost.result(), lost.loss), (Duplicate, yuan(fen.min(500))));
+    }
+    assert_eq!(listed(&mut platform, true).await.loss, yuan(1_000));
+    platform.void_voucher_use(void(&voucher.name, "o2")).await.unwrap();
+    let left = listed(&mut platform, true).await;
+    assert_eq!((left.uses.len(), left.loss_count, left.loss), (1, 1, yuan(200)));
+    assert_eq!(precondition(platform.void_voucher_use(void(&voucher.name, "o2")).await), "VOUCHER_NOT_USED");
+    // One issued, one used, three lost, and two of these no more.
+    let no_more = |event: &proto::events::Event| match &event.payload {
+        Some(Payload::VoucherChanged(changed)) if changed.change() == Change::LossVoided => {
+            changed.loss.as_ref().map(|loss| loss.minor_units)
+        }
+        _ => None,
+    };
+    let mut told: Vec<i64> = suite.events(7).await.iter().filter_map(no_more).collect();
+    told.sort_unstable();
+    assert_eq!(told, [300, 500]);
     suite.stop().await;
 }
 

@@ -30,8 +30,9 @@ pub struct Holder {
     pub order: String,
     /// What it excludes.
     pub combining: Combining,
-    /// The hold on its member's first order that it has, too.
-    pub first_order: Option<Uuid>,
+    /// The holds that it has on first orders, too: that of its member and that of whoever had survived him when it was used, so that it
+    /// keeps both once they are parted.
+    pub first_orders: Vec<Uuid>,
 }
 
 /// The vouchers that hold an order, or the first order of a member.

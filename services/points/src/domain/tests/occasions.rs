@@ -107,24 +107,41 @@ fn a_gift_is_for_active_members_whom_it_names() {
 fn a_sweep_makes_up_for_days_that_were_missed() {
     let days = |sweep: Option<Sweep>, today: Date| sweep.map(|sweep| sweep.days(today).collect::<Vec<_>>());
     let (first, some) = (date(2026, 5, 10), Uuid::from_u128(7));
-    let begun = Sweep::due(None, first).unwrap();
+    let begun = Sweep::due(None, first, 1).unwrap();
     assert_eq!(days(Some(begun), first), Some(vec![first]));
     // A page after the other, then it is done for the day.
     let half = begun.after_page(Some(some));
-    assert_eq!(Sweep::due(Some(half), first), Some(half));
+    assert_eq!(Sweep::due(Some(half), first, 1), Some(half));
     let done = half.after_page(None);
-    assert_eq!(Sweep::due(Some(done), first), None);
-    assert_eq!(days(Sweep::due(Some(done), date(2026, 5, 11)), date(2026, 5, 11)), Some(vec![date(2026, 5, 11)]));
+    assert_eq!(Sweep::due(Some(done), first, 1), None);
+    assert_eq!(days(Sweep::due(Some(done), date(2026, 5, 11), 1), date(2026, 5, 11)), Some(vec![date(2026, 5, 11)]));
     // One that midnight overtook is ended first.
-    assert_eq!(Sweep::due(Some(half), date(2026, 5, 11)), Some(half));
+    assert_eq!(Sweep::due(Some(half), date(2026, 5, 11), 1), Some(half));
     assert_eq!(days(Some(half), date(2026, 5, 11)), Some(vec![first]));
     // Days without a server are made up, and what is too long ago is given up.
-    let missed = |until: Date| days(Sweep::due(Some(done), until), until).unwrap();
+    let missed = |until: Date| days(Sweep::due(Some(done), until, 1), until).unwrap();
     assert_eq!((missed(date(2026, 5, 14)).len(), missed(date(2026, 5, 14))[0]), (4, date(2026, 5, 11)));
     assert_eq!((missed(date(2026, 6, 14)).len(), missed(date(2026, 6, 14))[0]), (8, date(2026, 6, 7)));
     assert_eq!(days(Some(half), date(2026, 5, 18)), Some(vec![]));
     // A clock that goes back finds nothing to do.
-    assert_eq!(Sweep::due(Some(done), date(2026, 5, 9)), None);
+    assert_eq!(Sweep::due(Some(done), date(2026, 5, 9), 1), None);
+}
+
+#[test]
+fn a_day_is_looked_at_again_for_other_terms() {
+    let (day, next) = (date(2026, 5, 10), date(2026, 5, 11));
+    let half = Sweep::due(None, day, 1).unwrap().after_page(Some(Uuid::from_u128(7)));
+    // What is under way goes on, and then begins again.
+    assert_eq!(Sweep::due(Some(half), day, 2), Some(half));
+    let done = half.after_page(None);
+    let again = Sweep::due(Some(done), day, 2).unwrap();
+    assert_eq!((again.first, again.last, again.after, again.version), (day, day, Uuid::nil(), 2));
+    assert_eq!(Sweep::due(Some(again.after_page(None)), day, 2), None);
+    // A server that knows only the terms before does not.
+    assert_eq!(Sweep::due(Some(again.after_page(None)), day, 1), None);
+    // When midnight has been faster, the day of the change is among those that are made up.
+    let late = Sweep::due(Some(done), next, 2).unwrap();
+    assert_eq!((late.first, late.last), (day, next));
 }
 
 #[test]

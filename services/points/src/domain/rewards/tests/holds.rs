@@ -11,7 +11,7 @@ fn group(name: &str) -> Combining {
 
 fn held_by(voucher: u128, order: &str, combining: &Combining) -> Hold {
     let mut hold = Hold::default();
-    hold.add(Holder { voucher: Uuid::from_u128(voucher), order: order.to_owned(), combining: combining.clone(), first_order: None });
+    hold.add(Holder { voucher: Uuid::from_u128(voucher), order: order.to_owned(), combining: combining.clone(), first_orders: Vec::new() });
     hold
 }
 

@@ -67,7 +67,7 @@ impl Batch<'_> {
                 }
                 VoucherChange::Void { .. } => {
                     let holders = order_of(job).and_then(|key| holds.known.get(&key)).into_iter().flat_map(|hold| &hold.holders);
-                    firsts.extend(holders.filter_map(|holder| holder.first_order));
+                    firsts.extend(holders.flat_map(|holder| holder.first_orders.iter().copied()));
                 }
                 _ => {}
             }
@@ -92,11 +92,16 @@ impl Batch<'_> {
 
     /// A voucher is used for an order.
     pub(super) fn hold(&mut self, program: &Program, voucher: &Voucher, terms: &VoucherTerms, order: &str) {
-        let first = if terms.conditions.first_order { self.first_orders(program, voucher).first().copied() } else { None };
+        let mut first_orders = Vec::new();
+        if terms.conditions.first_order {
+            let survivor = self.surviving(&program.id, voucher.account).0;
+            first_orders
+                .extend(BTreeSet::from([survivor, voucher.account]).into_iter().map(|account| Target::first_order(&program.id, account)));
+        }
         let combining = terms.combining.clone();
-        let holder = Holder { voucher: voucher.id, order: order.to_owned(), combining, first_order: first };
+        let holder = Holder { voucher: voucher.id, order: order.to_owned(), combining, first_orders };
         let of_order = Target::order_of_vouchers(&program.id, order);
-        for key in [Some(of_order), first].into_iter().flatten() {
+        for key in std::iter::once(of_order).chain(holder.first_orders.iter().copied()) {
             self.holds.known.entry(key).or_default().add(holder.clone());
         }
     }
@@ -105,8 +110,10 @@ impl Batch<'_> {
     pub(super) fn let_go(&mut self, program: &Program, voucher: &Voucher, order: &str) {
         let of_order = self.holds.known.get_mut(&Target::order_of_vouchers(&program.id, order));
         let Some(holder) = of_order.and_then(|hold| hold.remove(voucher.id)) else { return };
-        if let Some(hold) = holder.first_order.and_then(|key| self.holds.known.get_mut(&key)) {
-            hold.remove(voucher.id);
+        for key in holder.first_orders {
+            if let Some(hold) = self.holds.known.get_mut(&key) {
+                hold.remove(voucher.id);
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Batch<'a> {
     /// The operations that told of uses without a connection, by their keys.
     offline: HashMap<Uuid, Uuid>,
     /// What was lost by such uses, by voucher and order: the key of the use, and how much.
-    losses: HashMap<(Uuid, String), (Uuid, i64)>,
+    losses: HashMap<(Uuid, String), Vec<(Uuid, i64)>>,
     wishes: BTreeMap<Uuid, Wish>,
     holds: Holds,
     rewards: BTreeMap<Uuid, Reward>,

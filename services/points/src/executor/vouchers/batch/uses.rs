@@ -101,7 +101,7 @@ impl Batch<'_> {
                 let after = voucher.changed(voucher.state.clone());
                 let event = event::of_loss(program, &after, ToldChange::Lost, (order, lost), (at, self.now))?;
                 self.events.push(event::new(self.context, self.now, event));
-                self.losses.insert((voucher.id, order.to_owned()), (offline.key, lost));
+                self.losses.entry((voucher.id, order.to_owned())).or_default().push((offline.key, lost));
                 self.put(after);
             }
         }
@@ -124,13 +124,17 @@ impl Batch<'_> {
 
     /// An order was cancelled: its voucher is good again, or what a till without a connection had lost by it is not lost.
     pub(super) fn void(&mut self, program: &Program, voucher: &Voucher, order: &str) -> Result<Told, RewardError> {
-        if let Some((key, loss)) = self.losses.remove(&(voucher.id, order.to_owned())) {
-            let after = voucher.changed(voucher.state.clone());
-            let event = event::of_loss(program, &after, ToldChange::LossVoided, (order, loss), (self.now, self.now))?;
-            self.events.push(event::new(self.context, self.now, event));
-            match self.used_offline.iter_mut().find(|used| used.told.key == key) {
-                Some(used) => used.result = OfflineResult::Voided,
-                None => self.voided_losses.push(key),
+        // Several tills may have used it for one order.
+        if let Some(losses) = self.losses.remove(&(voucher.id, order.to_owned())) {
+            let mut after = voucher.clone();
+            for (key, loss) in losses {
+                after = after.changed(after.state.clone());
+                let event = event::of_loss(program, &after, ToldChange::LossVoided, (order, loss), (self.now, self.now))?;
+                self.events.push(event::new(self.context, self.now, event));
+                match self.used_offline.iter_mut().find(|used| used.told.key == key) {
+                    Some(used) => used.result = OfflineResult::Voided,
+                    None => self.voided_losses.push(key),
+                }
             }
             let told = first(&remembered(program, &after)?);
             self.put(after);
