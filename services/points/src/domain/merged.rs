@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use kernel::{MemberId, Timestamp};
+use kernel::{MemberId, Timestamp, Uuid};
 
-use super::{Account, AccountId, Count, Entry, EntryKind, Expiry, LotChange, LotKey, MAIN_WALLET, Source, Tally, TallyChange};
+use super::{Account, AccountId, Count, Entry, EntryKind, Expiry, Given, LotChange, LotKey, MAIN_WALLET, Source, Tally, TallyChange};
 
 /// An account that was taken in, with what it takes to let it go again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,9 +99,12 @@ impl Account {
             let named = self.merged.iter_mut().find(|merged| merged.names(entry.stamp.presented));
             if let Some(merged) = named {
                 for change in &entry.tallied {
-                    // What was given before, and how often it was that is folded away, is known where it was.
-                    let given = change.given.iter().filter(|given| !change.dropped.contains(&given.id)).cloned().collect();
-                    TallyChange { kept: 0, given, ..change.clone() }.add_to(&mut merged.tallies);
+                    // What was given before, and how often it was that is folded away, is known where it was; so is what became of it.
+                    let (again, given): (Vec<Given>, Vec<Given>) =
+                        change.given.iter().cloned().partition(|given| change.dropped.contains(&given.id));
+                    let is_gone = |id: &&Uuid| again.iter().all(|known| known.id != **id);
+                    let dropped = change.dropped.iter().filter(is_gone).copied().collect();
+                    TallyChange { kept: 0, given, dropped, ..change.clone() }.add_to(&mut merged.tallies);
                 }
             }
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kernel::{Timestamp, Uuid};
 
 use super::{
-    Account, AccountId, Activity, Award, Command, Entry, EntryKind, Explanation, Facts, Known, Ledger, Line, MAIN_WALLET, MemberStatus,
-    Outcome, Purchase, PurchaseId, PurchaseInput, Refusal, Resolve, Source, Stamp, Versions,
+    Account, AccountId, Activity, Award, Command, Entry, EntryKind, Explanation, Facts, Gift, Known, Ledger, Line, MAIN_WALLET,
+    MemberStatus, Outcome, Purchase, PurchaseId, PurchaseInput, Refusal, Resolve, Source, Stamp, Versions,
 };
 
 /// Something of a member's past.
@@ -74,8 +74,10 @@ impl Gifts {
         let nothing = || Gained { challenge: challenge.clone(), credit: Credit::default(), vouchers: 0 };
         let gained = self.0.entry(*given).or_insert_with(nothing);
         if is_given {
-            let points = gained.credit.points.saturating_add(main_points(entry));
-            gained.credit = Credit { points, lapses_at: lapses_at(entry) };
+            // Given again, the entry has only what did not stay with the member.
+            let whole = entry.tallied.iter().flat_map(|change| &change.given).find(|known| known.id == *given);
+            let points = whole.map_or(0, |whole| if let Gift::Points(points, None) = whole.gift { points } else { 0 });
+            gained.credit = Credit { points, lapses_at: lapses_at(entry).or(gained.credit.lapses_at) };
         } else {
             // As with purchases it is what is deserved that counts, and not what of it the member had spent and keeps by the terms.
             gained.credit.points = 0;

@@ -544,21 +544,3 @@ fn a_gift_that_waits_in_vain_is_not_taken_again() {
     visit(&mut bench, &[2]);
     assert_eq!(bench.balances(), (0, 100, 0, 0), "and can be reached again");
 }
-
-#[test]
-fn gifts_of_two_members_are_two() {
-    let gives = Gift::Reward("cup".into());
-    let rule = Shape::Ladder { period: LimitPeriod::Month, measure: Measure::Times, steps: vec![Step { at: 3, gives }] };
-    let mut town = town(challenge("cups", rule));
-    buys(&mut town, 0, &[0]);
-    buys(&mut town, 1, &[1]);
-    town.merge(0, 1).unwrap();
-    buys(&mut town, 1, &[2]);
-    town.unmerge(0, 1).unwrap();
-    buys(&mut town, 0, &[3, 4]);
-    let given = |entry: &Entry| if let Source::Challenge { given, .. } = &entry.source { Some(*given) } else { None };
-    let mut ids: Vec<Uuid> = town.benches.iter().flat_map(|bench| &bench.entries).filter_map(given).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), 2);
-}

@@ -9,6 +9,7 @@ mod conditions;
 mod due;
 mod earning;
 mod limits;
+mod merged_gifts;
 mod merges;
 mod model;
 mod occasions;
