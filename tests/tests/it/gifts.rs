@@ -3,22 +3,21 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use kernel::{Clock, Ids, RandomIds, SystemClock, Zone};
+use kernel::{Clock, SystemClock, Zone};
 use persistence::{Database, Keyring};
-use proto::common::{Money, Role};
-use proto::directory::directory_service_client::DirectoryServiceClient;
-use proto::directory::{CreateApiKeyRequest, CreateProgramRequest};
+use proto::common::Money;
 use proto::members::members_service_client::MembersServiceClient;
 use proto::members::{BirthDate, EnrollMemberRequest, Identity, identity};
 use proto::points::points_service_client::PointsServiceClient;
 use proto::points::rewards_service_client::RewardsServiceClient;
 use proto::points::voucher_terms::{AmountOff, Effect};
 use proto::points::{
-    CreateProgramVersionRequest, CreateRewardRequest, Gift, GrantReason, ListEntriesRequest, ListVouchersRequest, Occasion, RewardAudience,
-    RewardKind, RewardTerms, Terms, VoucherTerms, gift, occasion, reward_audience, terms,
+    CreateRewardRequest, Gift, GrantReason, ListEntriesRequest, ListVouchersRequest, Occasion, RewardAudience, RewardKind, RewardTerms,
+    Terms, VoucherTerms, gift, occasion, reward_audience, terms,
 };
 use testkit::{TestEngine, eventually};
 
+use super::crash::{administrator, id, make_program, platform_key};
 use super::process::Process;
 use super::suite::{TEA, Wire};
 
@@ -116,16 +115,6 @@ async fn enrol(wire: Wire, requests: Vec<EnrollMemberRequest>) -> Vec<Option<Str
 
 /// A program with its gifts; the secret of a platform's key.
 async fn prepare(process: &Process) -> String {
-    let administrator = process.wire(process.administrator.as_ref().expect("the first start tells it"));
-    let mut directory = DirectoryServiceClient::new(administrator.clone());
-    let program = CreateProgramRequest {
-        program_id: "tea".to_owned(),
-        display_name: "Tea".to_owned(),
-        time_zone: "Asia/Shanghai".to_owned(),
-        currency_code: "CNY".to_owned(),
-        request_id: id(),
-    };
-    directory.create_program(program).await.unwrap();
     let occasion = |id: &str, when: occasion::When, gives: gift::Gift| Occasion {
         occasion_id: id.to_owned(),
         title: "A gift".to_owned(),
@@ -145,9 +134,7 @@ async fn prepare(process: &Process) -> String {
         ],
         ..Terms::default()
     };
-    let version =
-        CreateProgramVersionRequest { parent: TEA.to_owned(), terms: Some(terms), start_time: None, draft: false, request_id: id() };
-    PointsServiceClient::new(administrator.clone()).create_program_version(version).await.unwrap();
+    make_program(process, terms).await;
     let amount = Some(Money { currency_code: "CNY".to_owned(), minor_units: 800 });
     let terms = RewardTerms {
         title: "A cup of tea".to_owned(),
@@ -159,17 +146,6 @@ async fn prepare(process: &Process) -> String {
         ..RewardTerms::default()
     };
     let reward = CreateRewardRequest { parent: TEA.to_owned(), reward_id: "cup".to_owned(), terms: Some(terms), request_id: id() };
-    RewardsServiceClient::new(administrator).create_reward(reward).await.unwrap();
-    let key = CreateApiKeyRequest {
-        display_name: "back end".to_owned(),
-        role: Role::Platform.into(),
-        programs: Vec::new(),
-        terminal: String::new(),
-        request_id: id(),
-    };
-    directory.create_api_key(key).await.unwrap().into_inner().secret
-}
-
-fn id() -> String {
-    RandomIds.uuid().to_string()
+    RewardsServiceClient::new(administrator(process)).create_reward(reward).await.unwrap();
+    platform_key(process).await
 }
